@@ -1,0 +1,372 @@
+/*
+ * document.c
+ *		Reading and building JSON documents with the server's own functions.
+ *
+ * jansson is no choice inside a backend: its json_object() and the server's
+ * share a name, and the server's wins.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "base/document.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/resowner.h"
+
+/* --- reading --------------------------------------------------------------- */
+
+JsonbValue *
+doc_get(Jsonb *doc, const char *key)
+{
+	if (doc == NULL || !JB_ROOT_IS_OBJECT(doc))
+		return NULL;
+	return getKeyJsonValueFromContainer(&doc->root, key, strlen(key), NULL);
+}
+
+Jsonb *
+doc_get_doc(Jsonb *doc, const char *key)
+{
+	JsonbValue *value = doc_get(doc, key);
+
+	return value ? doc_from_value(value) : NULL;
+}
+
+char *
+doc_get_string(Jsonb *doc, const char *key)
+{
+	JsonbValue *value = doc_get(doc, key);
+
+	if (value == NULL || value->type != jbvString)
+		return NULL;
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+double
+doc_get_number(Jsonb *doc, const char *key, double otherwise)
+{
+	JsonbValue *value = doc_get(doc, key);
+
+	return value && value->type == jbvNumeric ? doc_value_number(value) : otherwise;
+}
+
+bool
+doc_get_bool(Jsonb *doc, const char *key, bool otherwise)
+{
+	JsonbValue *value = doc_get(doc, key);
+
+	return value && value->type == jbvBool ? value->val.boolean : otherwise;
+}
+
+char *
+doc_value_text(const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			return NULL;
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		case jbvNumeric:
+			return DatumGetCString(
+				DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+		default:
+			return doc_to_text(doc_from_value(value));
+	}
+}
+
+double
+doc_value_number(const JsonbValue *value)
+{
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+											  NumericGetDatum(value->val.numeric)));
+}
+
+const char *
+doc_value_kind(const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			return "null";
+		case jbvString:
+			return "string";
+		case jbvNumeric:
+			return "number";
+		case jbvBool:
+			return "boolean";
+		case jbvArray:
+			return "array";
+		case jbvObject:
+			return "object";
+		case jbvBinary:
+			return JsonContainerIsArray(value->val.binary.data) ? "array" : "object";
+		default:
+			return "value";
+	}
+}
+
+const char *
+doc_kind(Jsonb *doc)
+{
+	JsonbValue scalar;
+
+	if (JB_ROOT_IS_OBJECT(doc))
+		return "object";
+	if (!JB_ROOT_IS_SCALAR(doc))
+		return "array";
+	JsonbExtractScalar(&doc->root, &scalar);
+	return doc_value_kind(&scalar);
+}
+
+Jsonb *
+doc_from_value(const JsonbValue *value)
+{
+	return JsonbValueToJsonb(unconstify(JsonbValue *, value));
+}
+
+List *
+doc_elements(Jsonb *doc)
+{
+	List *elements = NIL;
+	uint32 count;
+
+	if (doc == NULL || !JB_ROOT_IS_ARRAY(doc) || JB_ROOT_IS_SCALAR(doc))
+		return NIL;
+	count = JB_ROOT_COUNT(doc);
+	for (uint32 i = 0; i < count; i++)
+		elements = lappend(elements, getIthJsonbValueFromContainer(&doc->root, i));
+	return elements;
+}
+
+List *
+doc_keys(Jsonb *doc)
+{
+	List *keys = NIL;
+	JsonbIterator *it;
+	JsonbValue value;
+	JsonbIteratorToken token;
+
+	if (doc == NULL || !JB_ROOT_IS_OBJECT(doc))
+		return NIL;
+	it = JsonbIteratorInit(&doc->root);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY)
+			keys = lappend(keys, pnstrdup(value.val.string.val, value.val.string.len));
+	return keys;
+}
+
+char *
+doc_to_text(Jsonb *doc)
+{
+	return JsonbToCString(NULL, &doc->root, VARSIZE(doc));
+}
+
+/* --- parsing text ------------------------------------------------------------ */
+
+Jsonb *
+doc_parse_trusted(const char *text)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+/*
+ * jsonb_in() raises, so it runs in a subtransaction of its own: only a clean
+ * rollback makes it safe to go on after an error.
+ */
+Jsonb *
+doc_parse(const char *text, int length, char **why)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char *server_text;
+	Jsonb *volatile doc = NULL;
+
+	*why = NULL;
+	if (pg_verify_mbstr(PG_UTF8, text, length, true) == false)
+	{
+		*why = pstrdup("the text is not valid UTF-8");
+		return NULL;
+	}
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		server_text = pnstrdup(text, length);
+		server_text = pg_any_to_server(server_text, length, PG_UTF8);
+		doc = doc_parse_trusted(server_text);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+			ReThrowError(error);
+		*why = error->detail ? psprintf("%s: %s", error->message, error->detail)
+							 : pstrdup(error->message);
+	}
+	PG_END_TRY();
+	return doc;
+}
+
+/* --- building ---------------------------------------------------------------- */
+
+void
+doc_build(DocBuilder *b)
+{
+	memset(b, 0, sizeof(*b));
+}
+
+static void
+doc_key(DocBuilder *b, const char *key)
+{
+	JsonbValue value;
+
+	if (key == NULL)
+		return;
+	value.type = jbvString;
+	value.val.string.val = pstrdup(key);
+	value.val.string.len = strlen(key);
+	compat_push_jsonb(&b->state, WJB_KEY, &value);
+}
+
+/* A scalar: the value of a key, or an array's element where there is none. */
+static void
+doc_put_scalar(DocBuilder *b, const char *key, JsonbValue *value)
+{
+	doc_key(b, key);
+	compat_push_jsonb(&b->state, key ? WJB_VALUE : WJB_ELEM, value);
+}
+
+void
+doc_begin_object(DocBuilder *b, const char *key)
+{
+	doc_key(b, key);
+	compat_push_jsonb(&b->state, WJB_BEGIN_OBJECT, NULL);
+}
+
+void
+doc_end_object(DocBuilder *b)
+{
+	compat_push_jsonb(&b->state, WJB_END_OBJECT, NULL);
+}
+
+void
+doc_begin_array(DocBuilder *b, const char *key)
+{
+	doc_key(b, key);
+	compat_push_jsonb(&b->state, WJB_BEGIN_ARRAY, NULL);
+}
+
+void
+doc_end_array(DocBuilder *b)
+{
+	compat_push_jsonb(&b->state, WJB_END_ARRAY, NULL);
+}
+
+void
+doc_put_null(DocBuilder *b, const char *key)
+{
+	JsonbValue value = {.type = jbvNull};
+
+	doc_put_scalar(b, key, &value);
+}
+
+void
+doc_put_string(DocBuilder *b, const char *key, const char *text)
+{
+	JsonbValue value = {.type = jbvString};
+
+	if (text == NULL)
+	{
+		doc_put_null(b, key);
+		return;
+	}
+	value.val.string.val = pstrdup(text);
+	value.val.string.len = strlen(text);
+	doc_put_scalar(b, key, &value);
+}
+
+void
+doc_put_int(DocBuilder *b, const char *key, int64 number)
+{
+	JsonbValue value = {.type = jbvNumeric};
+
+	value.val.numeric = int64_to_numeric(number);
+	doc_put_scalar(b, key, &value);
+}
+
+void
+doc_put_number(DocBuilder *b, const char *key, double number)
+{
+	JsonbValue value = {.type = jbvNumeric};
+
+	if (isnan(number) || isinf(number))
+	{
+		doc_put_null(b, key);
+		return;
+	}
+	value.val.numeric =
+		DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(number)));
+	doc_put_scalar(b, key, &value);
+}
+
+void
+doc_put_bool(DocBuilder *b, const char *key, bool truth)
+{
+	JsonbValue value = {.type = jbvBool};
+
+	value.val.boolean = truth;
+	doc_put_scalar(b, key, &value);
+}
+
+void
+doc_put_value(DocBuilder *b, const char *key, const JsonbValue *value)
+{
+	JsonbValue copy = *value;
+
+	doc_put_scalar(b, key, &copy);
+}
+
+void
+doc_put_doc(DocBuilder *b, const char *key, Jsonb *doc)
+{
+	JsonbValue value;
+
+	if (doc == NULL)
+	{
+		doc_put_null(b, key);
+		return;
+	}
+	if (JB_ROOT_IS_SCALAR(doc))
+		JsonbExtractScalar(&doc->root, &value);
+	else
+	{
+		value.type = jbvBinary;
+		value.val.binary.data = &doc->root;
+		value.val.binary.len = VARSIZE_ANY_EXHDR(doc);
+	}
+	doc_put_scalar(b, key, &value);
+}
+
+Jsonb *
+doc_finish(DocBuilder *b)
+{
+	return JsonbValueToJsonb(b->state.result);
+}

@@ -1,0 +1,88 @@
+/*
+ * document.h
+ *		Reading and building JSON documents (jsonb) without ceremony.
+ *
+ * Values returned by the readers point into the document they came from, or are
+ * palloc'd in the current memory context; nothing needs to be freed by hand.
+ */
+#ifndef FACTORY_DOCUMENT_H
+#define FACTORY_DOCUMENT_H
+
+#include "base/compat.h"
+#include "utils/jsonb.h"
+
+/* --- reading --------------------------------------------------------------- */
+
+/* The value under a key of an object; NULL where absent or doc is no object. */
+extern JsonbValue *doc_get(Jsonb *doc, const char *key);
+
+/* The same, as a document of its own (objects, arrays and scalars alike). */
+extern Jsonb *doc_get_doc(Jsonb *doc, const char *key);
+
+/* A string's text; NULL where absent or not a string. */
+extern char *doc_get_string(Jsonb *doc, const char *key);
+
+/* A number or boolean, or the given value where absent or of another type. */
+extern double doc_get_number(Jsonb *doc, const char *key, double otherwise);
+extern bool doc_get_bool(Jsonb *doc, const char *key, bool otherwise);
+
+/* Any value as people read it: strings bare, the rest as JSON; NULL for null. */
+extern char *doc_value_text(const JsonbValue *value);
+
+/* A number as double; the value must be jbvNumeric. */
+extern double doc_value_number(const JsonbValue *value);
+
+/* "object", "array", "string", "number", "boolean" or "null". */
+extern const char *doc_value_kind(const JsonbValue *value);
+extern const char *doc_kind(Jsonb *doc);
+
+/* Any value as a document. */
+extern Jsonb *doc_from_value(const JsonbValue *value);
+
+/* The members of an array (List of JsonbValue *), or NIL where it is none. */
+extern List *doc_elements(Jsonb *doc);
+
+/* The keys of an object in stored order (List of char *), or NIL. */
+extern List *doc_keys(Jsonb *doc);
+
+/* The whole document as JSON text. */
+extern char *doc_to_text(Jsonb *doc);
+
+/* --- parsing text ------------------------------------------------------------ */
+
+/*
+ * Text of unknown origin (an answer from outside, in UTF-8) as a document, or
+ * NULL with the reason in *why.  Raises nothing but out of memory and cancel.
+ */
+extern Jsonb *doc_parse(const char *text, int length, char **why);
+
+/* Text that we wrote ourselves: raises where it is no JSON. */
+extern Jsonb *doc_parse_trusted(const char *text);
+
+/* --- building ---------------------------------------------------------------- */
+
+typedef struct DocBuilder
+{
+	CompatJsonbState state;
+} DocBuilder;
+
+/*
+ * doc_begin_object(&b); doc_put_string(&b, "k", "v"); ... doc_end_object(&b);
+ * doc_finish(&b).  Inside an array the key is NULL.  A NULL string, document or
+ * a NaN is written as JSON null.
+ */
+extern void doc_build(DocBuilder *b);
+extern void doc_begin_object(DocBuilder *b, const char *key);
+extern void doc_end_object(DocBuilder *b);
+extern void doc_begin_array(DocBuilder *b, const char *key);
+extern void doc_end_array(DocBuilder *b);
+extern void doc_put_string(DocBuilder *b, const char *key, const char *value);
+extern void doc_put_int(DocBuilder *b, const char *key, int64 value);
+extern void doc_put_number(DocBuilder *b, const char *key, double value);
+extern void doc_put_bool(DocBuilder *b, const char *key, bool value);
+extern void doc_put_null(DocBuilder *b, const char *key);
+extern void doc_put_doc(DocBuilder *b, const char *key, Jsonb *value);
+extern void doc_put_value(DocBuilder *b, const char *key, const JsonbValue *value);
+extern Jsonb *doc_finish(DocBuilder *b);
+
+#endif /* FACTORY_DOCUMENT_H */

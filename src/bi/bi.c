@@ -1,0 +1,8 @@
+#include "postgres.h"
+
+#include "bi/bi.h"
+
+void
+bi_define_settings(void)
+{
+}

@@ -1,0 +1,70 @@
+/*
+ * http.h
+ *		Requests to the outside world: many at once, cancellable, never blocking
+ *		a signal.
+ *
+ * One libcurl multi handle a process, driven by the process latch.  A transfer
+ * is started, goes on whenever the engine is pumped, and is waited for or
+ * abandoned.  Transfers belong to the memory context they were started in: its
+ * reset or deletion abandons them, so an error leaves nothing behind.
+ */
+#ifndef FACTORY_HTTP_H
+#define FACTORY_HTTP_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef enum HttpOutcome
+{
+	HTTP_PENDING,
+	HTTP_ANSWERED, /* status and body are there, whatever the status */
+	HTTP_TIMED_OUT,
+	HTTP_UNREACHABLE, /* name not resolved, refused, TLS failed, cut */
+	HTTP_DENIED,      /* egress rules forbid the address or scheme */
+	HTTP_TOO_LARGE
+} HttpOutcome;
+
+typedef struct HttpRequest
+{
+	const char *method; /* "GET", "POST" */
+	const char *url;
+	List *headers;    /* of char *, "Name: value" */
+	const char *body; /* NULL for none */
+	size_t body_length;
+	TimestampTz deadline; /* the transfer ends by then */
+	size_t max_answer;    /* bytes after decompression */
+	bool allow_http;      /* plain http */
+	bool allow_private;   /* loopback, link-local, private addresses */
+	const char *ca_file;  /* NULL: the system's authorities */
+} HttpRequest;
+
+typedef struct HttpTransfer HttpTransfer;
+
+typedef struct HttpAnswer
+{
+	HttpOutcome outcome;
+	long status; /* of HTTP_ANSWERED */
+	char *body;  /* NUL-terminated */
+	size_t body_length;
+	int retry_after_ms; /* from the answer's header; -1 for none */
+	char *reason;       /* of every other outcome: one phrase, no secrets */
+	double elapsed_ms;
+} HttpAnswer;
+
+/* Sends as much as goes without waiting. */
+extern HttpTransfer *http_start(const HttpRequest *request);
+
+/* One turn of the engine without waiting; true when the transfer has ended. */
+extern bool http_pump(HttpTransfer *transfer);
+
+/* Waits for the end; raises only on cancel and shutdown. */
+extern HttpAnswer *http_finish(HttpTransfer *transfer);
+
+/* Waits on the latch until the moment given, interruptibly, pumping the engine. */
+extern void http_sleep_until(TimestampTz moment);
+
+extern void http_abandon(HttpTransfer *transfer);
+
+extern void http_define_settings(void);
+
+#endif /* FACTORY_HTTP_H */

@@ -1,0 +1,8 @@
+#include "postgres.h"
+
+#include "judgment/judgment.h"
+
+void
+judgment_define_settings(void)
+{
+}

@@ -1,0 +1,69 @@
+/*
+ * llm.h
+ *		Calls to language models: started, answered later, checked, accounted.
+ */
+#ifndef FACTORY_LLM_H
+#define FACTORY_LLM_H
+
+#include "utils/jsonb.h"
+
+typedef enum LlmFailure
+{
+	LLM_OK,
+	LLM_NO_MODEL, /* not created, or its server or mapping is gone */
+	LLM_UNREACHABLE,
+	LLM_TIMEOUT,
+	LLM_REFUSED,       /* 401, 403, 404, 429 to the end, content refused */
+	LLM_ANSWER_INVALID /* no JSON, or not of the schema, three times */
+} LlmFailure;
+
+typedef struct LlmRequest
+{
+	const char *model;  /* name in factory.model */
+	const char *system; /* NULL for none */
+	const char *user;
+	Jsonb *schema;       /* JSON schema of the answer; NULL: plain text */
+	int deadline_ms;     /* over all tries; 0: factory.llm_timeout */
+	const char *purpose; /* "judgment", "question", "complete" */
+	const char *subject; /* the decision's name, or NULL */
+} LlmRequest;
+
+typedef struct LlmAnswer
+{
+	LlmFailure failure;
+	char *reason; /* of a failure: one phrase, no secrets */
+	char *text;   /* the model's words */
+	Jsonb *json;  /* the same parsed, where a schema was given */
+	char *model;  /* the provider's own name of the model */
+	int64 prompt_tokens;
+	int64 completion_tokens;
+	double cost_usd;
+	double latency_ms; /* over all tries */
+	int attempts;
+} LlmAnswer;
+
+typedef struct LlmCall LlmCall;
+
+/*
+ * Starts a call in the current memory context and returns at once.  Never raises
+ * for what is wrong with model, server or network: that is the answer's failure.
+ */
+extern LlmCall *llm_start(const LlmRequest *request);
+
+/* Waits for the answer, with its retries.  Raises only on cancel and shutdown. */
+extern LlmAnswer *llm_finish(LlmCall *call);
+
+extern void llm_abandon(LlmCall *call);
+
+/*
+ * "line {{ line_code }}" with the values of a document; a dotted path reaches
+ * into objects, an absent value is written as null.  Raises on a broken template.
+ */
+extern char *llm_render_template(const char *template_text, Jsonb *values);
+
+/* NULL where the value fits the schema, else one phrase: what is wrong and where. */
+extern char *llm_check_schema(Jsonb *schema, Jsonb *value);
+
+extern void llm_define_settings(void);
+
+#endif /* FACTORY_LLM_H */

@@ -1,0 +1,54 @@
+/*
+ * metrics.h
+ *		Counters, gauges and histograms in shared memory; Prometheus text.
+ *
+ * A metric is one row of metric_table[] in metrics.c.  Label values are given in
+ * the order of that row; the tenant is not given, it is always the first label.
+ * Updating costs a hash look-up in the backend's own memory and an atomic add.
+ */
+#ifndef FACTORY_METRICS_H
+#define FACTORY_METRICS_H
+
+typedef enum MetricId
+{
+	METRIC_JUDGMENT_EXECUTIONS, /* workflow_id, status, method */
+	METRIC_JUDGMENT_DURATION,   /* workflow_id, method */
+	METRIC_JUDGMENT_ACTIVE,
+	METRIC_JUDGMENT_REQUESTS,
+	METRIC_JUDGMENT_CACHE_HITS,   /* workflow_id */
+	METRIC_JUDGMENT_CACHE_MISSES, /* workflow_id */
+	METRIC_BI_QUERIES,            /* status, source */
+	METRIC_BI_PLAN_DURATION,
+	METRIC_BI_QUERY_DURATION,
+	METRIC_LLM_CALLS,            /* model, status */
+	METRIC_LLM_CALL_DURATION,    /* model */
+	METRIC_LLM_PARSING_FAILURES, /* model */
+	METRIC_LLM_COST_USD,         /* model */
+	METRIC_LLM_TOKENS,           /* model, direction */
+	METRIC_REFRESH_RUNS,         /* view, status */
+	METRIC_REFRESH_DURATION,     /* view */
+	METRIC_COUNT
+} MetricId;
+
+/* Label values after the tenant, in the metric's own order: METRIC_LABELS("a", "b"). */
+#define METRIC_LABELS(...) ((const char *const[]){__VA_ARGS__})
+#define METRIC_NO_LABELS NULL
+
+/* Counters and gauges; amount may be negative for a gauge. */
+extern void metric_add(MetricId metric, double amount, const char *const *labels);
+
+/* Histograms: one observation. */
+extern void metric_observe(MetricId metric, double value, const char *const *labels);
+
+/*
+ * A gauge that counts what is going on now: begin adds one, end takes it away;
+ * what an error or a backend's exit left open is taken away for it.
+ */
+extern void metric_active_begin(MetricId metric);
+extern void metric_active_end(MetricId metric);
+
+extern void metrics_define_settings(void);
+extern void metrics_request_shmem(void);
+extern void metrics_attach_shmem(void);
+
+#endif /* FACTORY_METRICS_H */
