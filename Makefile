@@ -28,7 +28,7 @@ SHLIB_LINK  = -lcurl
 
 PG_CONFIG ?= pg_config
 # -isystem keeps the server's headers out of our warnings, which are errors.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc -DFACTORY_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = -fvisibility=hidden -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-ignored-optimization-argument)
 

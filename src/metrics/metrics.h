@@ -4,7 +4,8 @@
  *
  * A metric is one row of metric_table[] in metrics.c.  Label values are given in
  * the order of that row; the tenant is not given, it is always the first label.
- * Updating costs a hash look-up in the backend's own memory and an atomic add.
+ * Counting costs a hash look-up and an atomic add; it takes no lock (but for the
+ * first time that a set of label values is seen) and never raises.
  */
 #ifndef FACTORY_METRICS_H
 #define FACTORY_METRICS_H

@@ -1,0 +1,186 @@
+/*
+ * metrics_sql.c
+ *		The metrics as SQL sees them: Prometheus' text format.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "base/compat.h"
+#include "common/shortest_dec.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "metrics/metrics_int.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+static const char *const kind_names[] = {
+	[METRIC_COUNTER] = "counter",
+	[METRIC_GAUGE] = "gauge",
+	[METRIC_HISTOGRAM] = "histogram",
+};
+
+static void
+put_number(StringInfo text, double value)
+{
+	char buffer[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	if (value == floor(value) && fabs(value) < 1e15)
+	{
+		appendStringInfo(text, INT64_FORMAT, (int64) value);
+		return;
+	}
+	double_to_shortest_decimal_buf(value, buffer);
+	appendStringInfoString(text, buffer);
+}
+
+/* Values are UTF-8; a database of another encoding can show only their ASCII. */
+static void
+put_label_value(StringInfo text, const char *value)
+{
+	bool ascii_only = GetDatabaseEncoding() != PG_UTF8;
+
+	for (; *value; value++)
+	{
+		if (*value == '\n')
+			appendStringInfoString(text, "\\n");
+		else if (*value == '"' || *value == '\\')
+			appendStringInfo(text, "\\%c", *value);
+		else if (ascii_only && IS_HIGHBIT_SET(*value))
+			appendStringInfoChar(text, '?');
+		else
+			appendStringInfoChar(text, *value);
+	}
+}
+
+/* name_suffix{tenant_id="...",...  without the closing brace. */
+static void
+put_sample_start(StringInfo text, const MetricSeries *series, const char *suffix)
+{
+	const MetricRow *row = &metric_table[series->key.metric];
+	const char *value = series->key.values;
+	int count = metric_label_count(row);
+
+	appendStringInfo(text, "%s%s{", row->name, suffix);
+	for (int i = 0; i < count; i++)
+	{
+		appendStringInfo(text, "%s%s=\"", i > 0 ? "," : "",
+						 i > 0 ? row->labels[i - 1] : "tenant_id");
+		put_label_value(text, value);
+		appendStringInfoChar(text, '"');
+		value += strlen(value) + 1;
+	}
+}
+
+static void
+put_sample(StringInfo text, const MetricSeries *series, const char *suffix, double value)
+{
+	put_sample_start(text, series, suffix);
+	appendStringInfoString(text, "} ");
+	put_number(text, value);
+	appendStringInfoChar(text, '\n');
+}
+
+static void
+put_histogram(StringInfo text, MetricSeries *series)
+{
+	const MetricRow *row = &metric_table[series->key.metric];
+	int bounds = metric_bound_count(row);
+	uint64 below = 0;
+
+	for (int i = 0; i <= bounds; i++)
+	{
+		below += pg_atomic_read_u64(&series->observed[i]);
+		put_sample_start(text, series, "_bucket");
+		appendStringInfoString(text, ",le=\"");
+		if (i < bounds)
+			put_number(text, row->bounds[i]);
+		else
+			appendStringInfoString(text, "+Inf");
+		appendStringInfo(text, "\"} " UINT64_FORMAT "\n", below);
+	}
+	put_sample(text, series, "_sum", metric_read_double(&series->sum));
+	put_sample(text, series, "_count", (double) below);
+}
+
+static void
+put_header(StringInfo text, const char *name, MetricKind kind, const char *help)
+{
+	appendStringInfo(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
+					 kind_names[kind]);
+}
+
+static void
+put_metric(StringInfo text, MetricId metric)
+{
+	const MetricRow *row = &metric_table[metric];
+	int count = metric_series_count();
+
+	put_header(text, row->name, row->kind, row->help);
+	for (int i = 0; i < count; i++)
+	{
+		MetricSeries *series = metric_series_at(i);
+
+		if (series->key.metric != metric || metric_series_is_unused_reserve(i))
+			continue;
+		if (row->kind == METRIC_HISTOGRAM)
+			put_histogram(text, series);
+		else
+			put_sample(text, series, "", metric_read_double(&series->sum));
+	}
+}
+
+static void
+put_own_metric(StringInfo text, const char *name, MetricKind kind, const char *help,
+			   double value)
+{
+	put_header(text, name, kind, help);
+	appendStringInfo(text, "%s ", name);
+	put_number(text, value);
+	appendStringInfoChar(text, '\n');
+}
+
+/* What the factory says of itself: no tenant's doing, so no tenant's label. */
+static void
+put_own_metrics(StringInfo text)
+{
+	put_header(text, "factory_build_info", METRIC_GAUGE, "What is running; always 1.");
+	appendStringInfo(text, "factory_build_info{version=\"%s\",postgresql=\"",
+					 FACTORY_VERSION);
+	put_label_value(text, GetConfigOption("server_version", false, false));
+	appendStringInfoString(text, "\"} 1\n");
+	put_own_metric(text, "factory_start_time_seconds", METRIC_GAUGE,
+				   "When the server started, in seconds since 1970.",
+				   metric_started_at());
+	put_own_metric(text, "factory_metric_series", METRIC_GAUGE,
+				   "Series of metrics in use.", metric_series_count() - METRIC_COUNT);
+	put_own_metric(text, "factory_metric_series_limit", METRIC_GAUGE,
+				   "Series of metrics there is room for.", metric_series_limit());
+	put_own_metric(text, "factory_metric_series_dropped_total", METRIC_COUNTER,
+				   "Countings that found no room and went to the labels \"other\".",
+				   metric_series_dropped());
+}
+
+FACTORY_FUNCTION(factory_metrics);
+
+Datum
+factory_metrics(PG_FUNCTION_ARGS)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	put_own_metrics(&text);
+	for (int i = 0; i < METRIC_COUNT; i++)
+		put_metric(&text, i);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));
+}
+
+FACTORY_FUNCTION(factory_reset_metrics);
+
+Datum
+factory_reset_metrics(PG_FUNCTION_ARGS)
+{
+	metric_reset_all();
+	PG_RETURN_VOID();
+}
