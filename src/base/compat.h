@@ -43,6 +43,10 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #endif
 }
 
+/* The last argument is missing_ok (15) or where soft errors go (16); 0 suits both. */
+#define compat_parse_type_string(name, type, typmod) \
+	parseTypeString((name), (type), (typmod), 0)
+
 /* Building jsonb: 19 keeps the result in the state. */
 #if PG_VERSION_NUM >= 190000
 typedef JsonbInState CompatJsonbState;

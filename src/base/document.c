@@ -9,13 +9,11 @@
 
 #include <math.h>
 
-#include "access/xact.h"
+#include "base/attempt.h"
 #include "base/document.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/resowner.h"
 
 /* --- reading --------------------------------------------------------------- */
 
@@ -175,54 +173,39 @@ doc_parse_trusted(const char *text)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
-/*
- * jsonb_in() raises, so it runs in a subtransaction of its own: only a clean
- * rollback makes it safe to go on after an error.
- */
+typedef struct ParseAttempt
+{
+	char *text;
+	Jsonb *doc;
+} ParseAttempt;
+
+static void
+parse_body(void *argument)
+{
+	ParseAttempt *parse = argument;
+
+	parse->doc = doc_parse_trusted(parse->text);
+}
+
 Jsonb *
 doc_parse(const char *text, int length, char **why)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char *server_text;
-	Jsonb *volatile doc = NULL;
+	ParseAttempt parse = {0};
+	ErrorData *error;
 
 	*why = NULL;
-	if (pg_verify_mbstr(PG_UTF8, text, length, true) == false)
+	if (!pg_verify_mbstr(PG_UTF8, text, length, true))
 	{
 		*why = pstrdup("the text is not valid UTF-8");
 		return NULL;
 	}
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		server_text = pnstrdup(text, length);
-		server_text = pg_any_to_server(server_text, length, PG_UTF8);
-		doc = doc_parse_trusted(server_text);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
-			ReThrowError(error);
-		*why = error->detail ? psprintf("%s: %s", error->message, error->detail)
-							 : pstrdup(error->message);
-	}
-	PG_END_TRY();
-	return doc;
+	parse.text = pg_any_to_server(pnstrdup(text, length), length, PG_UTF8);
+	error = attempt(parse_body, &parse);
+	if (error == NULL)
+		return parse.doc;
+	*why = error->detail ? psprintf("%s: %s", error->message, error->detail)
+						 : pstrdup(error->message);
+	return NULL;
 }
 
 /* --- building ---------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #define FACTORY_DOCUMENT_H
 
 #include "base/compat.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 /* --- reading --------------------------------------------------------------- */
