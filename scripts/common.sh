@@ -12,6 +12,34 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# step TEXT LOG COMMAND...: runs the command (in a subshell, its words into LOG),
+# shows how long it takes, and its last words where it fails.
+step() {
+	local text=$1 log=$2 begun=$SECONDS status ticker=
+	shift 2
+	rm -f "$log"
+	printf '%s ...' "$text"
+	if [ -t 1 ]; then
+		while sleep 1 && kill -0 $$ 2>/dev/null; do printf '\r%s ... %s s' "$text" $((SECONDS - begun)); done &
+		ticker=$!
+	fi
+	set +e
+	(set -e; "$@") >"$log" 2>&1 </dev/null
+	status=$?
+	set -e
+	if [ -n "$ticker" ]; then
+		kill "$ticker" 2>/dev/null || true
+		wait "$ticker" 2>/dev/null || true
+		printf '\r%s ...' "$text"
+	fi
+	if [ "$status" != 0 ]; then
+		printf ' failed after %s s\n' $((SECONDS - begun))
+		tail -n 20 "$log" >&2
+		die "$text: failed; the whole log is $log"
+	fi
+	printf ' %s s\n' $((SECONDS - begun))
+}
+
 # The user the server runs as: PostgreSQL refuses root.
 owner() { if [ "$(id -u)" = 0 ]; then echo "${FACTORY_OS_USER:-postgres}"; else id -un; fi; }
 
