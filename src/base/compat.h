@@ -7,8 +7,13 @@
 #ifndef FACTORY_COMPAT_H
 #define FACTORY_COMPAT_H
 
+#include "catalog/pg_foreign_server.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/datetime.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "pg_factory needs PostgreSQL 15 or later"
@@ -60,5 +65,39 @@ typedef struct CompatJsonbState
 #define compat_push_jsonb(state, token, value) \
 	((state)->result = pushJsonbValue(&(state)->parse, (token), (value)))
 #endif
+
+/* A wait event set that lives as long as the process: 17 asks for a resource owner. */
+static inline WaitEventSet *
+compat_create_wait_event_set(int events)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, events);
+#else
+	return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+/* A wait event that pg_stat_activity shows by name: 17 lets extensions name theirs. */
+static inline uint32
+compat_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* May this role use that foreign server?  16 has one function for all objects. */
+static inline bool
+compat_may_use_server(Oid server, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, server, role, ACL_USAGE) ==
+		   ACLCHECK_OK;
+#else
+	return pg_foreign_server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK;
+#endif
+}
 
 #endif /* FACTORY_COMPAT_H */
