@@ -46,6 +46,7 @@ typedef struct HttpAnswer
 	long status; /* of HTTP_ANSWERED */
 	char *body;  /* NUL-terminated */
 	size_t body_length;
+	char *content_type; /* as the peer says it, or NULL */
 	int retry_after_ms; /* from the answer's header; -1 for none */
 	char *reason;       /* of every other outcome: one phrase, no secrets */
 	double elapsed_ms;
@@ -64,6 +65,12 @@ extern HttpAnswer *http_finish(HttpTransfer *transfer);
 extern void http_sleep_until(TimestampTz moment);
 
 extern void http_abandon(HttpTransfer *transfer);
+
+/* NULL where this is an absolute http or https URL without user or fragment, else why. */
+extern char *http_url_error(const char *url);
+
+/* A path below a base URL, in front of its query: base/path?query. */
+extern char *http_url_join(const char *base, const char *path);
 
 extern void http_define_settings(void);
 
