@@ -6,6 +6,7 @@
 #define FACTORY_LLM_H
 
 #include "utils/jsonb.h"
+#include "utils/uuid.h"
 
 typedef enum LlmFailure
 {
@@ -13,8 +14,9 @@ typedef enum LlmFailure
 	LLM_NO_MODEL, /* not created, or its server or mapping is gone */
 	LLM_UNREACHABLE,
 	LLM_TIMEOUT,
-	LLM_REFUSED,       /* 401, 403, 404, 429 to the end, content refused */
-	LLM_ANSWER_INVALID /* no JSON, or not of the schema, three times */
+	LLM_REFUSED,        /* 401, 403, 404, 429 to the end, content refused */
+	LLM_ANSWER_INVALID, /* no JSON, or not of the schema, three times */
+	LLM_DENIED          /* the server's options forbid the address or scheme */
 } LlmFailure;
 
 typedef struct LlmRequest
@@ -22,22 +24,25 @@ typedef struct LlmRequest
 	const char *model;  /* name in factory.model */
 	const char *system; /* NULL for none */
 	const char *user;
-	Jsonb *schema;       /* JSON schema of the answer; NULL: plain text */
-	int deadline_ms;     /* over all tries; 0: factory.llm_timeout */
-	const char *purpose; /* "judgment", "question", "complete" */
-	const char *subject; /* the decision's name, or NULL */
+	Jsonb *schema;                 /* JSON schema of the answer; NULL: plain text */
+	int deadline_ms;               /* over all tries; 0: factory.llm_timeout */
+	const char *purpose;           /* "judgment", "question", "complete" */
+	const char *subject;           /* the decision's name, or NULL */
+	Jsonb *options;                /* override the model's own, or NULL */
+	const pg_uuid_t *execution_id; /* the judgment this is for, or NULL */
 } LlmRequest;
 
 typedef struct LlmAnswer
 {
 	LlmFailure failure;
 	char *reason; /* of a failure: one phrase, no secrets */
+	char *hint;   /* of a failure: what to do, one sentence; may be NULL */
 	char *text;   /* the model's words */
 	Jsonb *json;  /* the same parsed, where a schema was given */
 	char *model;  /* the provider's own name of the model */
 	int64 prompt_tokens;
 	int64 completion_tokens;
-	double cost_usd;
+	double cost_usd;   /* over all tries; NaN where the model has no prices */
 	double latency_ms; /* over all tries */
 	int attempts;
 } LlmAnswer;
@@ -50,9 +55,13 @@ typedef struct LlmCall LlmCall;
  */
 extern LlmCall *llm_start(const LlmRequest *request);
 
-/* Waits for the answer, with its retries.  Raises only on cancel and shutdown. */
+/*
+ * Waits for the answer, with its retries, and enters the call into the ledger.
+ * Raises only on cancel and shutdown.
+ */
 extern LlmAnswer *llm_finish(LlmCall *call);
 
+/* Gives the call up: the connection is closed, no row is written. */
 extern void llm_abandon(LlmCall *call);
 
 /*
@@ -63,6 +72,12 @@ extern char *llm_render_template(const char *template_text, Jsonb *values);
 
 /* NULL where the value fits the schema, else one phrase: what is wrong and where. */
 extern char *llm_check_schema(Jsonb *schema, Jsonb *value);
+
+/*
+ * NULL where we can check by that schema, else one phrase: which part is broken, or
+ * says something we do not check and so must not ignore.
+ */
+extern char *llm_schema_error(Jsonb *schema);
 
 extern void llm_define_settings(void);
 

@@ -1,0 +1,120 @@
+/*
+ * llm_int.h
+ *		Between the files of the llm room.
+ */
+#ifndef FACTORY_LLM_INT_H
+#define FACTORY_LLM_INT_H
+
+#include "llm/llm.h"
+#include "nodes/pg_list.h"
+
+/* --- model.c: what factory.model says ------------------------------------------- */
+
+/* What a model, or one call, asks for; unset where the comment says. */
+typedef struct LlmOptions
+{
+	double temperature; /* NaN: the provider's default */
+	int max_tokens;     /* 0: the provider's default */
+	int timeout_ms;     /* 0: factory.llm_timeout */
+} LlmOptions;
+
+typedef struct LlmModel
+{
+	char *name;
+	char *server;
+	char *provider_model;
+	double input_price; /* US dollars per million tokens; NaN for unknown */
+	double output_price;
+	LlmOptions options;
+} LlmModel;
+
+/* The model of this tenant, or NULL. */
+extern LlmModel *model_find(const char *name);
+
+/* Overrides with what the document says; raises on unknown keys and bad values. */
+extern void options_read(LlmOptions *options, Jsonb *document);
+
+/* --- provider: how a server is spoken to ------------------------------------------ */
+
+/* How the answer's form is asked for. */
+typedef enum LlmForm
+{
+	LLM_FORM_TEXT,
+	LLM_FORM_SCHEMA, /* the server is given the schema */
+	LLM_FORM_OBJECT  /* the server promises JSON only; the model is told the schema */
+} LlmForm;
+
+typedef struct LlmPrompt
+{
+	const char *provider_model;
+	const char *system; /* or NULL */
+	const char *user;
+	Jsonb *schema;
+	LlmForm form;
+	const LlmOptions *options;
+} LlmPrompt;
+
+/* What a provider makes of an answer's document. */
+typedef struct LlmReading
+{
+	LlmFailure failure;
+	const char *reason; /* of a failure */
+	const char *hint;   /* of a failure, or NULL */
+	bool is_final;      /* of a failure: another try would end the same way */
+	char *text;
+	char *model;
+	int64 prompt_tokens;
+	int64 completion_tokens;
+} LlmReading;
+
+/* One row of functions; a new provider is one file and one row in server.c. */
+typedef struct LlmProvider
+{
+	const char *name;
+	const char *path; /* below the server's base_url */
+	char *(*key_header)(const char *key);
+	Jsonb *(*write_request)(const LlmPrompt *prompt);
+	void (*read_answer)(Jsonb *document, LlmReading *reading);
+	char *(*read_error)(Jsonb *document); /* the error's code word, or NULL */
+} LlmProvider;
+
+extern const LlmProvider openai_provider;
+
+/* --- server.c: foreign servers, user mappings, keys -------------------------------- */
+
+typedef struct LlmServer
+{
+	const LlmProvider *provider;
+	char *base_url;
+	bool allow_http;
+	bool allow_private;
+	char *ca_file;
+	char *key; /* NULL for none */
+} LlmServer;
+
+/* What went wrong, where something did. */
+typedef struct LlmTrouble
+{
+	char *reason; /* NULL where nothing did */
+	char *hint;
+} LlmTrouble;
+
+/* The server as the current user may use it, or NULL with the trouble told. */
+extern LlmServer *server_find(const char *name, LlmTrouble *trouble);
+
+/* --- ledger.c: what was called, and what it cost -------------------------------------- */
+
+typedef struct LlmLedgerRow
+{
+	const LlmRequest *request;
+	const LlmModel *model; /* NULL where there is none */
+	const LlmAnswer *answer;
+} LlmLedgerRow;
+
+/* "ok", "timeout", ...: the ledger's and the metric's word. */
+extern const char *outcome_word(LlmFailure failure);
+
+/* Adds the row and the metrics; in a read-only transaction the metrics alone. */
+extern void ledger_enter(const LlmLedgerRow *row);
+
+#endif /* FACTORY_LLM_INT_H */

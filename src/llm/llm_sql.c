@@ -1,0 +1,126 @@
+/*
+ * llm_sql.c
+ *		The room's SQL functions.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/document.h"
+#include "base/errors.h"
+#include "fmgr.h"
+#include "llm/llm.h"
+#include "llm/llm_int.h"
+#include "utils/builtins.h"
+
+FACTORY_FUNCTION(factory_check_model_options);
+
+Datum
+factory_check_model_options(PG_FUNCTION_ARGS)
+{
+	LlmOptions ignored;
+
+	options_read(&ignored, PG_GETARG_JSONB_P(0));
+	PG_RETURN_VOID();
+}
+
+/* --- complete ---------------------------------------------------------------------------- */
+
+/* How a failure is raised. */
+typedef struct FailureRow
+{
+	int sqlstate;
+	const char *words; /* between the model's name and the reason; NULL: reason alone */
+} FailureRow;
+
+static const FailureRow failure_rows[] = {
+	[LLM_NO_MODEL] = {ERRCODE_FACTORY_UNDEFINED_MODEL, NULL},
+	[LLM_UNREACHABLE] = {ERRCODE_FACTORY_MODEL_UNREACHABLE, "could not be reached"},
+	[LLM_TIMEOUT] = {ERRCODE_FACTORY_MODEL_TIMEOUT, "did not answer in time"},
+	[LLM_REFUSED] = {ERRCODE_FACTORY_MODEL_REFUSED, "refused the request"},
+	[LLM_ANSWER_INVALID] = {ERRCODE_FACTORY_MODEL_ANSWER_INVALID,
+							"gave no usable answer"},
+	[LLM_DENIED] = {ERRCODE_FACTORY_EGRESS_DENIED, "must not be called"},
+};
+
+static void
+raise_failure(const char *model, const LlmAnswer *answer)
+{
+	const FailureRow *row = &failure_rows[answer->failure];
+
+	ereport(ERROR,
+			(errcode(row->sqlstate),
+			 row->words ? errmsg("model \"%s\" %s: %s", model, row->words, answer->reason)
+						: errmsg("%s", answer->reason),
+			 answer->attempts > 1 ? errdetail("It was tried %d times.", answer->attempts)
+								  : 0,
+			 answer->hint ? errhint("%s", answer->hint) : 0));
+}
+
+static Jsonb *
+answer_document(const LlmAnswer *answer)
+{
+	DocBuilder b;
+
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	doc_put_string(&b, "text", answer->text);
+	doc_put_doc(&b, "json", answer->json);
+	doc_begin_object(&b, "usage");
+	doc_put_int(&b, "prompt_tokens", answer->prompt_tokens);
+	doc_put_int(&b, "completion_tokens", answer->completion_tokens);
+	doc_put_int(&b, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
+	doc_end_object(&b);
+	doc_put_number(&b, "cost_usd", answer->cost_usd);
+	doc_put_number(&b, "latency_ms", answer->latency_ms);
+	doc_put_int(&b, "attempts", answer->attempts);
+	doc_put_string(&b, "model", answer->model);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+static void
+require_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" of complete must not be null", name),
+						errhint("Give it a text.")));
+}
+
+static void
+refuse_unusable_schema(Jsonb *schema)
+{
+	char *fault = llm_schema_error(schema);
+
+	if (fault != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEMA),
+						errmsg("the schema cannot be checked: %s", fault),
+						errhint("docs/models.md lists the keywords that can.")));
+}
+
+FACTORY_FUNCTION(factory_complete);
+
+Datum
+factory_complete(PG_FUNCTION_ARGS)
+{
+	LlmRequest request = {.purpose = "complete"};
+	LlmAnswer *answer;
+
+	require_argument(fcinfo, 0, "model");
+	require_argument(fcinfo, 1, "prompt");
+	request.model = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	request.user = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (!PG_ARGISNULL(2))
+		request.system = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	if (!PG_ARGISNULL(3))
+	{
+		request.schema = PG_GETARG_JSONB_P(3);
+		refuse_unusable_schema(request.schema);
+	}
+	if (!PG_ARGISNULL(4))
+		request.options = PG_GETARG_JSONB_P(4);
+	answer = llm_finish(llm_start(&request));
+	if (answer->failure != LLM_OK)
+		raise_failure(request.model, answer);
+	PG_RETURN_JSONB_P(answer_document(answer));
+}

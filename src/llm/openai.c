@@ -1,0 +1,193 @@
+/*
+ * openai.c
+ *		The provider "openai": chat completions, as OpenAI made them and vLLM,
+ *		Ollama, llama.cpp and Azure speak them.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "base/document.h"
+#include "lib/stringinfo.h"
+#include "llm/llm_int.h"
+
+static char *
+bearer_header(const char *key)
+{
+	return psprintf("Authorization: Bearer %s", key);
+}
+
+/* --- the request ------------------------------------------------------------------------ */
+
+static void
+put_message(DocBuilder *b, const char *role, const char *content)
+{
+	doc_begin_object(b, NULL);
+	doc_put_string(b, "role", role);
+	doc_put_string(b, "content", content);
+	doc_end_object(b);
+}
+
+/* A server that only promises JSON wants the word and the schema in the prompt. */
+static const char *
+system_text(const LlmPrompt *prompt)
+{
+	if (prompt->form != LLM_FORM_OBJECT)
+		return prompt->system;
+	return psprintf("%s%sAnswer with JSON alone, by this JSON schema: %s",
+					prompt->system ? prompt->system : "", prompt->system ? "\n\n" : "",
+					doc_to_text(prompt->schema));
+}
+
+static void
+put_messages(DocBuilder *b, const LlmPrompt *prompt)
+{
+	const char *system = system_text(prompt);
+
+	doc_begin_array(b, "messages");
+	if (system != NULL)
+		put_message(b, "system", system);
+	put_message(b, "user", prompt->user);
+	doc_end_array(b);
+}
+
+static void
+put_response_format(DocBuilder *b, const LlmPrompt *prompt)
+{
+	if (prompt->form == LLM_FORM_TEXT)
+		return;
+	doc_begin_object(b, "response_format");
+	if (prompt->form == LLM_FORM_OBJECT)
+		doc_put_string(b, "type", "json_object");
+	else
+	{
+		doc_put_string(b, "type", "json_schema");
+		doc_begin_object(b, "json_schema");
+		doc_put_string(b, "name", "answer");
+		doc_put_doc(b, "schema", prompt->schema);
+		doc_end_object(b);
+	}
+	doc_end_object(b);
+}
+
+static Jsonb *
+write_request(const LlmPrompt *prompt)
+{
+	DocBuilder b;
+
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	doc_put_string(&b, "model", prompt->provider_model);
+	put_messages(&b, prompt);
+	put_response_format(&b, prompt);
+	if (!isnan(prompt->options->temperature))
+		doc_put_number(&b, "temperature", prompt->options->temperature);
+	if (prompt->options->max_tokens > 0)
+		doc_put_int(&b, "max_tokens", prompt->options->max_tokens);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+/* --- the answer -------------------------------------------------------------------------- */
+
+static void
+fail(LlmReading *reading, LlmFailure failure, bool is_final, const char *reason,
+	 const char *hint)
+{
+	reading->failure = failure;
+	reading->is_final = is_final;
+	reading->reason = reason;
+	reading->hint = hint;
+}
+
+static int64
+token_count(Jsonb *usage, const char *key)
+{
+	double count = doc_get_number(usage, key, 0);
+
+	/* A count beyond this is no count. */
+	return count >= 0 && count < 1e12 ? (int64) count : 0;
+}
+
+/* The words, whether one string or a list of parts; NULL for none. */
+static char *
+message_text(Jsonb *message)
+{
+	char *text = doc_get_string(message, "content");
+	StringInfoData joined;
+	ListCell *cell;
+
+	if (text != NULL)
+		return text;
+	initStringInfo(&joined);
+	foreach (cell, doc_elements(doc_get_doc(message, "content")))
+	{
+		char *part = doc_get_string(doc_from_value(lfirst(cell)), "text");
+
+		if (part != NULL)
+			appendStringInfoString(&joined, part);
+	}
+	return joined.len > 0 ? joined.data : NULL;
+}
+
+static void
+read_choice(Jsonb *choice, LlmReading *reading)
+{
+	Jsonb *message = doc_get_doc(choice, "message");
+	char *finish = doc_get_string(choice, "finish_reason");
+	char *refusal = doc_get_string(message, "refusal");
+
+	reading->text = message_text(message);
+	if (finish != NULL && strcmp(finish, "content_filter") == 0)
+		fail(reading, LLM_REFUSED, true, "the provider's content filter held the answer",
+			 "Reword the prompt.");
+	else if (refusal != NULL && refusal[0] != '\0')
+		fail(reading, LLM_REFUSED, true, "the model declined to answer",
+			 "Reword the prompt.");
+	else if (finish != NULL && strcmp(finish, "length") == 0)
+		fail(reading, LLM_ANSWER_INVALID, true, "the answer was cut at the token limit",
+			 "Raise option \"max_tokens\" of the model, or ask for less.");
+	else if (reading->text == NULL &&
+			 doc_elements(doc_get_doc(message, "tool_calls")) != NIL)
+		fail(reading, LLM_ANSWER_INVALID, false,
+			 "the model called a tool instead of answering", NULL);
+	else if (reading->text == NULL || reading->text[0] == '\0')
+		fail(reading, LLM_ANSWER_INVALID, false, "the answer is empty", NULL);
+}
+
+static void
+read_answer(Jsonb *document, LlmReading *reading)
+{
+	Jsonb *usage = doc_get_doc(document, "usage");
+	JsonbValue *error = doc_get(document, "error");
+	List *choices = doc_elements(doc_get_doc(document, "choices"));
+
+	reading->model = doc_get_string(document, "model");
+	reading->prompt_tokens = token_count(usage, "prompt_tokens");
+	reading->completion_tokens = token_count(usage, "completion_tokens");
+	if (error != NULL && error->type != jbvNull)
+		fail(reading, LLM_ANSWER_INVALID, false, "the answer is an error message", NULL);
+	else if (choices == NIL)
+		fail(reading, LLM_ANSWER_INVALID, false, "the answer has no choices",
+			 "Check that \"base_url\" leads to an OpenAI-compatible server.");
+	else
+		read_choice(doc_from_value(linitial(choices)), reading);
+}
+
+static char *
+read_error(Jsonb *document)
+{
+	Jsonb *error = doc_get_doc(document, "error");
+	char *code = doc_get_string(error, "code");
+
+	return code ? code : doc_get_string(error, "type");
+}
+
+const LlmProvider openai_provider = {
+	.name = "openai",
+	.path = "/chat/completions",
+	.key_header = bearer_header,
+	.write_request = write_request,
+	.read_answer = read_answer,
+	.read_error = read_error,
+};

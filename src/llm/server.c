@@ -1,0 +1,488 @@
+/*
+ * server.c
+ *		Foreign servers and user mappings of factory_llm: their options, and the
+ *		key they lead to.
+ *
+ * The validator sees an option list and no more: not the server, not the role, and
+ * it runs at restore too.  So it never looks at files, and what a key may be used
+ * for is decided at each use.
+ *
+ * Whoever may change a server's base_url receives the key.  A key from a file or
+ * the environment belongs to the machine, so it is used only where the server's
+ * owner could read it anyway.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/nearest.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "foreign/foreign.h"
+#include "http/http.h"
+#include "llm/llm_int.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
+
+#define WRAPPER_NAME "factory_llm"
+
+/* No provider's key comes near it. */
+#define KEY_MAX_LENGTH 8192
+
+#define KEY_ENVIRONMENT_PREFIX "FACTORY_"
+
+#define SERVER_MAX_CONNECTIONS 1000
+
+static const LlmProvider *const providers[] = {&openai_provider};
+
+static const LlmProvider *
+find_provider(const char *name)
+{
+	for (int i = 0; i < lengthof(providers); i++)
+		if (strcmp(providers[i]->name, name) == 0)
+			return providers[i];
+	return NULL;
+}
+
+static bool
+may_read_server_files(Oid role)
+{
+	return has_privs_of_role(role, ROLE_PG_READ_SERVER_FILES);
+}
+
+/* --- the validator -------------------------------------------------------------------- */
+
+typedef struct OptionRule
+{
+	Oid catalog;
+	const char *name;
+	void (*check)(const char *name, const char *value);
+	bool reads_server; /* needs pg_read_server_files */
+} OptionRule;
+
+static void
+refuse_value(const char *name, const char *hint)
+{
+	/* The value may be a key, put into the wrong option: it is not repeated. */
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+			 errmsg("invalid value for option \"%s\"", name), errhint("%s", hint)));
+}
+
+static void
+check_provider(const char *name, const char *value)
+{
+	if (find_provider(value) == NULL)
+		refuse_value(name, "Providers are: openai, for every server that speaks OpenAI's "
+						   "chat completions.");
+}
+
+static void
+check_url(const char *name, const char *value)
+{
+	char *fault = http_url_error(value);
+
+	if (fault != NULL)
+		refuse_value(name,
+					 psprintf("The value is refused because %s. Write it like "
+							  "https://api.openai.com/v1; keys go into a user mapping.",
+							  fault));
+}
+
+static void
+check_boolean(const char *name, const char *value)
+{
+	bool ignored;
+
+	if (!parse_bool(value, &ignored))
+		refuse_value(name, "Write true or false.");
+}
+
+static void
+check_count(const char *name, const char *value)
+{
+	int count;
+
+	if (!parse_int(value, &count, 0, NULL) || count < 1 || count > SERVER_MAX_CONNECTIONS)
+		refuse_value(name, psprintf("Write a whole number from 1 to %d.",
+									SERVER_MAX_CONNECTIONS));
+}
+
+static void
+check_path(const char *name, const char *value)
+{
+	if (!is_absolute_path(value))
+		refuse_value(name, "Write an absolute path on the database server.");
+}
+
+static void
+check_environment(const char *name, const char *value)
+{
+	if (strncmp(value, KEY_ENVIRONMENT_PREFIX, strlen(KEY_ENVIRONMENT_PREFIX)) != 0)
+		refuse_value(name, "Only variables whose names begin with " KEY_ENVIRONMENT_PREFIX
+						   " can be named.");
+}
+
+/* A key is sent in a header line: it is one line of visible ASCII. */
+static const char *
+key_fault(const char *key)
+{
+	if (key[0] == '\0')
+		return "it is empty";
+	if (strlen(key) > KEY_MAX_LENGTH)
+		return "it is longer than any key";
+	for (const char *c = key; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			return "it contains a character that is not visible ASCII";
+	return NULL;
+}
+
+static void
+check_key(const char *name, const char *value)
+{
+	const char *fault = key_fault(value);
+
+	if (fault != NULL)
+		refuse_value(name, psprintf("The value is refused because %s.", fault));
+	ereport(NOTICE, (errmsg("the key is now in the database's catalog, WAL and backups"),
+					 errhint("Option \"api_key_file\" or \"api_key_env\" keeps it out of "
+							 "them.")));
+}
+
+static const OptionRule option_rules[] = {
+	{ForeignServerRelationId, "provider", check_provider},
+	{ForeignServerRelationId, "base_url", check_url},
+	{ForeignServerRelationId, "allow_http", check_boolean},
+	{ForeignServerRelationId, "allow_private", check_boolean},
+	{ForeignServerRelationId, "ca_file", check_path, .reads_server = true},
+	{ForeignServerRelationId, "max_connections", check_count},
+	{UserMappingRelationId, "api_key", check_key},
+	{UserMappingRelationId, "api_key_file", check_path, .reads_server = true},
+	{UserMappingRelationId, "api_key_env", check_environment, .reads_server = true},
+};
+
+static const char *
+catalog_noun(Oid catalog)
+{
+	switch (catalog)
+	{
+		case ForeignServerRelationId:
+			return "server";
+		case UserMappingRelationId:
+			return "user mapping";
+		case ForeignDataWrapperRelationId:
+			return "foreign-data wrapper";
+		default:
+			return "foreign table";
+	}
+}
+
+static void
+refuse_option_name(const char *name, Oid catalog)
+{
+	const char *known[lengthof(option_rules)];
+	int count = 0;
+	const char *nearest;
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(option_rules); i++)
+		if (option_rules[i].catalog == catalog)
+		{
+			appendStringInfo(&list, "%s%s", count ? ", " : "", option_rules[i].name);
+			known[count++] = option_rules[i].name;
+		}
+	nearest = nearest_name(name, known, count);
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					errmsg("option \"%s\" is not known to a %s of %s", name,
+						   catalog_noun(catalog), WRAPPER_NAME),
+					nearest     ? errhint("Perhaps you meant \"%s\".", nearest)
+					: count > 0 ? errhint("Options of a %s are: %s.",
+										  catalog_noun(catalog), list.data)
+								: errhint("A %s of %s has no options.",
+										  catalog_noun(catalog), WRAPPER_NAME)));
+}
+
+static void
+check_option(const char *name, const char *value, Oid catalog)
+{
+	for (int i = 0; i < lengthof(option_rules); i++)
+	{
+		const OptionRule *rule = &option_rules[i];
+
+		if (rule->catalog != catalog || strcmp(rule->name, name) != 0)
+			continue;
+		if (rule->reads_server && !may_read_server_files(GetUserId()))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to set option \"%s\"", name),
+					 errdetail("Only roles with privileges of role "
+							   "\"pg_read_server_files\" may set it."),
+					 errhint("Ask such a role to set it, or use another option.")));
+		rule->check(name, value);
+		return;
+	}
+	refuse_option_name(name, catalog);
+}
+
+static void
+require_option(List *options, const char *wanted, const char *hint)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+		if (strcmp(((DefElem *) lfirst(cell))->defname, wanted) == 0)
+			return;
+	ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+					errmsg("option \"%s\" of the server is missing", wanted),
+					errhint("%s", hint)));
+}
+
+FACTORY_FUNCTION(factory_llm_validator);
+
+Datum
+factory_llm_validator(PG_FUNCTION_ARGS)
+{
+	List *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid catalog = PG_GETARG_OID(1);
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		DefElem *option = lfirst(cell);
+
+		check_option(option->defname, defGetString(option), catalog);
+	}
+	if (catalog == ForeignServerRelationId)
+		require_option(options, "base_url",
+					   "Say where the server is, such as https://api.openai.com/v1.");
+	if (catalog == UserMappingRelationId && list_length(options) > 1)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("a user mapping has one key, not several"),
+						errhint("Keep one of api_key_file, api_key_env and api_key, and "
+								"DROP the others.")));
+	PG_RETURN_VOID();
+}
+
+/* --- at use ----------------------------------------------------------------------------- */
+
+static char *
+option_value(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		DefElem *option = lfirst(cell);
+
+		if (strcmp(option->defname, name) == 0)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+static bool
+option_is_true(List *options, const char *name)
+{
+	char *text = option_value(options, name);
+	bool value = false;
+
+	return text != NULL && parse_bool(text, &value) && value;
+}
+
+/* The current user's mapping, else PUBLIC's; NIL where there is neither. */
+static List *
+mapping_options(Oid server)
+{
+	HeapTuple tuple =
+		SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(GetUserId()),
+						ObjectIdGetDatum(server));
+	List *options = NIL;
+	Datum datum;
+	bool is_null;
+
+	if (!HeapTupleIsValid(tuple))
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+								ObjectIdGetDatum(server));
+	if (!HeapTupleIsValid(tuple))
+		return NIL;
+	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions,
+							&is_null);
+	if (!is_null)
+		options = untransformRelOptions(datum);
+	ReleaseSysCache(tuple);
+	return options;
+}
+
+/* The file's text, or NULL with the reason; never a part of the text in the reason. */
+static char *
+read_key_file(const char *path, const char **reason)
+{
+	/* A pipe without a writer would hold an open without O_NONBLOCK for ever. */
+	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+	struct stat status;
+	char *text = NULL;
+	ssize_t length;
+
+	if (fd < 0)
+	{
+		*reason = psprintf("it could not be opened: %m");
+		return NULL;
+	}
+	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
+		*reason = "it is not a regular file";
+	else if (status.st_size > KEY_MAX_LENGTH)
+		*reason = "it is larger than any key";
+	else
+	{
+		text = palloc0(KEY_MAX_LENGTH + 1);
+		length = read(fd, text, KEY_MAX_LENGTH);
+		if (length < 0)
+		{
+			*reason = psprintf("it could not be read: %m");
+			text = NULL;
+		}
+	}
+	CloseTransientFile(fd);
+	return text;
+}
+
+static char *
+trimmed(char *text)
+{
+	size_t length;
+
+	while (isspace((unsigned char) *text))
+		text++;
+	length = strlen(text);
+	while (length > 0 && isspace((unsigned char) text[length - 1]))
+		text[--length] = '\0';
+	return text;
+}
+
+/* Where the mapping says the key is, as text; NULL with the reason where it is not. */
+static char *
+fetch_key(const char *option, const char *value, const char **reason)
+{
+	char *text;
+
+	if (strcmp(option, "api_key") == 0)
+		return pstrdup(value);
+	if (strcmp(option, "api_key_file") == 0)
+		return read_key_file(value, reason);
+	text = getenv(value);
+	if (text == NULL)
+		*reason = "the server process has no such variable";
+	return text ? pstrdup(text) : NULL;
+}
+
+static void
+tell_trouble(LlmTrouble *trouble, char *reason, char *hint)
+{
+	trouble->reason = reason;
+	trouble->hint = hint;
+}
+
+/* True where there is a usable key, or none is asked for. */
+static bool
+take_key(LlmServer *server, const ForeignServer *foreign, LlmTrouble *trouble)
+{
+	List *options = mapping_options(foreign->serverid);
+	const char *fault = NULL;
+	DefElem *option;
+	char *value;
+
+	if (options == NIL)
+		return true;
+	option = linitial(options);
+	value = defGetString(option);
+	if (strcmp(option->defname, "api_key") != 0 && !may_read_server_files(foreign->owner))
+	{
+		tell_trouble(
+			trouble,
+			psprintf("the key of server \"%s\" is not given to a server of that owner",
+					 foreign->servername),
+			pstrdup("Have the server owned by a role with privileges of role "
+					"\"pg_read_server_files\", or use option \"api_key\"."));
+		return false;
+	}
+	server->key = fetch_key(option->defname, value, &fault);
+	if (server->key != NULL)
+	{
+		server->key = trimmed(server->key);
+		fault = key_fault(server->key);
+	}
+	if (fault == NULL)
+		return true;
+	tell_trouble(trouble,
+				 psprintf("option \"%s\" of the user mapping for server \"%s\" gives no "
+						  "key: %s",
+						  option->defname, foreign->servername, fault),
+				 pstrdup("Correct it with ALTER USER MAPPING, or put the key there."));
+	return false;
+}
+
+static ForeignServer *
+find_foreign_server(const char *name, LlmTrouble *trouble)
+{
+	ForeignServer *foreign = GetForeignServerByName(name, true);
+
+	if (foreign == NULL ||
+		foreign->fdwid != get_foreign_data_wrapper_oid(WRAPPER_NAME, true))
+	{
+		tell_trouble(trouble, psprintf("there is no model server \"%s\"", name),
+					 psprintf("Create it with CREATE SERVER %s FOREIGN DATA WRAPPER %s, "
+							  "or move the model with factory.alter_model().",
+							  quote_identifier(name), WRAPPER_NAME));
+		return NULL;
+	}
+	if (!compat_may_use_server(foreign->serverid, GetUserId()))
+	{
+		tell_trouble(trouble, psprintf("permission denied for foreign server %s", name),
+					 psprintf("Ask its owner for GRANT USAGE ON FOREIGN SERVER %s TO %s.",
+							  quote_identifier(name),
+							  quote_identifier(GetUserNameFromId(GetUserId(), false))));
+		return NULL;
+	}
+	return foreign;
+}
+
+LlmServer *
+server_find(const char *name, LlmTrouble *trouble)
+{
+	ForeignServer *foreign = find_foreign_server(name, trouble);
+	LlmServer *server;
+	char *provider;
+
+	if (foreign == NULL)
+		return NULL;
+	server = palloc0(sizeof(LlmServer));
+	provider = option_value(foreign->options, "provider");
+	server->provider = find_provider(provider ? provider : "openai");
+	server->base_url = option_value(foreign->options, "base_url");
+	server->allow_http = option_is_true(foreign->options, "allow_http");
+	server->allow_private = option_is_true(foreign->options, "allow_private");
+	server->ca_file = option_value(foreign->options, "ca_file");
+	if (server->provider == NULL || server->base_url == NULL)
+	{
+		tell_trouble(trouble,
+					 psprintf("server \"%s\" has no known provider or no base_url", name),
+					 pstrdup("Set both with ALTER SERVER."));
+		return NULL;
+	}
+	return take_key(server, foreign, trouble) ? server : NULL;
+}
