@@ -52,6 +52,13 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define compat_parse_type_string(name, type, typmod) \
 	parseTypeString((name), (type), (typmod), 0)
 
+/* 19 wants to be told when a tuple descriptor is complete. */
+#if PG_VERSION_NUM >= 190000
+#define compat_finish_tuple_desc(desc) TupleDescFinalize(desc)
+#else
+#define compat_finish_tuple_desc(desc) ((void) (desc))
+#endif
+
 /* Building jsonb: 19 keeps the result in the state. */
 #if PG_VERSION_NUM >= 190000
 typedef JsonbInState CompatJsonbState;

@@ -1,0 +1,127 @@
+/*
+ * combine.c
+ *		From what the rules say and what the model says to one verdict.
+ *
+ * Pure functions.  The formula is the documents' (spec 1.5): confidences are
+ * weighted, the more confident side gives the status (a tie is the model's), the
+ * graver side the severity, actions are the union with the rules' first.
+ */
+#include "postgres.h"
+
+#include "judgment/judgment_int.h"
+
+static bool
+model_answered(const Judgment *judgment)
+{
+	return judgment->model != NULL && judgment->model->failure == NULL;
+}
+
+static bool
+rules_answered(const Judgment *judgment)
+{
+	return judgment->evaluation != NULL && judgment->evaluation->verdict != NULL;
+}
+
+static bool
+same_action(const JsonbValue *one, const JsonbValue *other)
+{
+	return strcmp(doc_value_kind(one), doc_value_kind(other)) == 0 &&
+		   strcmp(doc_value_text(one), doc_value_text(other)) == 0;
+}
+
+List *
+actions_add(List *actions, const List *more)
+{
+	ListCell *cell;
+
+	foreach (cell, more)
+	{
+		bool seen = false;
+		ListCell *other;
+
+		foreach (other, actions)
+			seen |= same_action(lfirst(other), lfirst(cell));
+		if (!seen)
+			actions = lappend(actions, lfirst(cell));
+	}
+	return actions;
+}
+
+static Verdict
+weighted(const Decision *decision, const Verdict *rule, const Verdict *model)
+{
+	Verdict both = rule->confidence > model->confidence ? *rule : *model;
+
+	both.confidence = rule->confidence * decision->rule_weight +
+					  model->confidence * decision->llm_weight;
+	both.severity = Max(rule->severity, model->severity);
+	both.actions = actions_add(list_copy(rule->actions), model->actions);
+	return both;
+}
+
+static char *
+lower_case(const char *name)
+{
+	char *lower = pstrdup(name);
+
+	for (char *c = lower; *c; c++)
+		*c = pg_tolower((unsigned char) *c);
+	return lower;
+}
+
+static void
+settle(Judgment *judgment, const Verdict *verdict, JudgmentPolicy done)
+{
+	judgment->verdict = *verdict;
+	judgment->known = true;
+	judgment->method = lower_case(judgment_policy_names[done]);
+}
+
+/*
+ * The rules could not decide, the model could.  Asked as a fallback, its word
+ * counts in full; in a weighted judgment only for its share.
+ */
+static void
+settle_by_model(Judgment *judgment)
+{
+	Verdict verdict = judgment->model->verdict;
+
+	if (judgment->policy == POLICY_HYBRID_WEIGHTED ||
+		judgment->policy == POLICY_HYBRID_GATE)
+		verdict.confidence *= judgment->decision->llm_weight;
+	settle(judgment, &verdict, POLICY_LLM_ONLY);
+}
+
+static bool
+model_alone(JudgmentPolicy policy)
+{
+	return policy == POLICY_LLM_ONLY || policy == POLICY_LLM_FALLBACK;
+}
+
+void
+judgment_combine(Judgment *judgment)
+{
+	bool rules = rules_answered(judgment);
+	bool model = model_answered(judgment);
+
+	if (judgment->model != NULL && judgment->model->failure != NULL)
+		judgment->degraded = judgment->model->failure;
+
+	if (model && (model_alone(judgment->policy) || !rules))
+		settle_by_model(judgment);
+	else if (model && rules)
+	{
+		Verdict both = weighted(judgment->decision, judgment->evaluation->verdict,
+								&judgment->model->verdict);
+
+		settle(judgment, &both, judgment->policy);
+	}
+	else if (rules)
+		settle(judgment, judgment->evaluation->verdict, POLICY_RULE_ONLY);
+	else
+		judgment->method =
+			lower_case(judgment_policy_names[judgment->evaluation ? POLICY_RULE_ONLY
+																  : POLICY_LLM_ONLY]);
+	judgment->result =
+		judgment->known ? severity_result(judgment->verdict.severity) : "unknown";
+}

@@ -1,0 +1,643 @@
+/*
+ * evaluate.c
+ *		One input judged by a decision's rules.
+ *
+ * A condition that is NULL or fails is *undecided*: it does not match, and where no
+ * other rule matches the result is unknown, never the default.  Failing is caught
+ * by one subtransaction around all conditions; after a failure the rest goes on in
+ * a new one.  Decisions made of leakproof functions alone need none.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/sysattr.h"
+#include "base/attempt.h"
+#include "base/errors.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "judgment/judgment_int.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+
+int
+decision_column(const Decision *decision, const char *name)
+{
+	for (int i = 0; i < decision->input_count; i++)
+		if (strcmp(decision->inputs[i].name, name) == 0)
+			return DECISION_INPUT_ATTNO(i);
+	for (int i = 0; i < decision->let_count; i++)
+		if (strcmp(decision->lets[i].name, name) == 0)
+			return DECISION_LET_ATTNO(decision, i);
+	return 0;
+}
+
+static const char *
+column_name(const Decision *decision, int attno)
+{
+	return attno <= decision->input_count
+			   ? decision->inputs[attno - 1].name
+			   : decision->lets[attno - 1 - decision->input_count].name;
+}
+
+/* --- undecided rules ------------------------------------------------------------------- */
+
+static void
+add_undecided(Evaluation *run, int rule, char *what, char *why)
+{
+	Undecided *undecided = palloc(sizeof(Undecided));
+
+	undecided->rule = rule;
+	undecided->what = what;
+	undecided->why = why;
+	run->undecided = lappend(run->undecided, undecided);
+}
+
+static OnNull
+column_on_null(const Decision *decision, int attno)
+{
+	return attno <= decision->input_count ? decision->inputs[attno - 1].on_null
+										  : decision->on_null;
+}
+
+/*
+ * Why a condition is NULL: the NULL columns it reads, and for let values that could
+ * not be computed, the reason.  The strictest on_null among them counts.
+ */
+static char *
+null_reason(const Decision *decision, const Expression *expression, OnNull *on_null)
+{
+	StringInfoData text;
+	int member = -1;
+	int found = 0;
+
+	initStringInfo(&text);
+	*on_null = ON_NULL_NO_MATCH;
+	while ((member = bms_next_member(expression->columns, member)) >= 0)
+	{
+		int attno = member + FirstLowInvalidHeapAttributeNumber;
+		OnNull wanted;
+		char *error = NULL;
+
+		if (attno <= 0 || attno == DECISION_TIME_ATTNO(decision) ||
+			!decision->slot->tts_isnull[attno - 1])
+			continue;
+		wanted = column_on_null(decision, attno);
+		if (wanted == ON_NULL_ERROR || *on_null == ON_NULL_NO_MATCH)
+			*on_null = wanted;
+		if (attno > decision->input_count)
+			error = decision->let_errors[attno - 1 - decision->input_count];
+		appendStringInfo(&text, "%s%s is NULL%s%s%s", found++ ? ", " : "",
+						 column_name(decision, attno), error ? " (" : "",
+						 error ? error : "", error ? ")" : "");
+	}
+	if (found == 0)
+	{
+		*on_null = decision->on_null;
+		appendStringInfoString(&text, "the condition is NULL");
+	}
+	return text.data;
+}
+
+static void
+rule_is_null(Evaluation *run, const Rule *rule)
+{
+	OnNull on_null;
+	char *why = null_reason(run->decision, &rule->when, &on_null);
+
+	if (on_null == ON_NULL_ERROR)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_INPUT),
+						errmsg("rule \"%s\" of decision \"%s\" cannot be decided: %s",
+							   rule->id, run->decision->name, why),
+						errhint("Give the value, or set \"on_null\" to \"unknown\" or "
+								"\"no_match\".")));
+	if (on_null == ON_NULL_UNKNOWN)
+		add_undecided(run, rule->index, psprintf("rule \"%s\"", rule->id), why);
+}
+
+/* --- the loop ------------------------------------------------------------------------------ */
+
+static void
+compute_let(Evaluation *run, int i)
+{
+	Decision *decision = run->decision;
+	int at = DECISION_LET_ATTNO(decision, i) - 1;
+
+	decision->slot->tts_values[at] =
+		expression_evaluate(decision, &decision->lets[i].value,
+							&decision->slot->tts_isnull[at]);
+}
+
+static void
+decide_rule(Evaluation *run, Rule *rule)
+{
+	bool isnull;
+	bool holds;
+
+	run->evaluated++;
+	holds =
+		DatumGetBool(expression_evaluate(run->decision, &rule->when, &isnull)) && !isnull;
+	if (isnull)
+		rule_is_null(run, rule);
+	else if (holds)
+	{
+		run->hits = lappend(run->hits, rule);
+		run->stopped = run->decision->hit_policy == HIT_FIRST;
+	}
+}
+
+/* next_let and next_rule are advanced first: after an error they name the culprit. */
+static void
+lets_body(void *argument)
+{
+	Evaluation *run = argument;
+
+	while (run->next_let < run->decision->let_count)
+		compute_let(run, run->next_let++);
+}
+
+static void
+rules_body(void *argument)
+{
+	Evaluation *run = argument;
+
+	while (run->next_rule < run->decision->rule_count && !run->stopped)
+		decide_rule(run, &run->decision->rules[run->next_rule++]);
+}
+
+static void
+note_failure(Evaluation *run, const ErrorData *error)
+{
+	Decision *decision = run->decision;
+
+	/* What on_null => error raised is the caller's. */
+	if (error->sqlerrcode == ERRCODE_FACTORY_INVALID_INPUT)
+		ReThrowError(unconstify(ErrorData *, error));
+	if (run->next_rule > 0)
+	{
+		Rule *rule = &decision->rules[run->next_rule - 1];
+
+		add_undecided(run, rule->index, psprintf("rule \"%s\"", rule->id),
+					  pstrdup(error->message));
+	}
+	else
+	{
+		int i = run->next_let - 1;
+
+		decision->slot->tts_isnull[DECISION_LET_ATTNO(decision, i) - 1] = true;
+		decision->let_errors[i] = pstrdup(error->message);
+	}
+}
+
+static void
+run_steps(Evaluation *run, AttemptBody body)
+{
+	ErrorData *error;
+
+	if (!run->decision->may_raise || !attempt_is_possible())
+	{
+		body(run);
+		return;
+	}
+	while ((error = attempt(body, run)) != NULL)
+		note_failure(run, error);
+}
+
+/* --- from hits to a verdict ------------------------------------------------------------------- */
+
+static int
+by_priority(const ListCell *a, const ListCell *b)
+{
+	const Rule *left = lfirst(a);
+	const Rule *right = lfirst(b);
+
+	if (left->priority != right->priority)
+		return left->priority > right->priority ? -1 : 1;
+	return left->index - right->index;
+}
+
+static void
+violation(const Decision *decision, const Rule *one, const Rule *other)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FACTORY_HIT_POLICY_VIOLATION),
+			 errmsg("rules \"%s\" and \"%s\" of decision \"%s\" both match", one->id,
+					other->id, decision->name),
+			 errdetail("Hit policy \"%s\" forbids it%s.",
+					   hit_policy_names[decision->hit_policy],
+					   decision->hit_policy == HIT_ANY ? " where outcomes differ" : ""),
+			 errhint("Make the conditions exclude each other, or choose another "
+					 "\"hit_policy\".")));
+}
+
+static bool
+same_outcome(const Rule *one, const Rule *other)
+{
+	return compareJsonbContainers(&one->then.outcome->root, &other->then.outcome->root) ==
+			   0 &&
+		   one->computed == NIL && other->computed == NIL;
+}
+
+/* Orders the hits, drops what the hit policy drops, raises what it forbids. */
+static void
+apply_hit_policy(Evaluation *run)
+{
+	Decision *decision = run->decision;
+	List *hits = run->hits;
+	bool ordered =
+		decision->hit_policy == HIT_PRIORITY || decision->hit_policy == HIT_OUTPUT_ORDER;
+
+	if (ordered)
+		list_sort(hits, by_priority);
+	if (decision->hit_policy == HIT_UNIQUE && list_length(hits) > 1)
+		violation(decision, linitial(hits), lsecond(hits));
+	if (decision->hit_policy == HIT_ANY)
+		for (int i = 1; i < list_length(hits); i++)
+			if (!same_outcome(linitial(hits), list_nth(hits, i)))
+				violation(decision, linitial(hits), list_nth(hits, i));
+	if (list_length(hits) > 1 &&
+		(decision->hit_policy == HIT_PRIORITY || decision->hit_policy == HIT_ANY))
+		run->hits = list_truncate(hits, 1);
+}
+
+typedef struct ComputeAttempt
+{
+	Decision *decision;
+	Expression *expression;
+	Datum value;
+	bool isnull;
+} ComputeAttempt;
+
+static void
+compute_body(void *argument)
+{
+	ComputeAttempt *work = argument;
+
+	work->value = expression_evaluate(work->decision, work->expression, &work->isnull);
+}
+
+/* A computed outcome that fails is null, and said. */
+static Jsonb *
+compute_outcome(Evaluation *run, const Rule *rule, Computed *computed)
+{
+	ComputeAttempt work = {run->decision, &computed->value, (Datum) 0, true};
+	ErrorData *error = NULL;
+
+	if (computed->value.may_raise && attempt_is_possible())
+		error = attempt(compute_body, &work);
+	else
+		compute_body(&work);
+	if (error != NULL)
+		add_undecided(run, rule->index,
+					  psprintf("\"%s\" of rule \"%s\"", computed->name, rule->id),
+					  error->message);
+	return work.isnull ? NULL : DatumGetJsonbP(work.value);
+}
+
+static Jsonb *
+rule_outcome(Evaluation *run, Rule *rule, bool with_id)
+{
+	Jsonb *then = rule->then.outcome;
+	DocBuilder b;
+	ListCell *cell;
+
+	if (rule->computed == NIL && !with_id)
+		return then;
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	if (with_id)
+		doc_put_string(&b, "rule", rule->id);
+	foreach (cell, doc_keys(then))
+		doc_put_value(&b, lfirst(cell), doc_get(then, lfirst(cell)));
+	foreach (cell, rule->computed)
+		doc_put_doc(&b, ((Computed *) lfirst(cell))->name,
+					compute_outcome(run, rule, lfirst(cell)));
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+/* sum, min, max, count or list of one key over the hits' outcomes. */
+static void
+put_collected(DocBuilder *b, const Collected *collected, List *outcomes)
+{
+	double total = 0, least = INFINITY, greatest = -INFINITY;
+	int count = 0;
+	ListCell *cell;
+	bool is_list = strcmp(collected->function, "list") == 0;
+
+	if (is_list)
+		doc_begin_array(b, collected->name);
+	foreach (cell, outcomes)
+	{
+		JsonbValue *value = doc_get(lfirst(cell), collected->name);
+
+		if (value == NULL || value->type == jbvNull)
+			continue;
+		count++;
+		if (is_list)
+			doc_put_value(b, NULL, value);
+		else if (value->type == jbvNumeric)
+		{
+			double number = doc_value_number(value);
+
+			total += number;
+			least = Min(least, number);
+			greatest = Max(greatest, number);
+		}
+	}
+	if (is_list)
+		doc_end_array(b);
+	else if (strcmp(collected->function, "count") == 0)
+		doc_put_int(b, collected->name, count);
+	else if (strcmp(collected->function, "sum") == 0)
+		doc_put_number(b, collected->name, total);
+	else /* min and max of nothing are null, as in SQL */
+		doc_put_number(b, collected->name,
+					   strcmp(collected->function, "min") == 0 ? least : greatest);
+}
+
+static Jsonb *
+collect_outcomes(Evaluation *run)
+{
+	List *outcomes = NIL;
+	DocBuilder b;
+	ListCell *cell;
+
+	foreach (cell, run->hits)
+		outcomes = lappend(outcomes, rule_outcome(run, lfirst(cell), true));
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	foreach (cell, run->decision->collected)
+		put_collected(&b, lfirst(cell), outcomes);
+	doc_begin_array(&b, "hits");
+	foreach (cell, outcomes)
+		doc_put_doc(&b, NULL, lfirst(cell));
+	doc_end_array(&b);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+static bool
+keeps_all_hits(const Decision *decision)
+{
+	return decision->hit_policy == HIT_COLLECT ||
+		   decision->hit_policy == HIT_RULE_ORDER ||
+		   decision->hit_policy == HIT_OUTPUT_ORDER;
+}
+
+/* Several hits answer with the most severe one; actions of all are kept. */
+static Verdict *
+verdict_of_hits(List *hits)
+{
+	Verdict *verdict = palloc(sizeof(Verdict));
+	Rule *gravest = linitial(hits);
+	List *actions = NIL;
+	ListCell *cell;
+
+	foreach (cell, hits)
+	{
+		Rule *rule = lfirst(cell);
+
+		if (rule->then.severity > gravest->then.severity)
+			gravest = rule;
+		actions = actions_add(actions, rule->then.actions);
+	}
+	*verdict = gravest->then;
+	verdict->actions = actions;
+	return verdict;
+}
+
+static char *
+undecided_text(const List *undecided)
+{
+	StringInfoData text;
+	ListCell *cell;
+
+	initStringInfo(&text);
+	foreach (cell, undecided)
+	{
+		const Undecided *one = lfirst(cell);
+
+		appendStringInfo(&text, "%s%s is undecided: %s",
+						 foreach_current_index(cell) ? "; " : "", one->what, one->why);
+	}
+	return text.data;
+}
+
+static char *
+hit_reason(Decision *decision, const Rule *rule)
+{
+	if (rule->because != NULL)
+		return explanation_render(decision, rule->because);
+	if (rule->then.explanation != NULL)
+		return explanation_render(decision, rule->then.explanation);
+	return psprintf("rule \"%s\" holds: %s", rule->id, rule->when.text);
+}
+
+static void
+conclude(Evaluation *run)
+{
+	Decision *decision = run->decision;
+
+	apply_hit_policy(run);
+	if (run->hits != NIL)
+	{
+		run->outcome = keeps_all_hits(decision)
+						   ? collect_outcomes(run)
+						   : rule_outcome(run, linitial(run->hits), false);
+		run->verdict = verdict_of_hits(run->hits);
+		run->reason = hit_reason(decision, linitial(run->hits));
+	}
+	else if (run->undecided != NIL)
+		run->reason = undecided_text(run->undecided);
+	else if (decision->otherwise != NULL)
+	{
+		run->verdict = decision->otherwise;
+		run->outcome = decision->otherwise->outcome;
+		run->reason = decision->otherwise_because
+						  ? explanation_render(decision, decision->otherwise_because)
+						  : psprintf("none of %d rules matches", decision->rule_count);
+	}
+	else
+		run->reason = psprintf("none of %d rules matches and there is no default",
+							   decision->rule_count);
+}
+
+/* --- the door ------------------------------------------------------------------------------------- */
+
+/* Runs a part of the evaluation with the owner's rights; the decision is busy meanwhile. */
+static void
+run_as_owner(Evaluation *run, void (*part)(Evaluation *))
+{
+	Decision *decision = run->decision;
+	OwnerRights rights;
+
+	owner_rights_begin(decision->owner, decision->needs_search_path, &rights);
+	decision->busy = true;
+	PG_TRY();
+	{
+		part(run);
+	}
+	PG_FINALLY();
+	{
+		decision->busy = false;
+	}
+	PG_END_TRY();
+	owner_rights_end(&rights);
+}
+
+static void
+lets_part(Evaluation *run)
+{
+	run_steps(run, lets_body);
+}
+
+static void
+rules_part(Evaluation *run)
+{
+	run_steps(run, rules_body);
+	conclude(run);
+}
+
+Evaluation *
+evaluation_begin(Decision *decision, TimestampTz at)
+{
+	Evaluation *run = palloc0(sizeof(Evaluation));
+	int time = DECISION_TIME_ATTNO(decision) - 1;
+
+	run->decision = decision;
+	decision->slot->tts_values[time] = TimestampTzGetDatum(at);
+	decision->slot->tts_isnull[time] = false;
+	ExecStoreVirtualTuple(decision->slot);
+	memset(decision->let_errors, 0, sizeof(char *) * decision->let_count);
+	if (decision->let_count > 0)
+		run_as_owner(run, lets_part);
+	return run;
+}
+
+void
+evaluation_finish(Evaluation *run)
+{
+	instr_time begin, end;
+
+	INSTR_TIME_SET_CURRENT(begin);
+	run_as_owner(run, rules_part);
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, begin);
+	run->elapsed_ms = INSTR_TIME_GET_MILLISEC(end);
+}
+
+/* --- values as texts and documents --------------------------------------------------------------- */
+
+static void
+put_value(DocBuilder *b, const char *name, const ValueType *type, Datum value)
+{
+	JsonbValue number = {.type = jbvNumeric};
+
+	switch (type->number_type)
+	{
+		case INT2OID:
+			doc_put_int(b, name, DatumGetInt16(value));
+			break;
+		case INT4OID:
+			doc_put_int(b, name, DatumGetInt32(value));
+			break;
+		case INT8OID:
+			doc_put_int(b, name, DatumGetInt64(value));
+			break;
+		case FLOAT4OID:
+			doc_put_number(b, name, DatumGetFloat4(value));
+			break;
+		case FLOAT8OID:
+			doc_put_number(b, name, DatumGetFloat8(value));
+			break;
+		case NUMERICOID:
+			number.val.numeric = DatumGetNumeric(value);
+			if (numeric_is_nan(number.val.numeric) || numeric_is_inf(number.val.numeric))
+				doc_put_null(b, name);
+			else
+				doc_put_value(b, name, &number);
+			break;
+		case BOOLOID:
+			doc_put_bool(b, name, DatumGetBool(value));
+			break;
+		case JSONBOID:
+			doc_put_doc(b, name, DatumGetJsonbP(value));
+			break;
+		default:
+			doc_put_string(b, name, value_to_text(type, value));
+			break;
+	}
+}
+
+static void
+put_column(DocBuilder *b, const Decision *decision, int attno, const ValueType *type)
+{
+	const char *name = column_name(decision, attno);
+
+	if (decision->slot->tts_isnull[attno - 1])
+		doc_put_null(b, name);
+	else
+		put_value(b, name, type, decision->slot->tts_values[attno - 1]);
+}
+
+Jsonb *
+decision_values(Decision *decision, bool with_lets)
+{
+	DocBuilder b;
+
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	for (int i = 0; i < decision->input_count; i++)
+		put_column(&b, decision, DECISION_INPUT_ATTNO(i), &decision->inputs[i].value);
+	for (int i = 0; with_lets && i < decision->let_count; i++)
+		put_column(&b, decision, DECISION_LET_ATTNO(decision, i),
+				   &decision->lets[i].type);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+/* Six digits are enough for people: 0.0198020 rather than 0.019801980198019802. */
+static char *
+column_text(const Decision *decision, int attno)
+{
+	const ValueType *type = attno <= decision->input_count
+								? &decision->inputs[attno - 1].value
+								: &decision->lets[attno - 1 - decision->input_count].type;
+	Datum value = decision->slot->tts_values[attno - 1];
+
+	if (decision->slot->tts_isnull[attno - 1])
+		return "NULL";
+	if (type->number_type == FLOAT8OID)
+		return psprintf("%.6g", DatumGetFloat8(value));
+	if (type->number_type == FLOAT4OID)
+		return psprintf("%.6g", DatumGetFloat4(value));
+	return value_to_text(type, value);
+}
+
+char *
+explanation_render(Decision *decision, const char *template_text)
+{
+	StringInfoData text;
+	const char *at = template_text;
+	const char *open, *close;
+
+	initStringInfo(&text);
+	while ((open = strchr(at, '{')) != NULL && (close = strchr(open, '}')) != NULL)
+	{
+		int attno = decision_column(decision, pnstrdup(open + 1, close - open - 1));
+
+		appendBinaryStringInfo(&text, at, open - at);
+		if (attno > 0)
+			appendStringInfoString(&text, column_text(decision, attno));
+		else
+			appendBinaryStringInfo(&text, open, close - open + 1);
+		at = close + 1;
+	}
+	appendStringInfoString(&text, at);
+	return text.data;
+}

@@ -1,0 +1,174 @@
+/*
+ * explain.c
+ *		Why a judgment came out as it did, and what it was made of.
+ */
+#include "postgres.h"
+
+#include "judgment/judgment_int.h"
+
+static char *
+summary(const Judgment *judgment)
+{
+	const Evaluation *rules = judgment->evaluation;
+	const ModelVerdict *model = judgment->model;
+	bool model_spoke = model != NULL && model->failure == NULL;
+	const char *words = model_spoke ? model->verdict.explanation : NULL;
+
+	if (rules == NULL && !model_spoke)
+		return psprintf("the model did not answer: %s", judgment->degraded);
+	if (rules == NULL)
+		return pstrdup(words ? words : "the model gave no reason");
+	if (words == NULL)
+		return rules->reason;
+	return psprintf("%s; model: %s", rules->reason, words);
+}
+
+static void
+put_reasoning(DocBuilder *b, const Judgment *judgment)
+{
+	const Evaluation *rules = judgment->evaluation;
+	const ModelVerdict *model = judgment->model;
+	ListCell *cell;
+
+	doc_begin_array(b, "reasoning");
+	if (rules != NULL)
+	{
+		foreach (cell, rules->hits)
+		{
+			const Rule *rule = lfirst(cell);
+
+			doc_put_string(b, NULL,
+						   psprintf("rule \"%s\" holds: %s", rule->id, rule->when.text));
+		}
+		if (rules->hits == NIL)
+			doc_put_string(b, NULL, rules->reason);
+		foreach (cell, rules->undecided)
+		{
+			const Undecided *one = lfirst(cell);
+
+			doc_put_string(b, NULL, psprintf("%s is undecided: %s", one->what, one->why));
+		}
+	}
+	if (model != NULL && model->failure == NULL)
+		doc_put_string(b, NULL,
+					   psprintf("model \"%s\" answers %s with confidence %g",
+								model->answer->model ? model->answer->model : "",
+								model->verdict.status, model->verdict.confidence));
+	else if (model != NULL)
+		doc_put_string(b, NULL, psprintf("model: %s", model->failure));
+	doc_end_array(b);
+}
+
+static void
+put_references(DocBuilder *b, const Judgment *judgment)
+{
+	ListCell *cell;
+
+	doc_begin_array(b, "references");
+	if (judgment->evaluation != NULL)
+	{
+		foreach (cell, judgment->evaluation->hits)
+		{
+			doc_begin_object(b, NULL);
+			doc_put_string(b, "type", "rule");
+			doc_put_string(b, "id", ((Rule *) lfirst(cell))->id);
+			doc_put_int(b, "version", judgment->decision->version);
+			doc_end_object(b);
+		}
+	}
+	doc_end_array(b);
+}
+
+Jsonb *
+judgment_explain(const Judgment *judgment)
+{
+	DocBuilder b;
+
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	doc_put_string(&b, "summary", summary(judgment));
+	put_reasoning(&b, judgment);
+	doc_put_doc(&b, "evidence", decision_values(judgment->decision, true));
+	put_references(&b, judgment);
+	doc_put_string(&b, "language", judgment->decision->language);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+static void
+put_rules(DocBuilder *b, const Judgment *judgment)
+{
+	const Evaluation *rules = judgment->evaluation;
+	const Verdict *verdict = rules->verdict;
+
+	if (verdict != NULL)
+		doc_put_number(b, "rule_confidence", verdict->confidence);
+	else
+		doc_put_null(b, "rule_confidence");
+	doc_put_string(b, "rule_status", verdict ? verdict->status : "unknown");
+	doc_put_int(b, "rules_evaluated", rules->evaluated);
+	doc_put_number(b, "rule_time_ms", rules->elapsed_ms);
+	if (verdict == NULL)
+		doc_put_string(b, "rule_reason", rules->reason);
+}
+
+static void
+put_model(DocBuilder *b, const Judgment *judgment)
+{
+	const ModelVerdict *model = judgment->model;
+	const LlmAnswer *answer = model->answer;
+
+	if (model->failure == NULL)
+	{
+		doc_put_number(b, "llm_confidence", model->verdict.confidence);
+		doc_put_string(b, "llm_status", model->verdict.status);
+	}
+	else
+	{
+		doc_put_null(b, "llm_confidence");
+		doc_put_string(b, "llm_failure", model->failure);
+	}
+	doc_begin_object(b, "llm");
+	doc_put_string(b, "model", answer->model);
+	doc_put_int(b, "prompt_tokens", answer->prompt_tokens);
+	doc_put_int(b, "completion_tokens", answer->completion_tokens);
+	doc_put_number(b, "cost_usd", answer->cost_usd);
+	doc_put_number(b, "latency_ms", answer->latency_ms);
+	doc_put_int(b, "attempts", answer->attempts);
+	doc_end_object(b);
+}
+
+Jsonb *
+judgment_components(const Judgment *judgment)
+{
+	DocBuilder b;
+
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	if (judgment->evaluation != NULL)
+		put_rules(&b, judgment);
+	if (judgment->model != NULL)
+		put_model(&b, judgment);
+	if (judgment->evaluation != NULL && judgment->model != NULL)
+	{
+		doc_put_number(&b, "rule_weight", judgment->decision->rule_weight);
+		doc_put_number(&b, "llm_weight", judgment->decision->llm_weight);
+	}
+	doc_put_string(&b, "log", judgment->log);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+Jsonb *
+verdict_actions(const Verdict *verdict)
+{
+	DocBuilder b;
+	ListCell *cell;
+
+	doc_build(&b);
+	doc_begin_array(&b, NULL);
+	foreach (cell, verdict->actions)
+		doc_put_value(&b, NULL, lfirst(cell));
+	doc_end_array(&b);
+	return doc_finish(&b);
+}

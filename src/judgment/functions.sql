@@ -1,0 +1,105 @@
+-- Versions.
+
+CREATE OR REPLACE FUNCTION factory.create_decision(name text, definition jsonb, description text DEFAULT NULL)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_create_decision';
+COMMENT ON FUNCTION factory.create_decision(text, jsonb, text) IS
+'creates a decision with its first version, deployed; returns the version';
+
+CREATE OR REPLACE FUNCTION factory.save_version(decision text, definition jsonb, changelog text)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_save_version';
+COMMENT ON FUNCTION factory.save_version(text, jsonb, text) IS
+'adds a version to a decision without deploying it; returns the version';
+
+CREATE OR REPLACE FUNCTION factory.deploy(decision text, version integer, canary_pct numeric DEFAULT NULL, changelog text DEFAULT NULL)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_deploy';
+COMMENT ON FUNCTION factory.deploy(text, integer, numeric, text) IS
+'puts a version in force, in every backend at commit';
+
+CREATE OR REPLACE FUNCTION factory.rollback(decision text, reason text DEFAULT NULL)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_rollback';
+COMMENT ON FUNCTION factory.rollback(text, text) IS
+'puts the version in force before the present one back; returns it';
+
+CREATE OR REPLACE FUNCTION factory.check_decision(definition jsonb,
+	OUT level text, OUT rule text, OUT message text, OUT witness jsonb, OUT rows bigint)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_check_decision';
+COMMENT ON FUNCTION factory.check_decision(jsonb) IS
+'everything wrong or odd in a definition: errors would refuse it, warnings would not';
+
+-- Judging.
+
+CREATE OR REPLACE FUNCTION factory.judge(decision text, input jsonb, policy text DEFAULT NULL,
+	need_explanation boolean DEFAULT true, context jsonb DEFAULT NULL, skip_cache boolean DEFAULT false)
+RETURNS factory.judgment
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_judge';
+COMMENT ON FUNCTION factory.judge(text, jsonb, text, boolean, jsonb, boolean) IS
+'judges one input by the version in force, with rules, model or both as the policy says, and logs it';
+
+CREATE OR REPLACE FUNCTION factory.judge_row(decision text, input anyelement, policy text DEFAULT NULL,
+	need_explanation boolean DEFAULT true)
+RETURNS factory.judgment
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_judge_row';
+COMMENT ON FUNCTION factory.judge_row(text, anyelement, text, boolean) IS
+'judges a table''s row: columns are inputs by name';
+
+CREATE OR REPLACE FUNCTION factory.decide(decision text, input jsonb, version integer DEFAULT NULL)
+RETURNS factory.judgment
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'factory_decide';
+COMMENT ON FUNCTION factory.decide(text, jsonb, integer) IS
+'judges by rules alone, writing nothing: for WHERE, reports and backtests';
+
+REVOKE ALL ON FUNCTION
+	factory.create_decision(text, jsonb, text), factory.save_version(text, jsonb, text),
+	factory.deploy(text, integer, numeric, text), factory.rollback(text, text),
+	factory.check_decision(jsonb),
+	factory.judge(text, jsonb, text, boolean, jsonb, boolean),
+	factory.judge_row(text, anyelement, text, boolean),
+	factory.decide(text, jsonb, integer)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+	factory.create_decision(text, jsonb, text), factory.save_version(text, jsonb, text),
+	factory.deploy(text, integer, numeric, text), factory.rollback(text, text),
+	factory.check_decision(jsonb)
+TO factory_admin, factory_author;
+GRANT EXECUTE ON FUNCTION
+	factory.judge(text, jsonb, text, boolean, jsonb, boolean),
+	factory.judge_row(text, anyelement, text, boolean),
+	factory.decide(text, jsonb, integer)
+TO factory_admin, factory_author, factory_operator;
+
+-- What people read.
+
+CREATE OR REPLACE VIEW factory.decision_definition AS
+SELECT v.decision, v.version, p.status AS deployment, v.definition, v.changelog, v.owner, v.created_at
+FROM factory.decision_version AS v
+LEFT JOIN factory.deployment AS p
+	ON p.tenant_id = v.tenant_id AND p.decision = v.decision AND p.version = v.version AND p.status = 'active'
+WHERE v.tenant_id = factory.current_tenant();
+COMMENT ON VIEW factory.decision_definition IS 'every version with its document, and whether it is in force';
+
+CREATE OR REPLACE VIEW factory.decision_status AS
+SELECT d.name AS decision, d.description, p.version AS in_force, p.deployed_by, p.deployed_at,
+	(SELECT max(v.version) FROM factory.decision_version AS v
+	 WHERE v.tenant_id = d.tenant_id AND v.decision = d.name) AS newest
+FROM factory.decision AS d
+LEFT JOIN factory.deployment AS p
+	ON p.tenant_id = d.tenant_id AND p.decision = d.name AND p.status = 'active'
+WHERE d.tenant_id = factory.current_tenant();
+COMMENT ON VIEW factory.decision_status IS 'decisions and their versions in force';
+
+REVOKE ALL ON factory.decision_definition, factory.decision_status FROM PUBLIC;
+GRANT SELECT ON factory.decision_definition, factory.decision_status
+	TO factory_admin, factory_author, factory_operator;

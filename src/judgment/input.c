@@ -1,0 +1,315 @@
+/*
+ * input.c
+ *		Filling a decision's inputs: from a JSON document, or from a row.
+ *
+ * Values are made in the decision's per-evaluation memory, which is reset here, at
+ * the beginning of each evaluation.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/errors.h"
+#include "executor/executor.h"
+#include "judgment/judgment_int.h"
+#include "lib/stringinfo.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_coerce.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+/* Offending fields, one a line. */
+typedef struct Complaints
+{
+	StringInfoData text;
+	int count;
+} Complaints;
+
+static void
+complain(Complaints *complaints, const char *name, const char *what)
+{
+	if (complaints->count++ == 0)
+		initStringInfo(&complaints->text);
+	appendStringInfo(&complaints->text, "%s%s: %s", complaints->count > 1 ? "\n" : "",
+					 name, what);
+}
+
+static void
+complaints_raise(const Decision *decision, const Complaints *complaints)
+{
+	if (complaints->count == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FACTORY_INVALID_INPUT),
+			 errmsg("input does not fit decision \"%s\"", decision->name),
+			 errdetail("%s", complaints->text.data),
+			 errhint("SELECT definition->'inputs' FROM factory.decision_definition WHERE "
+					 "decision = %s shows what is expected.",
+					 quote_literal_cstr(decision->name))));
+}
+
+/* --- checks that JSON and rows share --------------------------------------------------- */
+
+static bool
+is_allowed(Input *input, Datum value)
+{
+	ListCell *cell;
+
+	foreach (cell, input->allowed)
+		if (DatumGetInt32(FunctionCall2Coll(&input->compare, input->value.collation,
+											value, *(Datum *) lfirst(cell))) == 0)
+			return true;
+	return input->allowed == NIL;
+}
+
+static int
+compare_input(Input *input, Datum value, Datum bound)
+{
+	return DatumGetInt32(
+		FunctionCall2Coll(&input->compare, input->value.collation, value, bound));
+}
+
+static void
+check_input(Input *input, Datum value, bool isnull, Complaints *complaints)
+{
+	if (isnull)
+	{
+		if (input->required)
+			complain(complaints, input->name,
+					 psprintf("expected %s, received nothing", input->type_name));
+		return;
+	}
+	if (input->has_min && compare_input(input, value, input->min) < 0)
+		complain(complaints, input->name,
+				 psprintf("expected at least %s, received %s", input->min_text,
+						  value_to_text(&input->value, value)));
+	if (input->has_max && compare_input(input, value, input->max) > 0)
+		complain(complaints, input->name,
+				 psprintf("expected at most %s, received %s", input->max_text,
+						  value_to_text(&input->value, value)));
+	if (!is_allowed(input, value))
+		complain(complaints, input->name,
+				 psprintf("expected one of %s, received %s", input->allowed_text,
+						  value_to_text(&input->value, value)));
+}
+
+static void
+slot_begin(Decision *decision)
+{
+	if (decision->busy)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("decision \"%s\" is judging already", decision->name),
+						errdetail("A function that its rules call asks for it again.")));
+	ResetExprContext(decision->econtext);
+	ExecClearTuple(decision->slot);
+	memset(decision->slot->tts_isnull, true,
+		   sizeof(bool) * DECISION_TIME_ATTNO(decision));
+}
+
+static void
+set_input(Decision *decision, int i, Datum value, bool isnull, Complaints *complaints)
+{
+	Input *input = &decision->inputs[i];
+
+	if (isnull && input->has_default)
+	{
+		value = input->default_value;
+		isnull = false;
+	}
+	check_input(input, value, isnull, complaints);
+	decision->slot->tts_values[i] = value;
+	decision->slot->tts_isnull[i] = isnull;
+}
+
+/* --- from JSON ---------------------------------------------------------------------------- */
+
+static void
+complain_unknown_keys(const Decision *decision, Jsonb *input, Complaints *complaints)
+{
+	ListCell *cell;
+
+	foreach (cell, doc_keys(input))
+	{
+		int attno = decision_column(decision, lfirst(cell));
+
+		if (attno == 0 || attno > decision->input_count)
+			complain(complaints, lfirst(cell), "is no input of this strict decision");
+	}
+}
+
+void
+inputs_from_json(Decision *decision, Jsonb *input)
+{
+	Complaints complaints = {.count = 0};
+	MemoryContext caller;
+
+	if (!JB_ROOT_IS_OBJECT(input))
+		ereport(ERROR,
+				(errcode(ERRCODE_FACTORY_INVALID_INPUT),
+				 errmsg("input does not fit decision \"%s\"", decision->name),
+				 errdetail("Expected a JSON object, received %s.", doc_kind(input)),
+				 errhint("Write {\"name\": value, ...}.")));
+
+	slot_begin(decision);
+	caller = MemoryContextSwitchTo(decision->econtext->ecxt_per_tuple_memory);
+	for (int i = 0; i < decision->input_count; i++)
+	{
+		Input *wanted = &decision->inputs[i];
+		JsonbValue found;
+		Datum value = (Datum) 0;
+		bool isnull = true;
+		char *why = NULL;
+
+		if (getKeyJsonValueFromContainer(&input->root, wanted->name, wanted->name_length,
+										 &found) != NULL)
+			value = value_from_json(&wanted->value, &found, &isnull, &why);
+		if (why != NULL)
+			complain(&complaints, wanted->name, why);
+		else
+			set_input(decision, i, value, isnull, &complaints);
+	}
+	if (decision->strict)
+		complain_unknown_keys(decision, input, &complaints);
+	MemoryContextSwitchTo(caller);
+	complaints_raise(decision, &complaints);
+}
+
+/* --- from a row ----------------------------------------------------------------------------- */
+
+/* How rows of one type fill the inputs; kept for the next row of that type. */
+typedef struct RowShape
+{
+	MemoryContext context;
+	uint64 identifier; /* of the row type as it was */
+	Oid type;
+	int32 typmod;
+	TupleTableSlot *slot;
+	int *attno;             /* per input; 0: the row has no such column */
+	ExprState **conversion; /* per input; NULL: the types are the same */
+} RowShape;
+
+static int
+find_attribute(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+			return i + 1;
+	}
+	return 0;
+}
+
+static void
+shape_input(RowShape *shape, TupleDesc desc, Input *input, int i, Complaints *complaints)
+{
+	int attno = find_attribute(desc, input->name);
+	Form_pg_attribute attribute;
+	Node *column, *converted;
+
+	shape->attno[i] = attno;
+	if (attno == 0)
+		return;
+	attribute = TupleDescAttr(desc, attno - 1);
+	column = (Node *) makeVar(1, attno, attribute->atttypid, attribute->atttypmod,
+							  attribute->attcollation, 0);
+	converted = coerce_to_target_type(NULL, column, attribute->atttypid,
+									  input->value.type, input->value.typmod,
+									  COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
+	if (converted == NULL)
+		complain(complaints, input->name,
+				 psprintf("expected %s, the row has %s", input->type_name,
+						  format_type_be(attribute->atttypid)));
+	else if (converted != column)
+		shape->conversion[i] = ExecInitExpr((Expr *) copyObject(converted), NULL);
+}
+
+static RowShape *
+row_shape_build(Decision *decision, Oid type, int32 typmod, uint64 identifier)
+{
+	MemoryContext context =
+		AllocSetContextCreate(decision->context, "pg_factory row shape",
+							  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	TupleDesc desc = lookup_rowtype_tupdesc_copy(type, typmod);
+	RowShape *shape = palloc0(sizeof(RowShape));
+	Complaints complaints = {.count = 0};
+
+	shape->context = context;
+	shape->type = type;
+	shape->typmod = typmod;
+	shape->identifier = identifier;
+	shape->attno = palloc0(sizeof(int) * Max(decision->input_count, 1));
+	shape->conversion = palloc0(sizeof(ExprState *) * Max(decision->input_count, 1));
+	shape->slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	for (int i = 0; i < decision->input_count; i++)
+		shape_input(shape, desc, &decision->inputs[i], i, &complaints);
+	MemoryContextSwitchTo(caller);
+	complaints_raise(decision, &complaints);
+	return shape;
+}
+
+static RowShape *
+row_shape_for(Decision *decision, Oid type, int32 typmod)
+{
+	RowShape *shape = decision->row_shape;
+	uint64 identifier = assign_record_type_identifier(type, typmod);
+
+	if (shape != NULL && shape->type == type && shape->typmod == typmod &&
+		shape->identifier == identifier)
+		return shape;
+	if (shape != NULL)
+	{
+		decision->row_shape = NULL;
+		MemoryContextDelete(shape->context);
+	}
+	decision->row_shape = row_shape_build(decision, type, typmod, identifier);
+	return decision->row_shape;
+}
+
+static Datum
+row_value(Decision *decision, RowShape *shape, int i, bool *isnull)
+{
+	Datum value;
+
+	if (shape->attno[i] == 0)
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
+	if (shape->conversion[i] == NULL)
+		return slot_getattr(shape->slot, shape->attno[i], isnull);
+	decision->econtext->ecxt_scantuple = shape->slot;
+	value = ExecEvalExprSwitchContext(shape->conversion[i], decision->econtext, isnull);
+	decision->econtext->ecxt_scantuple = decision->slot;
+	return value;
+}
+
+void
+inputs_from_row(Decision *decision, HeapTupleHeader row)
+{
+	RowShape *shape = row_shape_for(decision, HeapTupleHeaderGetTypeId(row),
+									HeapTupleHeaderGetTypMod(row));
+	Complaints complaints = {.count = 0};
+	MemoryContext caller;
+	HeapTuple tuple;
+
+	slot_begin(decision);
+	caller = MemoryContextSwitchTo(decision->econtext->ecxt_per_tuple_memory);
+	tuple = palloc(sizeof(HeapTupleData));
+	tuple->t_len = HeapTupleHeaderGetDatumLength(row);
+	ItemPointerSetInvalid(&tuple->t_self);
+	tuple->t_tableOid = InvalidOid;
+	tuple->t_data = row;
+	ExecStoreHeapTuple(tuple, shape->slot, false);
+	for (int i = 0; i < decision->input_count; i++)
+	{
+		bool isnull;
+		Datum value = row_value(decision, shape, i, &isnull);
+
+		set_input(decision, i, value, isnull, &complaints);
+	}
+	MemoryContextSwitchTo(caller);
+	complaints_raise(decision, &complaints);
+}

@@ -1,8 +1,0 @@
-#include "postgres.h"
-
-#include "judgment/judgment.h"
-
-void
-judgment_define_settings(void)
-{
-}

@@ -1,0 +1,419 @@
+/*
+ * judgment_int.h
+ *		What the files of this room share.
+ *
+ * A *definition* is the document a person wrote; a *Decision* is one version of
+ * it compiled for this backend; an *Evaluation* is one input judged by its rules;
+ * a *Judgment* is what the caller gets, after policy, model and log.
+ */
+#ifndef FACTORY_JUDGMENT_INT_H
+#define FACTORY_JUDGMENT_INT_H
+
+#include "base/document.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "llm/llm.h"
+#include "nodes/execnodes.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
+/* Limits, by name. */
+#define JUDGMENT_MAX_RULES 10000
+#define JUDGMENT_MAX_INPUTS 500
+#define JUDGMENT_RULE_CONFIDENCE 0.8 /* of a rule that states none (B21) */
+#define JUDGMENT_RULE_WEIGHT 0.6     /* spec 1.5 */
+#define JUDGMENT_LLM_WEIGHT 0.4
+#define JUDGMENT_GATE 0.7
+#define JUDGMENT_FALLBACK_CONFIDENCE 0.7
+
+/* --- vocabulary --------------------------------------------------------------- */
+
+typedef enum Severity
+{
+	SEVERITY_NONE = -1,
+	SEVERITY_INFO,
+	SEVERITY_WARNING,
+	SEVERITY_CRITICAL
+} Severity;
+
+extern Severity severity_from_name(const char *name);
+extern const char *severity_name(Severity severity);
+/* normal, warning, critical; NULL for SEVERITY_NONE. */
+extern const char *severity_result(Severity severity);
+/* What a well-known status says about severity: HIGH_DEFECT is critical. */
+extern Severity severity_from_status(const char *status);
+
+typedef enum HitPolicy
+{
+	HIT_FIRST,
+	HIT_UNIQUE,
+	HIT_ANY,
+	HIT_PRIORITY,
+	HIT_COLLECT,
+	HIT_RULE_ORDER,
+	HIT_OUTPUT_ORDER,
+	HIT_POLICY_COUNT
+} HitPolicy;
+
+extern const char *const hit_policy_names[HIT_POLICY_COUNT];
+
+typedef enum JudgmentPolicy
+{
+	POLICY_RULE_ONLY,
+	POLICY_LLM_ONLY,
+	POLICY_RULE_FALLBACK,
+	POLICY_LLM_FALLBACK,
+	POLICY_HYBRID_WEIGHTED,
+	POLICY_HYBRID_GATE,
+	POLICY_COUNT
+} JudgmentPolicy;
+
+extern const char *const judgment_policy_names[POLICY_COUNT];
+
+/* Any spelling of a policy's name; raises PF104 with the known ones. */
+extern JudgmentPolicy judgment_policy_from_name(const char *name);
+extern bool judgment_policy_lookup(const char *name, JudgmentPolicy *policy);
+
+/* What happens where a NULL keeps a rule from being decided. */
+typedef enum OnNull
+{
+	ON_NULL_UNKNOWN, /* no match, and the result is unknown (default) */
+	ON_NULL_NO_MATCH,
+	ON_NULL_ERROR
+} OnNull;
+
+/* --- problems of a definition --------------------------------------------------- */
+
+typedef struct Problem
+{
+	const char *level; /* "error" or "warning" */
+	const char *rule;  /* id, or NULL */
+	char *path;        /* "$.rules[2].when" */
+	char *message;
+	char *hint; /* or NULL */
+} Problem;
+
+/*
+ * Where problems go.  With collect set they are listed, and reading goes on; else
+ * the first error is raised.
+ */
+typedef struct Problems
+{
+	bool collect;
+	List *list; /* of Problem * */
+	int errors;
+} Problems;
+
+extern void problem_report(Problems *problems, const char *level, const char *rule,
+						   char *path, char *message, char *hint);
+extern void problems_raise(const Problems *problems);
+
+/* --- a compiled decision -------------------------------------------------------- */
+
+typedef enum InputForm /* how JSON becomes a value of the input's type */
+{
+	FORM_NUMBER,
+	FORM_BOOLEAN,
+	FORM_TEXT,     /* a string, read by the type's input function */
+	FORM_DOCUMENT, /* json and jsonb: as is */
+	FORM_ARRAY
+} InputForm;
+
+typedef struct ValueType
+{
+	Oid type;
+	int32 typmod;
+	Oid collation;
+	int16 length;
+	bool by_value;
+	char align;
+	InputForm form;
+	FmgrInfo in;
+	Oid in_param;
+	FmgrInfo out;              /* for texts and messages */
+	Oid number_type;           /* base type behind FORM_NUMBER */
+	struct ValueType *element; /* of FORM_ARRAY */
+} ValueType;
+
+typedef struct Input
+{
+	char *name;
+	int name_length;
+	ValueType value;
+	char *type_name; /* as people write it */
+	bool required;
+	bool pii;
+	OnNull on_null;
+	bool has_default;
+	Datum default_value;
+	bool has_min;
+	bool has_max;
+	Datum min;
+	Datum max;
+	char *min_text;
+	char *max_text;
+	FmgrInfo compare; /* btree comparison, where min, max or enum need it */
+	List *allowed;    /* enum: of Datum pointers */
+	char *allowed_text;
+} Input;
+
+typedef struct Expression
+{
+	char *text;       /* as written */
+	Expr *expr;       /* planned */
+	ExprState *state; /* initialised at first use */
+	Oid type;
+	bool may_raise;     /* not made of leakproof functions alone */
+	Bitmapset *columns; /* attribute numbers it reads */
+} Expression;
+
+typedef struct Let
+{
+	char *name;
+	Expression value;
+	ValueType type;
+} Let;
+
+/* What a rule, the default answer or a model says. */
+typedef struct Verdict
+{
+	char *status; /* or NULL */
+	Severity severity;
+	double confidence;
+	List *actions;     /* of JsonbValue *: texts or objects */
+	char *explanation; /* or NULL */
+	Jsonb *outcome;    /* the whole of "then" */
+} Verdict;
+
+typedef struct Computed
+{
+	char *name;
+	Expression value; /* of type jsonb */
+} Computed;
+
+typedef struct Rule
+{
+	char *id;
+	int index;
+	Expression when;
+	Verdict then;
+	double priority;
+	char *because;  /* template with {name}, or NULL */
+	List *computed; /* "set": of Computed * */
+} Rule;
+
+typedef struct Collected
+{
+	char *name;
+	char *function; /* sum, min, max, count, list */
+} Collected;
+
+typedef struct Decision
+{
+	MemoryContext context;
+	char *name;
+	int version;
+	Oid owner; /* whose rights the conditions have */
+	Input *inputs;
+	int input_count;
+	int *inputs_sorted; /* indexes in jsonb key order */
+	Let *lets;          /* in an order in which each may be computed */
+	int let_count;
+	Rule *rules;
+	int rule_count;
+	HitPolicy hit_policy;
+	List *collected;    /* of Collected * */
+	Verdict *otherwise; /* "default", or NULL */
+	char *otherwise_because;
+	bool strict;
+	OnNull on_null;
+	bool may_raise;         /* some condition or let value */
+	bool needs_search_path; /* a condition calls a function of the users' */
+	JudgmentPolicy policy;
+	double rule_weight;
+	double llm_weight;
+	double gate;
+	double fallback_confidence;
+	List *statuses;     /* of String: what a model may answer */
+	char *language;     /* "en" or "ko" */
+	char *prompt_model; /* NULL where there is no prompt */
+	char *prompt_system;
+	char *prompt_user;
+	Jsonb *answer_schema; /* of the model's answer */
+
+	/* Working space, one evaluation at a time. */
+	TupleDesc columns; /* inputs, lets, the judgment's time */
+	TupleTableSlot *slot;
+	ExprContext *econtext;
+	char **let_errors;          /* why a let value could not be computed, or NULL */
+	struct RowShape *row_shape; /* how the rows last seen fill the inputs */
+	bool busy;
+} Decision;
+
+/* Attribute numbers in Decision.columns. */
+#define DECISION_INPUT_ATTNO(i) ((i) + 1)
+#define DECISION_LET_ATTNO(d, i) ((d)->input_count + (i) + 1)
+#define DECISION_TIME_ATTNO(d) ((d)->input_count + (d)->let_count + 1)
+
+/*
+ * Compiles a definition in a memory context of its own, as its owner.  With
+ * problems->collect, NULL where there were errors.
+ */
+extern Decision *decision_compile(const char *name, int version, Oid owner,
+								  Jsonb *definition, Problems *problems);
+extern void decision_free(Decision *decision);
+
+/* The attribute number of an input or let value by name; 0 where there is none. */
+extern int decision_column(const Decision *decision, const char *name);
+
+/* The attribute number of an input or let value by name; 0 where there is none. */
+extern int decision_column(const Decision *decision, const char *name);
+
+/* --- values and expressions ------------------------------------------------------ */
+
+/* False, with a reason, where there is no such type or it cannot be an input. */
+extern bool value_type_resolve(const char *name, ValueType *result, char **why);
+extern void value_type_init(Oid type, int32 typmod, ValueType *result);
+
+/* JSON as a value of the type; NULL reason when it worked. */
+extern Datum value_from_json(const ValueType *type, const JsonbValue *json, bool *isnull,
+							 char **why);
+extern char *value_to_text(const ValueType *type, Datum value);
+
+/*
+ * Compiles text as an SQL expression over the decision's columns.  wanted is a
+ * type or InvalidOid.  Reports to problems and returns false where it is not
+ * valid.  Must be called with the owner's rights.
+ */
+extern bool expression_compile(Decision *decision, const char *text, Oid wanted,
+							   Expression *result, Problems *problems, const char *rule,
+							   char *path);
+extern Datum expression_evaluate(Decision *decision, Expression *expression,
+								 bool *isnull);
+extern void expression_warn(const Expression *expression, Problems *problems,
+							const char *rule, char *path);
+/* The result of an expression turned into jsonb. */
+extern bool expression_compile_json(Decision *decision, const char *text,
+									Expression *result, Problems *problems,
+									const char *rule, char *path);
+
+typedef struct OwnerRights
+{
+	Oid user;
+	int security_context;
+	int settings_level; /* 0: none was opened */
+} OwnerRights;
+
+extern void owner_rights_begin(Oid owner, bool pin_search_path, OwnerRights *saved);
+extern void owner_rights_end(const OwnerRights *saved);
+
+/* --- evaluation ------------------------------------------------------------------- */
+
+typedef struct Undecided
+{
+	int rule;   /* index; -1 for a let */
+	char *what; /* "rule \"high\"" */
+	char *why;  /* "defect_rate is NULL", or the error's text */
+} Undecided;
+
+typedef struct Evaluation
+{
+	Decision *decision;
+	List *hits;       /* of Rule *, in the order the hit policy asks */
+	Verdict *verdict; /* NULL: unknown */
+	char *reason;     /* why, in one sentence */
+	List *undecided;  /* of Undecided * */
+	Jsonb *outcome;
+	int evaluated;     /* rules looked at */
+	double elapsed_ms; /* of the rules */
+
+	int next_let; /* where an evaluation that failed goes on */
+	int next_rule;
+	bool stopped; /* "first" has its match */
+} Evaluation;
+
+/* Fills the decision's slot; raises PF102 with every offending field. */
+extern void inputs_from_json(Decision *decision, Jsonb *input);
+extern void inputs_from_row(Decision *decision, HeapTupleHeader row);
+
+/*
+ * Judges what is in the slot: begin computes the let values, finish decides the
+ * rules.  A model can be asked in between.  Everything returned is in the current
+ * memory context.
+ */
+extern Evaluation *evaluation_begin(Decision *decision, TimestampTz at);
+extern void evaluation_finish(Evaluation *evaluation);
+
+/* "defect rate {defect_rate}" with the slot's values. */
+extern char *explanation_render(Decision *decision, const char *template_text);
+
+/* The slot's inputs (and lets) as one document. */
+extern Jsonb *decision_values(Decision *decision, bool with_lets);
+
+/* --- the store: versions, deployments ----------------------------------------------- */
+
+/* The version in force, or the one asked for (0: in force); raises PF103. */
+extern Decision *decision_lookup(const char *name, int version);
+
+/* --- combining and explaining -------------------------------------------------------- */
+
+typedef struct ModelVerdict
+{
+	char *failure; /* NULL: verdict is valid */
+	Verdict verdict;
+	LlmAnswer *answer;
+} ModelVerdict;
+
+typedef struct Judgment
+{
+	Decision *decision;
+	Evaluation *evaluation; /* NULL: rules were not asked */
+	ModelVerdict *model;    /* NULL: no model was asked */
+	JudgmentPolicy policy;
+	const char *method; /* lower-case name of what was done */
+	const char *result; /* canonical word, NULL where no severity is known */
+	Verdict verdict;    /* of a known result */
+	bool known;         /* false: result is unknown */
+	char *degraded;     /* or NULL */
+	const char *log;    /* "written", or why not */
+	pg_uuid_t execution_id;
+	TimestampTz created_at;
+	double elapsed_ms;
+} Judgment;
+
+/* Adds actions that are not there yet. */
+extern List *actions_add(List *actions, const List *more);
+
+/* Fills verdict, method, result and degraded from evaluation and model (spec 1.5). */
+extern void judgment_combine(Judgment *judgment);
+
+extern Jsonb *judgment_explain(const Judgment *judgment);
+extern Jsonb *judgment_components(const Judgment *judgment);
+extern Jsonb *verdict_actions(const Verdict *verdict);
+
+/* --- the log ----------------------------------------------------------------------------- */
+
+typedef enum LogMode
+{
+	LOG_OFF,
+	LOG_SYNC
+} LogMode;
+
+extern int judgment_log_mode; /* setting factory.log */
+
+/* Writes one row, or says in judgment->log why not. */
+extern void judgment_log(Judgment *judgment, Jsonb *input);
+
+/* Ids of the rules that matched, in hit order: a text[]. */
+extern Datum judgment_matched_rules(const Judgment *judgment);
+
+/* One judgment from the inputs in the decision's slot to a combined verdict. */
+extern Judgment *judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context);
+
+/* The rules alone, for decide(): reads nothing but the decision. */
+extern Judgment *judgment_decide(Decision *decision);
+
+/* Reads a "then", a "default" or a model's answer. */
+extern void verdict_read(Jsonb *document, Verdict *verdict);
+
+#endif /* FACTORY_JUDGMENT_INT_H */

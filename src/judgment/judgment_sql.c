@@ -1,0 +1,384 @@
+/*
+ * judgment_sql.c
+ *		The room's door to SQL, and its settings.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/errors.h"
+#include "base/settings.h"
+#include "commands/trigger.h"
+#include "funcapi.h"
+#include "judgment/judgment.h"
+#include "judgment/judgment_int.h"
+#include "judgment/store.h"
+#include "metrics/metrics.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+static const struct config_enum_entry log_modes[] = {{"off", LOG_OFF, false},
+													 {"sync", LOG_SYNC, false},
+													 {NULL, 0, false}};
+
+static const Setting settings[] = {
+	{"factory.log", "Sets how judgments are logged.", SETTING_ENUM, &judgment_log_mode,
+	 .boot = LOG_SYNC, .context = PGC_SUSET, .choices = log_modes,
+	 .detail = "sync writes each in the caller's transaction; off writes none."},
+};
+
+void
+judgment_define_settings(void)
+{
+	settings_define(settings, lengthof(settings));
+}
+
+/* --- arguments ---------------------------------------------------------------------- */
+
+static char *
+required_text(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+static char *
+optional_text(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+static Jsonb *
+required_doc(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" must not be null", name)));
+	return PG_GETARG_JSONB_P(number);
+}
+
+/* --- factory.judgment ----------------------------------------------------------------- */
+
+/* The order of the columns of type factory.judgment. */
+enum
+{
+	J_EXECUTION_ID,
+	J_DECISION,
+	J_VERSION,
+	J_RESULT,
+	J_STATUS,
+	J_SEVERITY,
+	J_CONFIDENCE,
+	J_ACTIONS,
+	J_METHOD,
+	J_POLICY,
+	J_MATCHED_RULES,
+	J_OUTCOME,
+	J_EXPLANATION,
+	J_COMPONENTS,
+	J_FROM_CACHE,
+	J_DEGRADED,
+	J_TIME,
+	J_CREATED_AT,
+	J_COLUMNS
+};
+
+typedef struct Row
+{
+	Datum values[J_COLUMNS];
+	bool nulls[J_COLUMNS];
+} Row;
+
+static void
+put_text(Row *row, int column, const char *text)
+{
+	row->nulls[column] = text == NULL;
+	if (text != NULL)
+		row->values[column] = CStringGetTextDatum(text);
+}
+
+static void
+put_doc(Row *row, int column, Jsonb *doc)
+{
+	row->nulls[column] = doc == NULL;
+	if (doc != NULL)
+		row->values[column] = JsonbPGetDatum(doc);
+}
+
+static void
+put_verdict(Row *row, const Judgment *judgment)
+{
+	bool known = judgment->known;
+
+	put_text(row, J_RESULT, judgment->result);
+	put_text(row, J_STATUS, known ? judgment->verdict.status : NULL);
+	put_text(row, J_SEVERITY, known ? severity_name(judgment->verdict.severity) : NULL);
+	row->nulls[J_CONFIDENCE] = !known;
+	row->values[J_CONFIDENCE] = Float8GetDatum(judgment->verdict.confidence);
+	put_doc(row, J_ACTIONS, known ? verdict_actions(&judgment->verdict) : NULL);
+	put_text(row, J_METHOD, judgment->method);
+	put_text(row, J_POLICY, judgment_policy_names[judgment->policy]);
+	put_text(row, J_DEGRADED, judgment->degraded);
+}
+
+static Datum
+judgment_datum(FunctionCallInfo fcinfo, const Judgment *judgment, bool explain)
+{
+	TupleDesc desc;
+	Row row = {{0}, {0}};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	Assert(desc->natts == J_COLUMNS);
+	row.values[J_EXECUTION_ID] = UUIDPGetDatum(&judgment->execution_id);
+	put_text(&row, J_DECISION, judgment->decision->name);
+	row.values[J_VERSION] = Int32GetDatum(judgment->decision->version);
+	put_verdict(&row, judgment);
+	row.values[J_MATCHED_RULES] = judgment_matched_rules(judgment);
+	put_doc(&row, J_OUTCOME, judgment->evaluation ? judgment->evaluation->outcome : NULL);
+	put_doc(&row, J_EXPLANATION, explain ? judgment_explain(judgment) : NULL);
+	put_doc(&row, J_COMPONENTS, judgment_components(judgment));
+	row.values[J_FROM_CACHE] = BoolGetDatum(false);
+	row.values[J_TIME] = Float8GetDatum(judgment->elapsed_ms);
+	row.values[J_CREATED_AT] = TimestampTzGetDatum(judgment->created_at);
+	return HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(desc), row.values, row.nulls));
+}
+
+/* --- judging ----------------------------------------------------------------------------- */
+
+static const char *
+outcome_label(const Judgment *judgment)
+{
+	if (judgment->degraded != NULL)
+		return "degraded";
+	return judgment->known ? "success" : "unknown";
+}
+
+static void
+count_judgment(const Judgment *judgment)
+{
+	metric_add(METRIC_JUDGMENT_EXECUTIONS, 1,
+			   METRIC_LABELS(judgment->decision->name, outcome_label(judgment),
+							 judgment->method));
+	metric_observe(METRIC_JUDGMENT_DURATION, judgment->elapsed_ms / 1000.0,
+				   METRIC_LABELS(judgment->decision->name, judgment->method));
+}
+
+static void
+count_error(const char *decision, JudgmentPolicy policy)
+{
+	char method[NAMEDATALEN];
+
+	strlcpy(method, judgment_policy_names[policy], sizeof(method));
+	for (char *c = method; *c; c++)
+		*c = pg_tolower((unsigned char) *c);
+	metric_add(METRIC_JUDGMENT_EXECUTIONS, 1, METRIC_LABELS(decision, "error", method));
+}
+
+typedef struct JudgeRequest
+{
+	Jsonb *input; /* or */
+	HeapTupleHeader row;
+	char *policy; /* NULL: the decision's own */
+	Jsonb *context;
+} JudgeRequest;
+
+static Judgment *
+judge_and_log(Decision *decision, const JudgeRequest *request, JudgmentPolicy policy)
+{
+	Judgment *judgment;
+	Jsonb *logged = request->input;
+
+	if (request->input != NULL)
+		inputs_from_json(decision, request->input);
+	else
+		inputs_from_row(decision, request->row);
+	judgment = judgment_make(decision, policy, request->context);
+	if (logged == NULL)
+		logged = decision_values(decision, false);
+	judgment_log(judgment, logged);
+	return judgment;
+}
+
+static Judgment *
+judge(Decision *decision, const JudgeRequest *request)
+{
+	JudgmentPolicy policy =
+		request->policy ? judgment_policy_from_name(request->policy) : decision->policy;
+	Judgment *volatile judgment = NULL;
+
+	metric_add(METRIC_JUDGMENT_REQUESTS, 1, METRIC_NO_LABELS);
+	metric_active_begin(METRIC_JUDGMENT_ACTIVE);
+	PG_TRY();
+	{
+		judgment = judge_and_log(decision, request, policy);
+	}
+	PG_CATCH();
+	{
+		metric_active_end(METRIC_JUDGMENT_ACTIVE);
+		count_error(decision->name, policy);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	metric_active_end(METRIC_JUDGMENT_ACTIVE);
+	count_judgment(judgment);
+	return judgment;
+}
+
+FACTORY_FUNCTION(factory_judge);
+
+Datum
+factory_judge(PG_FUNCTION_ARGS)
+{
+	char *name = required_text(fcinfo, 0, "decision");
+	JudgeRequest request = {
+		.input = required_doc(fcinfo, 1, "input"),
+		.policy = optional_text(fcinfo, 2),
+		.context = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
+	};
+	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
+
+	return judgment_datum(fcinfo, judge(decision_lookup(name, 0), &request), explain);
+}
+
+FACTORY_FUNCTION(factory_judge_row);
+
+Datum
+factory_judge_row(PG_FUNCTION_ARGS)
+{
+	char *name = required_text(fcinfo, 0, "decision");
+	JudgeRequest request = {.policy = optional_text(fcinfo, 2)};
+	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
+
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	if (!type_is_rowtype(get_fn_expr_argtype(fcinfo->flinfo, 1)))
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("argument \"input\" of judge_row must be a row"),
+						errhint("Write factory.judge_row('decision', t) FROM table AS t; "
+								"factory.judge takes JSON.")));
+	request.row = PG_GETARG_HEAPTUPLEHEADER(1);
+	return judgment_datum(fcinfo, judge(decision_lookup(name, 0), &request), explain);
+}
+
+FACTORY_FUNCTION(factory_decide);
+
+Datum
+factory_decide(PG_FUNCTION_ARGS)
+{
+	char *name = required_text(fcinfo, 0, "decision");
+	Jsonb *input = required_doc(fcinfo, 1, "input");
+	Decision *decision = decision_lookup(name, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
+	Judgment *judgment;
+
+	inputs_from_json(decision, input);
+	judgment = judgment_decide(decision);
+	judgment->log = "not written: decide() logs nothing";
+	return judgment_datum(fcinfo, judgment, true);
+}
+
+/* --- versions ------------------------------------------------------------------------------ */
+
+FACTORY_FUNCTION(factory_create_decision);
+
+Datum
+factory_create_decision(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(decision_create(required_text(fcinfo, 0, "name"),
+									required_doc(fcinfo, 1, "definition"),
+									optional_text(fcinfo, 2)));
+}
+
+FACTORY_FUNCTION(factory_save_version);
+
+Datum
+factory_save_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(decision_save(required_text(fcinfo, 0, "decision"),
+								  required_doc(fcinfo, 1, "definition"),
+								  required_text(fcinfo, 2, "changelog")));
+}
+
+FACTORY_FUNCTION(factory_deploy);
+
+Datum
+factory_deploy(PG_FUNCTION_ARGS)
+{
+	char *name = required_text(fcinfo, 0, "decision");
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"version\" must not be null")));
+	if (!PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("canary deployments are not supported"),
+						errhint("Leave \"canary_pct\" out to deploy to all.")));
+	decision_deploy(name, PG_GETARG_INT32(1), optional_text(fcinfo, 3));
+	PG_RETURN_VOID();
+}
+
+FACTORY_FUNCTION(factory_rollback);
+
+Datum
+factory_rollback(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(decision_rollback(required_text(fcinfo, 0, "decision"),
+									  optional_text(fcinfo, 1)));
+}
+
+FACTORY_FUNCTION(factory_check_decision);
+
+Datum
+factory_check_decision(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Problems problems = {.collect = true};
+	Decision *decision;
+	ListCell *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	decision = decision_compile("(unnamed)", 0, GetUserId(),
+								required_doc(fcinfo, 0, "definition"), &problems);
+	if (decision != NULL)
+		decision_free(decision);
+	foreach (cell, problems.list)
+	{
+		const Problem *problem = lfirst(cell);
+		char *message = problem->hint
+							? psprintf("%s (at %s). %s", problem->message, problem->path,
+									   problem->hint)
+							: psprintf("%s (at %s)", problem->message, problem->path);
+		Datum values[] = {CStringGetTextDatum(problem->level),
+						  problem->rule ? CStringGetTextDatum(problem->rule) : (Datum) 0,
+						  CStringGetTextDatum(message), (Datum) 0, (Datum) 0};
+		bool nulls[] = {false, problem->rule == NULL, false, true, true};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* --- invalidation ------------------------------------------------------------------------------ */
+
+FACTORY_FUNCTION(factory_deployment_changed);
+
+/*
+ * Trigger of factory.deployment: whoever changes it, by our functions, by hand, by a
+ * restore or by replication, every backend reads anew what is in force.
+ */
+Datum
+factory_deployment_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("deployment_changed() is a trigger function")));
+	CacheInvalidateRelcacheByRelid(
+		RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,586 @@
+/*
+ * store.c
+ *		Decisions in tables, and compiled in this backend's memory.
+ *
+ * Which version is in force is read once and kept until a relcache invalidation of
+ * factory.deployment says that something was deployed: at commit, in every backend
+ * (the table's trigger sends it).  Versions are immutable; a compiled one is kept
+ * as long as its definition's hash and owner are what the table says, and no
+ * function or operator was redefined.
+ *
+ * Replaced decisions are freed at the end of the transaction: somebody up the
+ * stack may still be reading them.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/base.h"
+#include "base/errors.h"
+#include "base/house.h"
+#include "base/nearest.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "judgment/judgment_int.h"
+#include "judgment/store.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+typedef struct Compiled
+{
+	int version;
+	char *hash;
+	Oid owner;
+	uint64 functions_seen; /* functions_changed when it was compiled */
+	Decision *decision;
+} Compiled;
+
+typedef struct CachedName
+{
+	char name[DECISION_NAME_MAX + 1]; /* hash key */
+	bool valid;                       /* in_force is what the tables say */
+	int in_force;                     /* 0: nothing is deployed */
+	List *compiled;                   /* of Compiled * */
+} CachedName;
+
+static HTAB *cached_names = NULL;
+static uint64 functions_changed = 0;
+static List *retired = NIL; /* of Decision *, freed at the transaction's end */
+static Oid deployment_relation = InvalidOid;
+
+/* --- invalidation --------------------------------------------------------------------- */
+
+static void
+forget_in_force(void)
+{
+	HASH_SEQ_STATUS scan;
+	CachedName *entry;
+
+	hash_seq_init(&scan, cached_names);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		entry->valid = false;
+}
+
+/* May come at any moment: flags only. */
+static void
+relation_changed(Datum argument, Oid relation)
+{
+	if (relation == InvalidOid || relation == deployment_relation)
+		forget_in_force();
+}
+
+static void
+function_changed(Datum argument, int cache, uint32 hash)
+{
+	functions_changed++;
+	forget_in_force();
+}
+
+static void
+free_retired(XactEvent event, void *argument)
+{
+	ListCell *cell;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	foreach (cell, retired)
+		decision_free(lfirst(cell));
+	list_free(retired);
+	retired = NIL;
+}
+
+static void
+store_prepare(void)
+{
+	HASHCTL control = {.keysize = DECISION_NAME_MAX + 1, .entrysize = sizeof(CachedName)};
+
+	/* A dropped and created extension has another table. */
+	deployment_relation = house_relation("deployment");
+	if (cached_names != NULL)
+		return;
+	control.hcxt = CacheMemoryContext;
+	cached_names = hash_create("pg_factory decisions", 64, &control,
+							   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(OPEROID, function_changed, (Datum) 0);
+	RegisterXactCallback(free_retired, NULL);
+}
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+/*
+ * What is in force is asked of the newest snapshot, also in a transaction with an
+ * old one: else a backend could keep an answer that was out of date when it was
+ * read.  Parallel workers have their leader's snapshot only.
+ */
+static void
+house_query(HouseRights *saved, const char *sql, int count, Oid *types, Datum *values)
+{
+	bool newest = !IsInParallelMode();
+
+	house_enter(saved);
+	SPI_connect();
+	if (newest)
+		PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(sql, count, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read decisions");
+	if (newest)
+		PopActiveSnapshot();
+}
+
+static void
+house_query_end(HouseRights *saved)
+{
+	SPI_finish();
+	house_leave(saved);
+}
+
+static Datum
+column(int row, int number, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
+}
+
+static char *
+column_text(int row, int number)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number);
+}
+
+/* The nearest name to one that does not exist, for the hint. */
+static char *
+nearest_decision(const char *name)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current())};
+	HouseRights saved;
+	const char **names;
+	const char *near;
+	char *result = NULL;
+
+	house_query(&saved, "SELECT name FROM factory.decision WHERE tenant_id = $1", 1,
+				types, values);
+	names = palloc(sizeof(char *) * Max(SPI_processed, 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
+		names[i] = column_text(i, 1);
+	near = nearest_name(name, names, SPI_processed);
+	if (near != NULL)
+		result = MemoryContextStrdup(caller, near);
+	house_query_end(&saved);
+	return result;
+}
+
+static void
+raise_undefined(const char *name)
+{
+	char *near = nearest_decision(name);
+
+	ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
+					errmsg("decision \"%s\" does not exist", name),
+					near ? errhint("Did you mean \"%s\"?", near)
+						 : errhint("View factory.decision_status lists the decisions.")));
+}
+
+static int
+read_in_force(const char *name)
+{
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name)};
+	HouseRights saved;
+	bool isnull;
+	bool exists;
+	int version = 0;
+
+	house_query(&saved,
+				"SELECT d.name, p.version FROM factory.decision d "
+				"LEFT JOIN factory.deployment p ON p.tenant_id = d.tenant_id "
+				"AND p.decision = d.name AND p.status = 'active' "
+				"WHERE d.tenant_id = $1 AND d.name = $2",
+				2, types, values);
+	exists = SPI_processed > 0;
+	if (exists)
+	{
+		version = DatumGetInt32(column(0, 2, &isnull));
+		if (isnull)
+			version = 0;
+	}
+	house_query_end(&saved);
+	if (!exists)
+		raise_undefined(name);
+	return version;
+}
+
+typedef struct StoredVersion
+{
+	char *hash;
+	Oid owner;
+	Jsonb *definition;
+} StoredVersion;
+
+/* with_definition false reads the identity only. */
+static bool
+read_version(const char *name, int version, bool with_definition, StoredVersion *stored)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid types[] = {TEXTOID, TEXTOID, INT4OID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
+					  Int32GetDatum(version)};
+	HouseRights saved;
+	bool isnull;
+	bool exists;
+
+	house_query(&saved,
+				with_definition
+					? "SELECT definition_hash, owner, definition "
+					  "FROM factory.decision_version "
+					  "WHERE tenant_id = $1 AND decision = $2 AND version = $3"
+					: "SELECT definition_hash, owner FROM factory.decision_version "
+					  "WHERE tenant_id = $1 AND decision = $2 AND version = $3",
+				3, types, values);
+	exists = SPI_processed > 0;
+	if (exists)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		stored->hash = pstrdup(column_text(0, 1));
+		stored->owner = DatumGetObjectId(column(0, 2, &isnull));
+		if (with_definition)
+			stored->definition = (Jsonb *) PG_DETOAST_DATUM_COPY(column(0, 3, &isnull));
+		MemoryContextSwitchTo(spi);
+	}
+	house_query_end(&saved);
+	return exists;
+}
+
+/* --- compiled versions --------------------------------------------------------------------- */
+
+static Compiled *
+find_compiled(CachedName *entry, int version)
+{
+	ListCell *cell;
+
+	foreach (cell, entry->compiled)
+		if (((Compiled *) lfirst(cell))->version == version)
+			return lfirst(cell);
+	return NULL;
+}
+
+static void
+check_owner(const char *name, int version, Oid owner)
+{
+	if (SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("owner of decision \"%s\" version %d does not exist", name, version),
+			 errdetail("Its conditions run with the owner's rights."),
+			 errhint("Save the definition again as a new version and deploy it.")));
+}
+
+static Decision *
+compile_version(CachedName *entry, int version, Compiled *compiled)
+{
+	Problems problems = {.collect = false};
+	StoredVersion stored;
+	Decision *decision;
+	MemoryContext caller;
+	uint64 functions_seen = functions_changed;
+
+	if (!read_version(entry->name, version, true, &stored))
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
+						errmsg("decision \"%s\" has no version %d", entry->name, version),
+						errhint("View factory.decision_definition lists the versions.")));
+	check_owner(entry->name, version, stored.owner);
+	decision = decision_compile(entry->name, version, stored.owner, stored.definition,
+								&problems);
+	caller = MemoryContextSwitchTo(CacheMemoryContext);
+	MemoryContextSetParent(decision->context, CacheMemoryContext);
+	if (compiled == NULL)
+	{
+		compiled = palloc0(sizeof(Compiled));
+		entry->compiled = lappend(entry->compiled, compiled);
+	}
+	else
+	{
+		retired = lappend(retired, compiled->decision);
+		pfree(compiled->hash);
+	}
+	compiled->version = version;
+	compiled->hash = pstrdup(stored.hash);
+	compiled->owner = stored.owner;
+	compiled->functions_seen = functions_seen;
+	compiled->decision = decision;
+	MemoryContextSwitchTo(caller);
+	return decision;
+}
+
+static bool
+is_current(CachedName *entry, const Compiled *compiled)
+{
+	StoredVersion stored;
+
+	return compiled->functions_seen == functions_changed &&
+		   read_version(entry->name, compiled->version, false, &stored) &&
+		   strcmp(stored.hash, compiled->hash) == 0 && stored.owner == compiled->owner;
+}
+
+static CachedName *
+cached_name(const char *name)
+{
+	CachedName *entry;
+	bool found;
+
+	if (strlen(name) > DECISION_NAME_MAX)
+		raise_undefined(name);
+	entry = hash_search(cached_names, name, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->valid = false;
+		entry->compiled = NIL;
+	}
+	return entry;
+}
+
+/*
+ * A caller that asks for a name that is not there leaves an entry behind that is
+ * never valid: it is taken out again, so that guesses do not fill memory.
+ */
+static void
+refresh_name(CachedName *entry)
+{
+	char name[DECISION_NAME_MAX + 1];
+	int in_force;
+
+	strlcpy(name, entry->name, sizeof(name));
+	if (entry->compiled == NIL)
+		(void) hash_search(cached_names, name, HASH_REMOVE, NULL);
+	in_force = read_in_force(name);
+	entry = cached_name(name);
+	entry->in_force = in_force;
+	entry->valid = true;
+}
+
+Decision *
+decision_lookup(const char *name, int version)
+{
+	CachedName *entry;
+	Compiled *compiled;
+	bool checked;
+
+	store_prepare();
+	entry = cached_name(name);
+	checked = entry->valid;
+	if (!checked)
+	{
+		refresh_name(entry);
+		entry = cached_name(name);
+	}
+	if (version == 0)
+		version = entry->in_force;
+	if (version == 0)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
+						errmsg("decision \"%s\" has no version in force", name),
+						errhint("Run factory.deploy(%s, version, changelog => '...').",
+								quote_literal_cstr(name))));
+	compiled = find_compiled(entry, version);
+	if (compiled != NULL && (checked || is_current(entry, compiled)))
+		return compiled->decision;
+	return compile_version(entry, version, compiled);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static void
+check_name(const char *name)
+{
+	if (name[0] == '\0' || strlen(name) > DECISION_NAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("a decision's name has 1 to %d bytes", DECISION_NAME_MAX)));
+}
+
+/* Everything wrong with a definition is raised; what is only odd is warned of. */
+static void
+validate(const char *name, Jsonb *definition)
+{
+	Problems problems = {.collect = true};
+	Decision *decision;
+	ListCell *cell;
+
+	decision = decision_compile(name, 0, GetUserId(), definition, &problems);
+	problems_raise(&problems);
+	decision_free(decision);
+	foreach (cell, problems.list)
+	{
+		const Problem *problem = lfirst(cell);
+
+		ereport(WARNING,
+				(errmsg("%s", problem->message), errdetail("At %s.", problem->path),
+				 problem->hint ? errhint("%s", problem->hint) : 0));
+	}
+}
+
+/* Runs one writing statement as the house's owner; returns the rows touched. */
+static uint64
+house_write(const char *sql, int count, Oid *types, Datum *values, const char *nulls)
+{
+	HouseRights saved;
+	uint64 rows;
+	int result;
+
+	house_enter(&saved);
+	SPI_connect();
+	result = SPI_execute_with_args(sql, count, types, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "could not write decisions: %s", SPI_result_code_string(result));
+	rows = SPI_processed;
+	SPI_finish();
+	house_leave(&saved);
+	return rows;
+}
+
+/* Versions are numbered one after another: the decision's row is locked meanwhile. */
+static int
+insert_version(const char *name, Jsonb *definition, const char *changelog)
+{
+	Oid owner = GetUserId();
+	Oid types[] = {TEXTOID, TEXTOID, JSONBOID, OIDOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
+					  JsonbPGetDatum(definition), ObjectIdGetDatum(owner),
+					  changelog ? CStringGetTextDatum(changelog) : (Datum) 0};
+	char nulls[] = {' ', ' ', ' ', ' ', changelog ? ' ' : 'n'};
+	HouseRights saved;
+	bool isnull;
+	int version;
+
+	house_enter(&saved);
+	SPI_connect();
+	SPI_execute_with_args("SELECT FROM factory.decision "
+						  "WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
+						  2, types, values, NULL, false, 0);
+	if (SPI_processed == 0)
+	{
+		SPI_finish();
+		house_leave(&saved);
+		raise_undefined(name);
+	}
+	SPI_execute_with_args(
+		"INSERT INTO factory.decision_version "
+		"(tenant_id, decision, version, definition, definition_hash, owner, changelog) "
+		"SELECT $1, $2, coalesce(max(version), 0) + 1, $3, "
+		"encode(sha256(convert_to($3::text, 'UTF8')), 'hex'), $4::regrole, $5 "
+		"FROM factory.decision_version WHERE tenant_id = $1 AND decision = $2 "
+		"RETURNING version",
+		5, types, values, nulls, false, 0);
+	version = DatumGetInt32(column(0, 1, &isnull));
+	SPI_finish();
+	house_leave(&saved);
+	return version;
+}
+
+int
+decision_create(const char *name, Jsonb *definition, const char *description)
+{
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID, OIDOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
+					  description ? CStringGetTextDatum(description) : (Datum) 0,
+					  ObjectIdGetDatum(GetUserId())};
+	char nulls[] = {' ', ' ', description ? ' ' : 'n', ' '};
+	int version;
+
+	check_name(name);
+	validate(name, definition);
+	if (house_write("INSERT INTO factory.decision (tenant_id, name, description, "
+					"created_by) VALUES ($1, $2, $3, $4::regrole) ON CONFLICT DO NOTHING",
+					4, types, values, nulls) == 0)
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+						errmsg("decision \"%s\" already exists", name),
+						errhint("Add a version with factory.save_version(%s, definition, "
+								"changelog).",
+								quote_literal_cstr(name))));
+	version = insert_version(name, definition, "first version");
+	decision_deploy(name, version, "first version");
+	return version;
+}
+
+int
+decision_save(const char *name, Jsonb *definition, const char *changelog)
+{
+	validate(name, definition);
+	return insert_version(name, definition, changelog);
+}
+
+void
+decision_deploy(const char *name, int version, const char *changelog)
+{
+	Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID, OIDOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
+					  Int32GetDatum(version),
+					  changelog ? CStringGetTextDatum(changelog) : (Datum) 0,
+					  ObjectIdGetDatum(GetUserId())};
+	char nulls[] = {' ', ' ', ' ', changelog ? ' ' : 'n', ' '};
+
+	store_prepare();
+	if (house_write("SELECT FROM factory.decision "
+					"WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
+					2, types, values, NULL) == 0)
+		raise_undefined(name);
+	if (house_write("SELECT FROM factory.decision_version "
+					"WHERE tenant_id = $1 AND decision = $2 AND version = $3",
+					3, types, values, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
+						errmsg("decision \"%s\" has no version %d", name, version),
+						errhint("View factory.decision_definition lists the versions.")));
+	house_write("UPDATE factory.deployment SET status = 'superseded', ended_at = now() "
+				"WHERE tenant_id = $1 AND decision = $2 AND status = 'active'",
+				2, types, values, NULL);
+	house_write("INSERT INTO factory.deployment "
+				"(tenant_id, decision, version, status, changelog, deployed_by) "
+				"VALUES ($1, $2, $3, 'active', $4, $5::regrole)",
+				5, types, values, nulls);
+}
+
+/* The version in force before the present one; the present one is rolled back. */
+int
+decision_rollback(const char *name, const char *reason)
+{
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
+					  reason ? CStringGetTextDatum(reason) : (Datum) 0};
+	char nulls[] = {' ', ' ', reason ? ' ' : 'n'};
+	HouseRights saved;
+	bool isnull;
+	int version = 0;
+
+	store_prepare();
+	if (house_write("SELECT FROM factory.decision "
+					"WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
+					2, types, values, NULL) == 0)
+		raise_undefined(name);
+	house_query(&saved,
+				"SELECT version FROM factory.deployment "
+				"WHERE tenant_id = $1 AND decision = $2 AND status = 'superseded' "
+				"AND version <> (SELECT version FROM factory.deployment "
+				"WHERE tenant_id = $1 AND decision = $2 AND status = 'active') "
+				"ORDER BY id DESC LIMIT 1",
+				2, types, values);
+	if (SPI_processed > 0)
+		version = DatumGetInt32(column(0, 1, &isnull));
+	house_query_end(&saved);
+	if (version == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("decision \"%s\" has no earlier deployment", name),
+						errhint("Deploy the version that is wanted.")));
+	house_write("UPDATE factory.deployment SET status = 'rolled_back', ended_at = now(), "
+				"reason = $3 "
+				"WHERE tenant_id = $1 AND decision = $2 AND status = 'active'",
+				3, types, values, nulls);
+	decision_deploy(name, version, "rollback");
+	return version;
+}

@@ -1,0 +1,18 @@
+/*
+ * store.h
+ *		Writing decisions: versions and deployments.
+ */
+#ifndef FACTORY_JUDGMENT_STORE_H
+#define FACTORY_JUDGMENT_STORE_H
+
+#include "utils/jsonb.h"
+
+#define DECISION_NAME_MAX 100 /* bytes */
+
+/* All raise what is wrong; versions are returned. The caller becomes the owner. */
+extern int decision_create(const char *name, Jsonb *definition, const char *description);
+extern int decision_save(const char *name, Jsonb *definition, const char *changelog);
+extern void decision_deploy(const char *name, int version, const char *changelog);
+extern int decision_rollback(const char *name, const char *reason);
+
+#endif /* FACTORY_JUDGMENT_STORE_H */

@@ -1,0 +1,117 @@
+-- Decisions: a name, its immutable numbered versions, and which one is in force.
+
+CREATE TABLE factory.decision (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	name text NOT NULL CHECK (octet_length(name) BETWEEN 1 AND 100),
+	description text,
+	created_by regrole NOT NULL DEFAULT current_user::regrole,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (tenant_id, name)
+);
+COMMENT ON TABLE factory.decision IS 'decisions by name';
+
+CREATE TABLE factory.decision_version (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	decision text NOT NULL,
+	version integer NOT NULL CHECK (version > 0),
+	definition jsonb NOT NULL,
+	definition_hash text NOT NULL,
+	owner regrole NOT NULL DEFAULT current_user::regrole,
+	changelog text,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (tenant_id, decision, version),
+	FOREIGN KEY (tenant_id, decision) REFERENCES factory.decision
+);
+COMMENT ON TABLE factory.decision_version IS 'immutable versions: one JSON document each';
+COMMENT ON COLUMN factory.decision_version.owner IS 'whose rights the conditions run with';
+COMMENT ON COLUMN factory.decision_version.definition_hash IS 'sha256 of the definition''s text, in hex';
+
+CREATE TABLE factory.deployment (
+	id bigint GENERATED ALWAYS AS IDENTITY,
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	decision text NOT NULL,
+	version integer NOT NULL,
+	status text NOT NULL CHECK (status IN ('active', 'superseded', 'rolled_back')),
+	changelog text,
+	reason text,
+	deployed_by regrole NOT NULL DEFAULT current_user::regrole,
+	deployed_at timestamptz NOT NULL DEFAULT now(),
+	ended_at timestamptz,
+	PRIMARY KEY (tenant_id, decision, id),
+	FOREIGN KEY (tenant_id, decision, version) REFERENCES factory.decision_version
+);
+COMMENT ON TABLE factory.deployment IS 'which version is and was in force, and since when';
+
+CREATE UNIQUE INDEX deployment_active ON factory.deployment (tenant_id, decision)
+	WHERE status = 'active';
+
+-- Whatever changes what is in force reaches every backend at commit.
+CREATE FUNCTION factory.deployment_changed() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'factory_deployment_changed';
+REVOKE ALL ON FUNCTION factory.deployment_changed() FROM PUBLIC;
+CREATE TRIGGER deployment_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON factory.deployment FOR EACH STATEMENT EXECUTE FUNCTION factory.deployment_changed();
+ALTER TABLE factory.deployment ENABLE ALWAYS TRIGGER deployment_changed;
+
+-- One row a judgment. No key on the parent, so that dump and restore stay clean, and
+-- a default partition, so that a missing month never stops a judgment.
+CREATE TABLE factory.judgment_log (
+	execution_id uuid NOT NULL,
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	decision text NOT NULL,
+	version integer NOT NULL,
+	policy text NOT NULL,
+	method_used text NOT NULL,
+	result text,
+	status text,
+	severity text,
+	confidence float8,
+	matched_rules text[] NOT NULL,
+	input jsonb NOT NULL,
+	outcome jsonb,
+	explanation jsonb,
+	components jsonb,
+	degraded text,
+	execution_time_ms float8 NOT NULL,
+	created_at timestamptz NOT NULL,
+	created_by text NOT NULL
+) PARTITION BY RANGE (created_at);
+COMMENT ON TABLE factory.judgment_log IS 'one row a judgment, written in the caller''s transaction';
+CREATE INDEX judgment_log_decision ON factory.judgment_log (tenant_id, decision, created_at);
+CREATE INDEX judgment_log_execution ON factory.judgment_log (execution_id);
+CREATE TABLE factory.judgment_log_default PARTITION OF factory.judgment_log DEFAULT;
+
+SELECT pg_catalog.pg_extension_config_dump('factory.decision', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.decision_version', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.deployment', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.deployment_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.judgment_log', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.judgment_log_default', '');
+
+REVOKE ALL ON factory.decision, factory.decision_version, factory.deployment,
+	factory.judgment_log, factory.judgment_log_default FROM PUBLIC;
+GRANT SELECT ON factory.decision, factory.decision_version, factory.deployment
+	TO factory_admin, factory_author, factory_operator;
+GRANT SELECT ON factory.judgment_log TO factory_admin, factory_author, factory_operator;
+
+CREATE TYPE factory.judgment AS (
+	execution_id uuid,
+	decision text,
+	version integer,
+	result text,
+	status text,
+	severity text,
+	confidence float8,
+	recommended_actions jsonb,
+	method_used text,
+	policy text,
+	matched_rules text[],
+	outcome jsonb,
+	explanation jsonb,
+	components jsonb,
+	from_cache boolean,
+	degraded text,
+	execution_time_ms float8,
+	created_at timestamptz
+);
+COMMENT ON TYPE factory.judgment IS 'the answer of judge(), judge_row() and decide()';
