@@ -40,7 +40,7 @@ put_reasoning(DocBuilder *b, const Judgment *judgment)
 			doc_put_string(b, NULL,
 						   psprintf("rule \"%s\" holds: %s", rule->id, rule->when.text));
 		}
-		if (rules->hits == NIL)
+		if (rules->hits == NIL && rules->undecided == NIL)
 			doc_put_string(b, NULL, rules->reason);
 		foreach (cell, rules->undecided)
 		{
