@@ -64,6 +64,44 @@ state_dir() {
 	fi
 }
 
+# A copy of the checkout's sources in DIR, readable by everyone; DIR/build stays.
+copy_checkout() {
+	local dir=$1
+	mkdir -p "$dir"
+	if [ ! -O "$dir" ] || [ -L "$dir" ]; then die "$dir belongs to somebody else; remove it"; fi
+	find "$dir" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
+	tar -C "$ROOT" --exclude=./build --exclude=./.git --exclude=./.demo --exclude='*.o' --exclude='*.so' -cf - . |
+		tar -C "$dir" --no-same-owner --mode=a+rX -xf -
+	chmod 755 "$dir"
+}
+
+# Goes on from a copy in /var/tmp where the server's user cannot read the checkout
+# (a clone in /root): ensure_reachable scripts/NAME "$@", first thing in a script.
+ensure_reachable() {
+	[ "$(id -u)" = 0 ] || return 0
+	if runuser -u "$(owner)" -- test -r "$ROOT/scripts/common.sh" -a -x "$ROOT/scripts" 2>/dev/null; then return 0; fi
+	local script=$1 copy
+	shift
+	copy=/var/tmp/pg_factory-$(printf '%s' "$ROOT" | cksum | cut -d' ' -f1)-copy
+	say "user $(owner) cannot read $ROOT: going on in $copy"
+	copy_checkout "$copy"
+	exec "$copy/$script" "$@"
+}
+
+# A folder for the server's socket: the given one, or a short one where the
+# socket's path would not fit into the 107 bytes that the system allows.
+socket_dir() {
+	local dir=$1 short
+	if [ ${#dir} -gt 80 ]; then
+		short=/tmp/pg_factory-$(printf '%s' "$dir" | cksum | cut -d' ' -f1)
+		[ -d "$short" ] || mkdir -m 755 "$short"
+		[ -O "$short" ] || [ "$(stat -c %U "$short")" = "$(owner)" ] || die "$short belongs to somebody else; remove it"
+		own_dir "$short"
+		dir=$short
+	fi
+	printf '%s\n' "$dir"
+}
+
 # A folder of the server's user. mkdir as root, handed over.
 own_dir() {
 	mkdir -p "$1"
@@ -97,9 +135,10 @@ init_cluster() {
 	local dir=$1; shift
 	own_dir "$dir"
 	as_owner "$PG_BIN/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log"
-	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$dir'" "$@" |
+	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$(socket_dir "$dir")'" "$@" |
 		as_owner tee -a "$dir/data/postgresql.conf" >/dev/null
 }
 
-start_cluster() { as_owner "$PG_BIN/pg_ctl" -s -w -D "$1/data" -l "$1/server.log" start || { tail -20 "$1/server.log" >&2; return 1; }; }
+# SERVER_ENV: variables for the server alone, such as LD_PRELOAD.
+start_cluster() { as_owner env ${SERVER_ENV[@]+"${SERVER_ENV[@]}"} "$PG_BIN/pg_ctl" -s -w -D "$1/data" -l "$1/server.log" start || { tail -20 "$1/server.log" >&2; return 1; }; }
 stop_cluster() { if as_owner "$PG_BIN/pg_ctl" -D "$1/data" status >/dev/null 2>&1; then as_owner "$PG_BIN/pg_ctl" -s -w -m fast -D "$1/data" stop; fi; }
