@@ -138,7 +138,9 @@ start_try(LlmCall *call)
 						   .max_answer = (size_t) llm_max_answer_kb * 1024,
 						   .allow_http = server->allow_http,
 						   .allow_private = server->allow_private,
-						   .ca_file = server->ca_file};
+						   .ca_file = server->ca_file,
+						   .group = server->name,
+						   .group_limit = server->max_connections};
 
 	request.headers =
 		list_make2("Content-Type: application/json", "Accept: application/json");

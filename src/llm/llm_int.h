@@ -85,7 +85,9 @@ extern const LlmProvider openai_provider;
 typedef struct LlmServer
 {
 	const LlmProvider *provider;
+	char *name;
 	char *base_url;
+	int max_connections; /* 0: no limit */
 	bool allow_http;
 	bool allow_private;
 	char *ca_file;

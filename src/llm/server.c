@@ -304,6 +304,15 @@ option_is_true(List *options, const char *name)
 	return text != NULL && parse_bool(text, &value) && value;
 }
 
+static int
+option_count(List *options, const char *name)
+{
+	char *text = option_value(options, name);
+	int value = 0;
+
+	return text != NULL && parse_int(text, &value, 0, NULL) ? value : 0;
+}
+
 /* The current user's mapping, else PUBLIC's; NIL where there is neither. */
 static List *
 mapping_options(Oid server)
@@ -477,6 +486,8 @@ server_find(const char *name, LlmTrouble *trouble)
 	server->allow_http = option_is_true(foreign->options, "allow_http");
 	server->allow_private = option_is_true(foreign->options, "allow_private");
 	server->ca_file = option_value(foreign->options, "ca_file");
+	server->name = foreign->servername;
+	server->max_connections = option_count(foreign->options, "max_connections");
 	if (server->provider == NULL || server->base_url == NULL)
 	{
 		tell_trouble(trouble,
