@@ -325,11 +325,8 @@ note_failure(HttpTransfer *transfer, CURLcode result)
 									transfer->max_answer));
 	else if (transfer->denial != NULL &&
 			 (result == CURLE_COULDNT_CONNECT || result == CURLE_ABORTED_BY_CALLBACK))
-		end_transfer(
-			transfer, HTTP_DENIED,
-			psprintf(
-				"the server's name stands for %s, and its server does not allow that",
-				transfer->denial));
+		end_transfer(transfer, HTTP_DENIED,
+					 psprintf("the host is at %s, which is closed", transfer->denial));
 	else
 		end_transfer(transfer, HTTP_UNREACHABLE,
 					 psprintf("failed while %s: %s", doing, words_of_result(result)));
@@ -561,8 +558,7 @@ http_start(const HttpRequest *request)
 					 psprintf("the URL is not usable: %s", why));
 	else if (!transfer->is_tls && !request->allow_http)
 		end_transfer(transfer, HTTP_DENIED,
-					 pstrdup(
-						 "the URL is plain http, and its server does not allow that"));
+					 pstrdup("the URL is plain http, which is closed"));
 	else
 	{
 		engine_begin(on_engine_end);

@@ -97,6 +97,7 @@ typedef struct LlmServer
 /* What went wrong, where something did. */
 typedef struct LlmTrouble
 {
+	int sqlstate;
 	char *reason; /* NULL where nothing did */
 	char *hint;
 } LlmTrouble;
