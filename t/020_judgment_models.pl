@@ -121,7 +121,7 @@ like($err, qr/canceling statement due to statement timeout/, 'a cancel ends the 
 my $active = $node->safe_psql('postgres', 'SELECT factory.metrics()');
 like($active, qr/^judgment_active_executions\{[^}]*\} 0$/m, 'nothing is counted as running after it');
 
-$peer->stop;
+$peer->leave;
 like(judge('{"a": 10}'), qr/^\Q$rules\Emodel could not be had: \S/, 'a model that is gone: degraded');
 
 # --- what the log and the counters say ------------------------------------------------
