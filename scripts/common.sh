@@ -6,6 +6,11 @@
 # data directory, socket and port, as an unprivileged user also when root calls.
 
 set -euo pipefail
+# What root makes, the server's user reads; what is secret says so itself.
+umask 022
+if [ -n "${FACTORY_PG_MAJOR:-}" ]; then
+	PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$FACTORY_PG_MAJOR/bin/pg_config}
+fi
 PG_CONFIG=${PG_CONFIG:-pg_config}
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -52,16 +57,23 @@ as_owner() {
 	fi
 }
 
-# Where our own files live: build/ in the checkout, or beside it in /var/tmp
-# where the unprivileged user cannot reach the checkout (a clone in /root).
+# Where our own files live: build/ in the checkout, or beside it in /var/tmp where
+# the unprivileged user cannot reach the checkout (a clone in /root), or where its
+# path is too long for a socket's.
 state_dir() {
-	local inside=$ROOT/build
+	local inside=$ROOT/build beside
 	mkdir -p "$inside"
-	if [ "$(id -u)" != 0 ] || runuser -u "$(owner)" -- test -x "$inside" 2>/dev/null; then
+	if [ ${#inside} -le 70 ] && { [ "$(id -u)" != 0 ] || runuser -u "$(owner)" -- test -x "$inside" 2>/dev/null; }; then
 		echo "$inside"
-	else
-		echo "/var/tmp/pg_factory-$(printf '%s' "$ROOT" | cksum | cut -d' ' -f1)"
+		return
 	fi
+	beside=/var/tmp/pg_factory-$(printf '%s' "$ROOT" | cksum | cut -d' ' -f1)
+	# Anybody can make that name first: what is there must be ours.
+	mkdir "$beside" 2>/dev/null || true
+	if [ -L "$beside" ] || [ ! -d "$beside" ] || { [ ! -O "$beside" ] && [ "$(stat -c %U "$beside")" != "$(owner)" ]; }; then
+		die "$beside belongs to somebody else; remove it, or move the checkout where the user \"$(owner)\" can enter"
+	fi
+	echo "$beside"
 }
 
 # A copy of the checkout's sources in DIR, readable by everyone; DIR/build stays.
@@ -108,14 +120,20 @@ own_dir() {
 	if [ "$(id -u)" = 0 ]; then chown "$(owner)" "$1"; fi
 }
 
+# Where the private copy of PG_CONFIG's server is, or will be.
+private_paths() {
+	PG_MAJOR=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+	PG_TREE=$STATE/pg$PG_MAJOR
+	PG_BIN=$PG_TREE$("$PG_CONFIG" --bindir)
+	export PG_BIN PG_MAJOR
+}
+
 # Copies PostgreSQL's programs into $STATE/pgNN and links the rest: the server
 # finds its libraries relative to its own binary, so this is a whole installation.
 private_postgres() {
 	local bin lib share tree
-	bin=$("$PG_CONFIG" --bindir) lib=$("$PG_CONFIG" --pkglibdir) share=$("$PG_CONFIG" --sharedir)
-	PG_MAJOR=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
-	tree=$STATE/pg$PG_MAJOR
-	PG_BIN=$tree$bin
+	private_paths
+	bin=$("$PG_CONFIG" --bindir) lib=$("$PG_CONFIG" --pkglibdir) share=$("$PG_CONFIG" --sharedir) tree=$PG_TREE
 	if [ ! -x "$PG_BIN/postgres" ] || [ "$bin/postgres" -nt "$PG_BIN/postgres" ]; then
 		rm -rf "$tree"
 		mkdir -p "$PG_BIN" "$tree$lib" "$tree$share"
@@ -127,13 +145,14 @@ private_postgres() {
 	rm -f "$tree$lib"/pg_factory.so "$tree$share"/extension/pg_factory*
 	make -s -C "$ROOT" PG_CONFIG="$PG_CONFIG" DESTDIR="$tree" install >"$STATE/install.log" 2>&1 ||
 		{ cat "$STATE/install.log" >&2; die "the extension could not be installed into $tree"; }
-	export PG_BIN PG_MAJOR
 }
 
 # A cluster: init_cluster DIR 'line' 'line' ...
 init_cluster() {
 	local dir=$1; shift
 	own_dir "$dir"
+	# Whoever reaches the socket is trusted.
+	chmod 700 "$dir"
 	as_owner "$PG_BIN/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log"
 	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$(socket_dir "$dir")'" "$@" |
 		as_owner tee -a "$dir/data/postgresql.conf" >/dev/null
