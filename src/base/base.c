@@ -47,7 +47,7 @@ clock_check_frozen(char **text, void **extra, GucSource source)
 			return false;
 		}
 	}
-	moment = (TimestampTz *) malloc(sizeof(TimestampTz));
+	moment = (TimestampTz *) compat_guc_malloc(sizeof(TimestampTz));
 	if (moment == NULL)
 		return false;
 	*moment = result;

@@ -11,6 +11,7 @@
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/datetime.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
@@ -57,6 +58,13 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define compat_finish_tuple_desc(desc) TupleDescFinalize(desc)
 #else
 #define compat_finish_tuple_desc(desc) ((void) (desc))
+#endif
+
+/* What a setting's check hook hands to its assign hook; 16 frees it its own way. */
+#if PG_VERSION_NUM >= 160000
+#define compat_guc_malloc(size) guc_malloc(LOG, (size))
+#else
+#define compat_guc_malloc(size) malloc(size)
 #endif
 
 /* Building jsonb: 19 keeps the result in the state. */

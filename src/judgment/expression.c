@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "access/transam.h"
 #include "base/attempt.h"
 #include "base/errors.h"
 #include "base/nearest.h"
