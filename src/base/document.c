@@ -183,8 +183,9 @@ static void
 parse_body(void *argument)
 {
 	ParseAttempt *parse = argument;
+	char *server_text = pg_any_to_server(parse->text, strlen(parse->text), PG_UTF8);
 
-	parse->doc = doc_parse_trusted(parse->text);
+	parse->doc = doc_parse_trusted(server_text);
 }
 
 Jsonb *
@@ -199,7 +200,7 @@ doc_parse(const char *text, int length, char **why)
 		*why = pstrdup("the text is not valid UTF-8");
 		return NULL;
 	}
-	parse.text = pg_any_to_server(pnstrdup(text, length), length, PG_UTF8);
+	parse.text = pnstrdup(text, length);
 	error = attempt(parse_body, &parse);
 	if (error == NULL)
 		return parse.doc;
