@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 use JSON::PP;
+use IO::Compress::Gzip qw(gzip);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -45,4 +46,93 @@ is_deeply($request->{json},
 			{ role => 'user',   content => 'say hi' } ]
 	},
 	'and the request');
+
+sub sql
+{
+	my ($statement, %more) = @_;
+	my ($code, $out, $err) =
+	  $node->psql($more{database} // 'postgres', "\\set VERBOSITY verbose\n$statement");
+	return $code == 0 ? $out : $err;
+}
+
+# The ledger: one row a call, no prompt, no answer.
+is(sql(q{SELECT called_by, purpose, subject, model, provider_model, server, prompt_tokens, completion_tokens,
+		total_tokens, cost_usd, attempts, success, outcome, reason, latency_ms > 0 FROM factory.llm_call}),
+	'postgres|complete||mini|peer-model-1|peer|100|20|120|0.0000270000|1|t|ok||t', 'the ledger has it');
+is(sql(q{BEGIN; SELECT factory.complete('mini', 'x')->>'text'; ROLLBACK; SELECT count(*) FROM factory.llm_call}),
+	"hello\n1", 'a rollback takes the row away');
+is(sql(q{BEGIN READ ONLY; SELECT factory.complete('mini', 'x')->>'text'; COMMIT; SELECT count(*) FROM factory.llm_call}),
+	"hello\n1", 'a read-only transaction calls and writes no row');
+is(sql(q{DO $$ BEGIN PERFORM factory.complete('mini', 'x', options => '{"timeout": "1ms", "max_tokens": 0}');
+		EXCEPTION WHEN OTHERS THEN NULL; END $$; SELECT count(*) FROM factory.llm_call}),
+	'1', 'a call that is refused before it leaves writes none');
+like(sql('SELECT factory.metrics()'), qr/llm_calls_total\{[^}]*model="mini"[^}]*status="ok"[^}]*\} 3/, 'the metrics count all three');
+like(sql('SELECT factory.metrics()'), qr/llm_tokens_total\{[^}]*direction="input"[^}]*\} 300/, 'and their tokens');
+
+# By schema: asked for as such, checked, and where the server does not know schemas, in words.
+my $schema = '{"type": "object", "required": ["status"], "properties": {"status": {"enum": ["NORMAL", "BAD"]}}}';
+$peer->script(status(400), chat_json({ status => 'BAD' }));
+$answer = decode_json(sql(qq{SELECT factory.complete('mini', 'judge', schema => '$schema')}));
+is_deeply($answer->{json}, { status => 'BAD' }, 'the answer comes as JSON');
+my ($first, $second) = $peer->requests;
+is_deeply($first->{json}{response_format},
+	{ type => 'json_schema', json_schema => { name => 'answer', schema => decode_json($schema) } },
+	'the schema is asked for');
+is_deeply($second->{json}{response_format}, { type => 'json_object' }, 'then JSON alone');
+like($second->{json}{messages}[0]{content}, qr/by this JSON schema: \{.*"NORMAL"/, 'with the schema in words');
+is($answer->{attempts}, 2, 'which is a try');
+
+# Options of the call go before those of the model.
+$peer->script(chat('hello'));
+sql(q{SELECT factory.complete('mini', 'x', options => '{"temperature": 0}')});
+my $sent = ($peer->requests)[-1]{json};
+is_deeply([ @$sent{qw(temperature max_tokens)} ], [ 0, 300 ], 'the call\'s option wins, the model\'s others stay');
+
+# Tries that were paid for are counted, prices that are not known are not made up.
+$peer->script(chat('no JSON'), chat_json({ status => 'BAD' }));
+sql(q{SELECT factory.create_model('free', 'peer', 'llama')});
+$answer = decode_json(sql(qq{SELECT factory.complete('free', 'x', schema => '$schema')}));
+is($answer->{usage}{total_tokens}, 240, 'the tokens of both tries');
+is($answer->{cost_usd}, undef, 'no price, no cost');
+
+# Retry-After is waited for; without it the pause is the setting's.
+$peer->script(status(429, headers => [ 'Retry-After' => 1 ]), chat('later'));
+is(sql(q{SET factory.llm_retry_delay = 0; SELECT factory.complete('mini', 'x')->>'text'}), 'later', 'a second try');
+my ($before, $after) = map { $_->{at} } $peer->requests;
+cmp_ok($after - $before, '>=', 0.95, 'not before the server wants it');
+
+# Compressed answers are read, bombs are not.
+my $plain = encode_json(chat('from gzip')->{json});
+gzip(\$plain => \my $packed);
+$peer->script({ body => $packed, headers => [ 'Content-Encoding' => 'gzip' ] });
+is(sql(q{SELECT factory.complete('mini', 'x')->>'text'}), 'from gzip', 'gzip');
+$plain = '"' . 'x' x 50_000_000;
+gzip(\$plain => \$packed);
+$peer->script({ body => $packed, headers => [ 'Content-Encoding' => 'gzip' ] });
+like(sql(q{SELECT factory.complete('mini', 'x')}), qr/PF203: .*over the limit of 4194304 bytes/, 'a bomb');
+
+# A base URL with a slash and a query, as Azure has them.
+$peer->script(chat('hello'));
+$node->safe_psql('postgres', "ALTER SERVER peer OPTIONS (SET base_url '$url/deployments/x/?api-version=1')");
+sql(q{SELECT factory.complete('mini', 'x')});
+is(($peer->requests)[-1]{path}, '/v1/deployments/x/chat/completions?api-version=1', 'the query stays at the end');
+
+# The wire is UTF-8, whatever the database is.
+$node->safe_psql('postgres', q{CREATE DATABASE korean ENCODING 'EUC_KR' LOCALE 'C' TEMPLATE template0});
+$node->safe_psql('korean', <<"SQL");
+CREATE EXTENSION pg_factory;
+CREATE SERVER peer FOREIGN DATA WRAPPER factory_llm
+	OPTIONS (base_url '$url', allow_http 'true', allow_private 'true');
+SELECT factory.create_model('mini', 'peer', 'm');
+SQL
+my $defects = "\x{bd88}\x{b7c9}";
+my $utf8 = $defects;
+utf8::encode($utf8);
+$peer->script(chat($defects), chat_json({ status => $defects }), chat("\x{1f600}"));
+my $korean = "SET client_encoding = 'UTF8'; SELECT factory.complete('mini', '$utf8'";
+is(sql("$korean)->>'text'", database => 'korean'), $utf8, 'Korean comes back');
+is(($peer->requests)[-1]{json}{messages}[0]{content}, $defects, 'as it went out');
+is(sql("$korean, schema => '{}')->'json'->>'status'", database => 'korean'), $utf8, 'in JSON, too');
+like(sql("$korean)", database => 'korean'), qr/PF203/, 'a letter the database has not got is a clean error');
+
 done_testing();
