@@ -67,6 +67,24 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define compat_guc_malloc(size) malloc(size)
 #endif
 
+/* 19 lets EXPLAIN look on. */
+#if PG_VERSION_NUM >= 190000
+#define compat_pg_plan_query(query, text, options) \
+	pg_plan_query((query), (text), (options), NULL, NULL)
+#else
+#define compat_pg_plan_query(query, text, options) \
+	pg_plan_query((query), (text), (options), NULL)
+#endif
+
+/* The grouping step has a range table entry of its own since 18. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_IS_GROUP_RTE(rte) ((rte)->rtekind == RTE_GROUP)
+#define COMPAT_GROUP_EXPRESSIONS(rte) ((rte)->groupexprs)
+#else
+#define COMPAT_IS_GROUP_RTE(rte) false
+#define COMPAT_GROUP_EXPRESSIONS(rte) NIL
+#endif
+
 /* Building jsonb: 19 keeps the result in the state. */
 #if PG_VERSION_NUM >= 190000
 typedef JsonbInState CompatJsonbState;
