@@ -1,0 +1,332 @@
+/*
+ * guarded_run.c
+ *		Runs a statement nobody has to trust.
+ *
+ * Everything happens as the reader role, in a subtransaction that is read-only
+ * and always rolled back, under a timer of our own.  The tree that the guard has
+ * walked is the tree that is planned and run: the text is never parsed again, and
+ * no plan cache may revalidate it.
+ *
+ * Danger: row security is bound when the tree is rewritten, permissions when the
+ * portal starts.  The reader must stay the current user from one to the other.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/clock.h"
+#include "base/errors.h"
+#include "bi/bi_int.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/latch.h"
+#include "tcop/dest.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+
+/* One run: what to do, and what came of it. */
+typedef struct Run
+{
+	const char *sql;
+	GuardScope scope;
+	int max_rows;
+	GuardedResult *result; /* NULL: judge only */
+	Verdict *verdict;
+} Run;
+
+/* Takes rows from the executor as JSON arrays. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver;
+	GuardedResult *result;
+	MemoryContext context;
+	FmgrInfo *to_jsonb; /* one a column: the function looks its type up once */
+	int max_rows;
+	int64 max_bytes;
+} RowReceiver;
+
+/* What the statement sees, whatever the caller has set. */
+static const struct
+{
+	const char *name;
+	const char *value;
+} pinned_settings[] = {
+	{"DateStyle", "ISO, YMD"},
+	{"IntervalStyle", "postgres"},
+	{"extra_float_digits", "1"},
+	{"jit", "off"},
+	{"max_parallel_workers_per_gather", "0"},
+	{"row_security", "on"},
+	{"xmloption", "content"},
+};
+
+static TimeoutId run_timeout = MAX_TIMEOUTS;
+static volatile sig_atomic_t run_timed_out = false;
+
+/* Signal context. */
+static void
+run_deadline_passed(void)
+{
+	run_timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+static void
+pin_setting(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+static void
+pin_settings(void)
+{
+	for (int i = 0; i < lengthof(pinned_settings); i++)
+		pin_setting(pinned_settings[i].name, pinned_settings[i].value);
+	pin_setting("TimeZone", clock_plant_zone());
+	/* pg_temp last and by name: else it comes first, and shadows. */
+	pin_setting("search_path", psprintf("pg_catalog, %s, pg_temp",
+										bi_reader_search_path && bi_reader_search_path[0]
+											? bi_reader_search_path
+											: "public"));
+}
+
+static Oid
+reader_oid(void)
+{
+	Oid reader = get_role_oid(bi_reader_role, true);
+
+	if (!OidIsValid(reader))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("reader role \"%s\" does not exist", bi_reader_role),
+				 errhint("Create it with CREATE ROLE, or set factory.reader_role to "
+						 "another role without rights to change anything.")));
+	if (superuser_arg(reader))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("reader role \"%s\" is a superuser", bi_reader_role),
+				 errhint("Set factory.reader_role to a role that may only read.")));
+	return reader;
+}
+
+/* --- rows ------------------------------------------------------------------ */
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc type)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	GuardedResult *result = receiver->result;
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
+	result->column_count = type->natts;
+	result->names = palloc0(sizeof(char *) * Max(type->natts, 1));
+	result->types = palloc0(sizeof(Oid) * Max(type->natts, 1));
+	receiver->to_jsonb = palloc0(sizeof(FmgrInfo) * Max(type->natts, 1));
+	for (int i = 0; i < type->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(type, i);
+		Node *argument = (Node *) makeNullConst(column->atttypid, -1, InvalidOid);
+
+		result->names[i] = pstrdup(NameStr(column->attname));
+		result->types[i] = column->atttypid;
+		fmgr_info(F_TO_JSONB, &receiver->to_jsonb[i]);
+		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+												 list_make1(argument), InvalidOid,
+												 InvalidOid, COERCE_EXPLICIT_CALL),
+						   &receiver->to_jsonb[i]);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* False ends the run: enough rows, or enough bytes. */
+static bool
+receiver_take_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	GuardedResult *result = receiver->result;
+	MemoryContext old;
+	DocBuilder b;
+	Jsonb *row;
+
+	if (list_length(result->rows) >= receiver->max_rows ||
+		result->bytes >= receiver->max_bytes)
+	{
+		result->truncated = true;
+		return false;
+	}
+	slot_getallattrs(slot);
+	old = MemoryContextSwitchTo(receiver->context);
+	doc_build(&b);
+	doc_begin_array(&b, NULL);
+	for (int i = 0; i < result->column_count; i++)
+	{
+		if (slot->tts_isnull[i])
+			doc_put_null(&b, NULL);
+		else
+			doc_put_doc(&b, NULL,
+						DatumGetJsonbP(
+							FunctionCall1(&receiver->to_jsonb[i], slot->tts_values[i])));
+	}
+	doc_end_array(&b);
+	row = doc_finish(&b);
+	result->rows = lappend(result->rows, row);
+	result->bytes += VARSIZE(row);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+receiver_nothing(DestReceiver *self)
+{
+}
+
+static void
+run_plan(Run *run, Query *query)
+{
+	RowReceiver receiver = {
+		.receiver = {receiver_take_row, receiver_startup, receiver_nothing,
+					 receiver_nothing, DestNone},
+		.result = run->result,
+		.context = CurrentMemoryContext,
+		.max_rows = run->max_rows,
+		.max_bytes = (int64) bi_max_bytes_kb * 1024,
+	};
+	PlannedStmt *plan = compat_pg_plan_query(query, run->sql, 0);
+	Portal portal = CreateNewPortal();
+	MemoryContext old;
+
+	portal->visible = false;
+	old = MemoryContextSwitchTo(portal->portalContext);
+	plan = copyObject(plan);
+	PortalDefineQuery(portal, NULL, MemoryContextStrdup(portal->portalContext, run->sql),
+					  CMDTAG_SELECT, list_make1(plan), NULL);
+	MemoryContextSwitchTo(old);
+	portal->cursorOptions = CURSOR_OPT_NO_SCROLL;
+	PortalStart(portal, NULL, 0, GetActiveSnapshot());
+	PopActiveSnapshot();
+	(void) PortalRunFetch(portal, FETCH_FORWARD, (long) run->max_rows + 1,
+						  &receiver.receiver);
+	PortalDrop(portal, false);
+}
+
+/* --- the frame -------------------------------------------------------------- */
+
+static void
+run_as_reader(Run *run)
+{
+	Query *query;
+
+	CHECK_FOR_INTERRUPTS();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	query = guard_analyse(run->sql, run->scope, run->verdict);
+	if (query == NULL)
+		return;
+	if (run->result != NULL)
+		run_plan(run, query);
+	run->verdict->ok = true;
+}
+
+static void
+verdict_from_error(Verdict *verdict, ErrorData *error)
+{
+	bool before_run = error->sqlerrcode == ERRCODE_SYNTAX_ERROR ||
+					  ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+						  ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR);
+
+	verdict->ok = false;
+	if (run_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		verdict->layer = "timeout";
+		verdict->reason = psprintf("the statement ran longer than %d ms", bi_timeout_ms);
+		verdict->hint =
+			pstrdup("Ask for a shorter period, or have factory.question_timeout raised.");
+		return;
+	}
+	verdict->layer = before_run ? "analysis" : "run";
+	verdict->reason = error->detail ? psprintf("%s: %s", error->message, error->detail)
+									: pstrdup(error->message);
+	verdict->hint = error->hint ? pstrdup(error->hint) : NULL;
+}
+
+void
+guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *result,
+			Verdict *verdict)
+{
+	Run run = {sql, scope, max_rows, result, verdict};
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Oid reader = reader_oid();
+	ErrorData *volatile error = NULL;
+	int settings_level;
+	Oid user;
+	int security;
+
+	memset(verdict, 0, sizeof(*verdict));
+	if (result)
+		memset(result, 0, sizeof(*result));
+	/* Not at load: a backend's start wipes the handlers. */
+	if (run_timeout == MAX_TIMEOUTS)
+		run_timeout = RegisterTimeout(USER_TIMEOUT, run_deadline_passed);
+
+	GetUserIdAndSecContext(&user, &security);
+	settings_level = NewGUCNestLevel();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	run_timed_out = false;
+	PG_TRY();
+	{
+		pin_settings();
+		SetUserIdAndSecContext(reader, security | SECURITY_LOCAL_USERID_CHANGE |
+										   SECURITY_RESTRICTED_OPERATION);
+		/* Restored by the subtransaction's end; 18 refuses the setting's own way. */
+		XactReadOnly = true;
+		enable_timeout_after(run_timeout, bi_timeout_ms);
+		run_as_reader(&run);
+		disable_timeout(run_timeout, false);
+		/* It fired when the work was already done. */
+		if (run_timed_out)
+			QueryCancelPending = false;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		disable_timeout(run_timeout, false);
+	}
+	PG_END_TRY();
+
+	SetUserIdAndSecContext(user, security);
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	AtEOXact_GUC(false, settings_level);
+
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !run_timed_out)
+		ReThrowError(error);
+	verdict_from_error(verdict, error);
+}
+
+void
+verdict_raise(const Verdict *verdict)
+{
+	int code = ERRCODE_FACTORY_SQL_REFUSED;
+
+	if (strcmp(verdict->layer, "timeout") == 0)
+		code = ERRCODE_FACTORY_QUESTION_TIMEOUT;
+	ereport(ERROR, (errcode(code), errmsg("statement refused: %s", verdict->reason),
+					errdetail("The guard's layer \"%s\" refused it.", verdict->layer),
+					verdict->hint ? errhint("%s", verdict->hint) : 0));
+}

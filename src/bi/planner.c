@@ -1,0 +1,766 @@
+/*
+ * planner.c
+ *		From the words of a question to a plan, or to a question back.
+ *
+ * No word is skipped: one that is in no vocabulary, or has two meanings, turns
+ * the plan into a question back.  A wrong number is worse than none.
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "bi/bi_int.h"
+
+#define PLAN_MAX_METRICS 6
+#define PLAN_DAILY_DAYS 92 /* longer trends are monthly */
+#define PLAN_CHOICES_MAX 12
+
+/* What the words of one question said, before it is judged as a whole. */
+typedef struct Reading
+{
+	QuestionPlan *plan;
+	bool said[OP_ACTION + 1]; /* operations named */
+	Grain grain;
+	int number;    /* a number that may be a limit; -1 none */
+	List *unknown; /* of Token * */
+	AmbiguousWord *ambiguous;
+	List *mentioned; /* of Dimension *: named, but not "by" */
+	bool bundle;
+	bool many_periods;
+	bool grouped_values; /* several values of one dimension */
+} Reading;
+
+const char *
+metric_label(Metric *metric, bool korean)
+{
+	return metric->label[korean ? 0 : 1];
+}
+
+const char *
+dimension_label(Dimension *dimension, bool korean)
+{
+	return dimension->label[korean ? 0 : 1];
+}
+
+void
+plan_ask_back(QuestionPlan *plan, double confidence, char *text, List *choices)
+{
+	if (plan->clarification)
+		return;
+	plan->clarification = text;
+	plan->choices = choices;
+	plan->confidence = confidence;
+}
+
+/* --- reading tokens --------------------------------------------------------- */
+
+static PlanFilter *
+plan_filter(QuestionPlan *plan, Dimension *dimension)
+{
+	PlanFilter *filter;
+	ListCell *cell;
+
+	foreach (cell, plan->filters)
+	{
+		filter = lfirst(cell);
+		if (filter->dimension == dimension)
+			return filter;
+	}
+	filter = palloc0(sizeof(PlanFilter));
+	filter->dimension = dimension;
+	plan->filters = lappend(plan->filters, filter);
+	return filter;
+}
+
+static void
+read_value(Reading *reading, Word *word)
+{
+	PlanFilter *filter = plan_filter(reading->plan, word->item);
+	ListCell *cell;
+
+	foreach (cell, filter->values)
+		if (strcmp(lfirst(cell), word->value) == 0)
+			return;
+	filter->values = lappend(filter->values, word->value);
+	reading->grouped_values |= list_length(filter->values) > 1;
+}
+
+static bool
+token_says(List *tokens, int at, Operation operation)
+{
+	Token *token;
+
+	if (at < 0 || at >= list_length(tokens))
+		return false;
+	token = list_nth(tokens, at);
+	return token->kind == WORD_OPERATION && token->word->code == operation;
+}
+
+static bool
+token_is_value_of(List *tokens, int at, Dimension *dimension)
+{
+	Token *token;
+
+	if (at < 0 || at >= list_length(tokens))
+		return false;
+	token = list_nth(tokens, at);
+	return token->kind == WORD_VALUE && token->word->item == dimension;
+}
+
+/* "라인별", "by line", "전체 라인" group; "L01 라인" only repeats what L01 is. */
+static void
+read_dimension(Reading *reading, List *tokens, int at, Dimension *dimension)
+{
+	bool by = token_says(tokens, at + 1, OP_BY) || token_says(tokens, at - 1, OP_BY) ||
+			  token_says(tokens, at - 1, OP_ALL);
+
+	if (by)
+		reading->plan->dimensions =
+			list_append_unique_ptr(reading->plan->dimensions, dimension);
+	else if (!token_is_value_of(tokens, at - 1, dimension) &&
+			 !token_is_value_of(tokens, at + 1, dimension))
+		reading->mentioned = list_append_unique_ptr(reading->mentioned, dimension);
+}
+
+static void
+read_metric(Reading *reading, Metric *metric)
+{
+	reading->plan->metrics = list_append_unique_ptr(reading->plan->metrics, metric);
+}
+
+static void
+read_operation(Reading *reading, int operation)
+{
+	static const struct
+	{
+		Operation operation;
+		Grain grain;
+	} grains[] = {{OP_HOURLY, GRAIN_HOUR},
+				  {OP_DAILY, GRAIN_DAY},
+				  {OP_WEEKLY, GRAIN_WEEK},
+				  {OP_MONTHLY, GRAIN_MONTH}};
+
+	reading->said[operation] = true;
+	for (int i = 0; i < lengthof(grains); i++)
+		if (grains[i].operation == operation)
+			reading->grain = grains[i].grain;
+}
+
+/* A number counts as a limit beside "top" or before "개"; else it is unknown. */
+static void
+read_number(Reading *reading, List *tokens, int at, Token *token)
+{
+	if (token_says(tokens, at - 1, OP_TOP) || token_says(tokens, at - 1, OP_BOTTOM) ||
+		token_says(tokens, at + 1, OP_COUNT_UNIT))
+		reading->number = token->number;
+	else
+		reading->unknown = lappend(reading->unknown, token);
+}
+
+static void
+read_period(Reading *reading, Token *token)
+{
+	if (reading->plan->period.set)
+		reading->many_periods = true;
+	reading->plan->period = token->period;
+}
+
+static void
+read_token(Reading *reading, List *tokens, int at)
+{
+	Token *token = list_nth(tokens, at);
+	ListCell *cell;
+
+	switch (token->kind)
+	{
+		case WORD_METRIC:
+			read_metric(reading, token->word->item);
+			break;
+		case WORD_BUNDLE:
+			reading->bundle = true;
+			foreach (cell, ((Bundle *) token->word->item)->metrics)
+				read_metric(reading, lfirst(cell));
+			break;
+		case WORD_DIMENSION:
+			read_dimension(reading, tokens, at, token->word->item);
+			break;
+		case WORD_VALUE:
+			read_value(reading, token->word);
+			break;
+		case WORD_AMBIGUOUS:
+			reading->ambiguous = token->word->item;
+			break;
+		case WORD_OPERATION:
+			read_operation(reading, token->word->code);
+			break;
+		case WORD_PERIOD:
+			read_period(reading, token);
+			break;
+		case WORD_NUMBER:
+			read_number(reading, tokens, at, token);
+			break;
+		default:
+			reading->unknown = lappend(reading->unknown, token);
+			break;
+	}
+}
+
+/* --- questions back --------------------------------------------------------- */
+
+static List *
+metric_choices(QuestionPlan *plan)
+{
+	List *choices = NIL;
+	ListCell *cell;
+
+	foreach (cell, plan->catalog->metrics)
+		if (list_length(choices) < PLAN_CHOICES_MAX)
+			choices = lappend(choices, (char *) metric_label(lfirst(cell), plan->korean));
+	return choices;
+}
+
+static List *
+value_choices(Dimension *dimension)
+{
+	List *choices = NIL;
+	ListCell *cell;
+
+	foreach (cell, dimension->values)
+		if (list_length(choices) < PLAN_CHOICES_MAX)
+			choices = lappend(choices, lfirst(cell));
+	return choices;
+}
+
+/* The letters a code begins with: LINE of LINE-D, L of L09. */
+static int
+code_letters(const char *text)
+{
+	int length = 0;
+
+	while ((text[length] >= 'a' && text[length] <= 'z') ||
+		   (text[length] >= 'A' && text[length] <= 'Z'))
+		length++;
+	return length;
+}
+
+/* The dimension whose values look like that word; NULL for none. */
+static Dimension *
+dimension_resembling(Catalog *catalog, const char *text)
+{
+	int letters = code_letters(text);
+	ListCell *cell, *value;
+
+	if (letters == 0 || (text[letters] == '\0' && letters > 2))
+		return NULL;
+	foreach (cell, catalog->dimensions)
+		foreach (value, ((Dimension *) lfirst(cell))->values)
+			if (code_letters(lfirst(value)) == letters &&
+				pg_strncasecmp(lfirst(value), text, letters) == 0)
+				return lfirst(cell);
+	return NULL;
+}
+
+/* An unknown word beside "라인" or "line" is meant as a line. */
+static Dimension *
+dimension_beside(List *tokens, Token *unknown)
+{
+	ListCell *cell;
+
+	foreach (cell, tokens)
+	{
+		Token *token = lfirst(cell);
+
+		if (token->kind == WORD_DIMENSION &&
+			(token->end == unknown->start || token->start == unknown->end) &&
+			(unknown->kind == WORD_NUMBER || code_letters(unknown->text) > 0))
+			return token->word->item;
+	}
+	return NULL;
+}
+
+static void
+ask_unknown_word(Reading *reading, List *tokens, Token *token)
+{
+	QuestionPlan *plan = reading->plan;
+	Dimension *dimension = dimension_resembling(plan->catalog, token->text);
+
+	if (dimension == NULL)
+		dimension = dimension_beside(tokens, token);
+	if (dimension)
+		plan_ask_back(plan, 0.3,
+					  psprintf(plan->korean ? "\"%s\"은(는) 알려진 %s 값이 아닙니다."
+											: "\"%s\" is not a known value of %s.",
+							   token->text, dimension_label(dimension, plan->korean)),
+					  value_choices(dimension));
+	else
+		plan_ask_back(
+			plan, 0.2,
+			psprintf(plan->korean
+						 ? "\"%s\"의 뜻을 모르겠습니다. 이 중에서 물어볼 수 있습니다."
+						 : "I do not know what \"%s\" means. These can be asked for.",
+					 token->text),
+			metric_choices(plan));
+}
+
+static void
+ask_for_period(QuestionPlan *plan)
+{
+	const char *label = metric_label(linitial(plan->metrics), plan->korean);
+	static const char *const ko[] = {"오늘 %s", "어제 %s", "지난 7일간 %s",
+									 "이번 달 라인별 %s"};
+	static const char *const en[] = {"%s today", "%s yesterday", "%s for the last 7 days",
+									 "%s by line this month"};
+	List *choices = NIL;
+
+	for (int i = 0; i < lengthof(ko); i++)
+		choices = lappend(choices, psprintf(plan->korean ? ko[i] : en[i], label));
+	plan_ask_back(plan, 0.5,
+				  pstrdup(plan->korean ? "어느 기간의, 어느 라인의 값을 원하시나요?"
+									   : "For which period, and which line?"),
+				  choices);
+}
+
+static void
+ask_for_dimension(QuestionPlan *plan)
+{
+	const char *label = metric_label(linitial(plan->metrics), plan->korean);
+	List *choices = NIL;
+	ListCell *cell;
+
+	foreach (cell, plan->catalog->dimensions)
+		choices = lappend(choices,
+						  psprintf(plan->korean ? "%s별 %s" : "by %s: %s",
+								   dimension_label(lfirst(cell), plan->korean), label));
+	plan_ask_back(plan, 0.4,
+				  pstrdup(plan->korean ? "무엇별로 비교할까요?" : "Compared by what?"),
+				  choices);
+}
+
+/* What the words themselves leave open; true: the question goes back. */
+static bool
+words_leave_open(Reading *reading, List *tokens)
+{
+	QuestionPlan *plan = reading->plan;
+
+	if (reading->said[OP_WHY])
+		plan_ask_back(
+			plan, 0.2,
+			pstrdup(
+				plan->korean
+					? "원인은 숫자만으로 답할 수 없습니다. 불량 유형별이나 제품별로 "
+					  "나누어 물어보세요."
+					: "Numbers alone do not tell causes. Ask for a breakdown instead."),
+			metric_choices(plan));
+	else if (reading->said[OP_ACTION])
+		plan_ask_back(plan, 0.2,
+					  pstrdup(plan->korean ? "알림, 판단, 예측, 내보내기는 질문으로 "
+											 "실행하지 않습니다. 지표를 물어보세요."
+										   : "A question does not alert, judge, forecast "
+											 "or export. Ask for a metric."),
+					  metric_choices(plan));
+	else if (reading->unknown != NIL)
+		ask_unknown_word(reading, tokens, linitial(reading->unknown));
+	else if (reading->ambiguous && plan->metrics == NIL)
+		plan_ask_back(plan, 0.4,
+					  psprintf(plan->korean
+								   ? "\"%s\"에는 여러 뜻이 있습니다. 무엇을 원하시나요?"
+								   : "\"%s\" has several meanings. Which one?",
+							   reading->ambiguous->word),
+					  reading->ambiguous->choices);
+	else if (reading->many_periods)
+		plan_ask_back(plan, 0.4,
+					  pstrdup(plan->korean ? "기간을 하나만 말해 주세요."
+										   : "Name one period at a time."),
+					  NIL);
+	return plan->clarification != NULL;
+}
+
+/* --- the whole ---------------------------------------------------------------- */
+
+static bool
+any_metric(QuestionPlan *plan, const char *additivity)
+{
+	ListCell *cell;
+
+	foreach (cell, plan->metrics)
+		if (strcmp(((Metric *) lfirst(cell))->additivity, additivity) == 0)
+			return true;
+	return false;
+}
+
+/* A follow-up ("그럼 LINE-B는?") keeps what the last plan had and this one lacks. */
+static void
+inherit_from_context(QuestionPlan *plan, Jsonb *context)
+{
+	Jsonb *last = doc_get_doc(context, "plan");
+	Jsonb *period = doc_get_doc(last, "period");
+	char *code = doc_get_string(period, "text");
+	ListCell *cell;
+
+	if (last == NULL || plan->metrics != NIL)
+		return;
+	foreach (cell, doc_elements(doc_get_doc(last, "metrics")))
+	{
+		char *name = doc_get_string(doc_from_value(lfirst(cell)), "name");
+		Metric *metric = name ? catalog_metric(plan->catalog, name) : NULL;
+
+		if (metric)
+			plan->metrics = list_append_unique_ptr(plan->metrics, metric);
+	}
+	if (plan->period.set || code == NULL)
+		return;
+	foreach (cell, tokens_read(line_read(code), plan->catalog,
+							   period_today(catalog_zone(plan->catalog))))
+	{
+		Token *token = lfirst(cell);
+
+		if (token->kind == WORD_PERIOD)
+			plan->period = token->period;
+	}
+}
+
+static void
+settle_metrics(Reading *reading)
+{
+	QuestionPlan *plan = reading->plan;
+	List *dimensions = list_concat_copy(plan->dimensions, reading->mentioned);
+	ListCell *cell;
+
+	if (plan->metrics == NIL)
+		foreach (cell, dimensions)
+		{
+			Dimension *dimension = lfirst(cell);
+			Metric *metric =
+				dimension->default_metric
+					? catalog_metric(plan->catalog, dimension->default_metric)
+					: NULL;
+
+			if (metric)
+				plan->metrics = list_append_unique_ptr(plan->metrics, metric);
+		}
+	if (plan->metrics == NIL)
+		plan_ask_back(plan, 0.3,
+					  pstrdup(
+						  reading->said[OP_VERSUS_PREVIOUS]
+							  ? (plan->korean ? "무엇을 비교할까요?" : "Compare what?")
+							  : (plan->korean ? "어떤 지표를 원하시나요?"
+											  : "Which metric do you want?")),
+					  metric_choices(plan));
+	else if (list_length(plan->metrics) > PLAN_MAX_METRICS)
+		plan_ask_back(plan, 0.4,
+					  pstrdup(plan->korean
+								  ? "지표가 너무 많습니다. 몇 가지만 골라 주세요."
+								  : "That is too many metrics at once. Choose some."),
+					  metric_choices(plan));
+	else if (reading->said[OP_VERSUS_PREVIOUS])
+	{
+		const char *label = metric_label(linitial(plan->metrics), plan->korean);
+
+		plan_ask_back(
+			plan, 0.4,
+			pstrdup(plan->korean
+						? "두 기간을 한 번에 비교하지는 않습니다. 기간별로 물어보세요."
+						: "Two periods are not compared in one answer. Ask for each."),
+			list_make2(
+				psprintf(plan->korean ? "이번 주 일별 %s" : "daily %s this week", label),
+				psprintf(plan->korean ? "지난주 일별 %s" : "daily %s last week", label)));
+	}
+}
+
+static void
+settle_dimensions(Reading *reading)
+{
+	QuestionPlan *plan = reading->plan;
+	ListCell *cell, *name;
+
+	foreach (cell, reading->mentioned)
+		plan->dimensions = list_append_unique_ptr(plan->dimensions, lfirst(cell));
+	foreach (cell, plan->filters)
+	{
+		PlanFilter *filter = lfirst(cell);
+
+		if (list_length(filter->values) > 1)
+			plan->dimensions =
+				list_append_unique_ptr(plan->dimensions, filter->dimension);
+	}
+	if (reading->said[OP_DETAIL] && plan->dimensions == NIL)
+		foreach (name, ((Metric *) linitial(plan->metrics))->detail)
+		{
+			Dimension *dimension = catalog_dimension(plan->catalog, lfirst(name));
+
+			if (dimension)
+				plan->dimensions = list_append_unique_ptr(plan->dimensions, dimension);
+		}
+}
+
+static void
+assume_period(QuestionPlan *plan, const char *code, DateADT today)
+{
+	if (!period_from_code(code, today, &plan->period))
+		return;
+	plan->period.assumed = true;
+	plan->period.text = pstrdup(code);
+	plan->confidence = Min(plan->confidence, 0.8);
+}
+
+/* No period said: now, the catalogue's own, or a question back. */
+static void
+settle_period(Reading *reading, DateADT today)
+{
+	QuestionPlan *plan = reading->plan;
+	bool shaped = plan->dimensions != NIL || plan->filters != NIL || reading->bundle ||
+				  reading->said[OP_TREND] || reading->grain != GRAIN_NONE ||
+				  list_length(plan->metrics) > 1;
+
+	if (plan->period.set || any_metric(plan, "last"))
+		return;
+	if (reading->said[OP_NOW])
+		assume_period(plan, "today", today);
+	else if (shaped && plan->catalog->default_period)
+		assume_period(plan, plan->catalog->default_period, today);
+	if (!plan->period.set)
+		ask_for_period(plan);
+}
+
+/* A series, or one total? */
+static void
+settle_grain(Reading *reading)
+{
+	QuestionPlan *plan = reading->plan;
+	int days = plan->period.until - plan->period.from;
+	bool trend = reading->said[OP_TREND];
+	bool ranking = plan->limit > 0 || plan->order_by != NULL;
+
+	plan->grain = reading->grain;
+	/* "월간 리포트" is this month's report, not one by months. */
+	if (plan->grain > GRAIN_DAY && reading->bundle && plan->period.assumed)
+		plan->grain = GRAIN_NONE;
+	if (plan->grain == GRAIN_DAY && reading->bundle && days <= 1)
+		plan->grain = GRAIN_NONE;
+	if (plan->grain != GRAIN_NONE || ranking || !plan->period.set)
+		return;
+	if (reading->said[OP_CHART] && plan->dimensions == NIL)
+		trend = true;
+	/* A rate over several days says little as one number. */
+	if (plan->period.range && plan->dimensions == NIL && any_metric(plan, "ratio") &&
+		!reading->said[OP_AVERAGE] && !reading->bundle && !plan->period.assumed)
+		trend = true;
+	if (trend && plan->period.range)
+		plan->grain = days > PLAN_DAILY_DAYS ? GRAIN_MONTH : GRAIN_DAY;
+	else if (trend)
+		plan->grain = GRAIN_HOUR;
+}
+
+static void
+settle_order(Reading *reading)
+{
+	QuestionPlan *plan = reading->plan;
+	bool falling = reading->said[OP_TOP] || reading->said[OP_HIGH];
+	bool rising = reading->said[OP_BOTTOM] || reading->said[OP_LOW];
+
+	if (!falling && !rising)
+		return;
+	if (plan->dimensions == NIL)
+	{
+		ask_for_dimension(plan);
+		return;
+	}
+	plan->order_by = linitial(plan->metrics);
+	plan->ascending = rising;
+	if (reading->number > 0)
+		plan->limit = reading->number;
+	else if (reading->said[OP_TOP] || reading->said[OP_BOTTOM])
+		plan->limit = 1;
+}
+
+static void
+settle_average(Reading *reading)
+{
+	QuestionPlan *plan = reading->plan;
+
+	plan->average_daily = reading->said[OP_AVERAGE_DAILY] ||
+						  (reading->said[OP_AVERAGE] && any_metric(plan, "sum"));
+	if (plan->average_daily && plan->grain == GRAIN_DAY)
+		plan->grain = GRAIN_NONE;
+}
+
+static void
+settle_intent(Reading *reading)
+{
+	QuestionPlan *plan = reading->plan;
+
+	if (plan->grain != GRAIN_NONE)
+		plan->intent = "trend";
+	else if (plan->order_by)
+		plan->intent = "ranking";
+	else if (reading->said[OP_SHARE])
+		plan->intent = "distribution";
+	else if (reading->said[OP_DETAIL])
+		plan->intent = "drilldown";
+	else if (plan->dimensions != NIL)
+		plan->intent = "comparison";
+	else
+		plan->intent = "summary";
+	if (reading->said[OP_TABLE])
+		plan->chart = "table";
+	else if (reading->said[OP_SHARE] && plan->grain == GRAIN_NONE)
+		plan->chart = "pie";
+}
+
+/*
+ * "불량률 추이와 불량 유형별 분포": where a dimension belongs to another metric
+ * than the one named, it becomes a second answer with the same filters.
+ */
+static void
+split_second_answer(Reading *reading)
+{
+	QuestionPlan *plan = reading->plan;
+	QuestionPlan *second;
+	ListCell *cell;
+
+	if (!(reading->said[OP_TREND] && reading->said[OP_SHARE]) || plan->metrics == NIL)
+		return;
+	foreach (cell, plan->dimensions)
+	{
+		Dimension *dimension = lfirst(cell);
+		Metric *metric = dimension->default_metric
+							 ? catalog_metric(plan->catalog, dimension->default_metric)
+							 : NULL;
+
+		if (metric == NULL || list_member_ptr(plan->metrics, metric))
+			continue;
+		second = palloc(sizeof(QuestionPlan));
+		*second = *plan;
+		second->metrics = list_make1(metric);
+		second->dimensions = list_make1(dimension);
+		second->intent = "distribution";
+		second->chart = "pie";
+		second->grain = GRAIN_NONE;
+		plan->dimensions = list_delete_ptr(list_copy(plan->dimensions), dimension);
+		plan->next = second;
+		reading->said[OP_SHARE] = false;
+		return;
+	}
+}
+
+static void
+settle_plan(Reading *reading, Jsonb *context, DateADT today)
+{
+	QuestionPlan *plan = reading->plan;
+
+	inherit_from_context(plan, context);
+	settle_metrics(reading);
+	if (plan->clarification)
+		return;
+	settle_dimensions(reading);
+	if (reading->said[OP_COMPARE] && plan->dimensions == NIL &&
+		list_length(plan->metrics) < 2)
+	{
+		ask_for_dimension(plan);
+		return;
+	}
+	settle_period(reading, today);
+	settle_order(reading);
+	if (plan->clarification)
+		return;
+	if (plan->next == NULL)
+		split_second_answer(reading);
+	settle_grain(reading);
+	settle_average(reading);
+	settle_intent(reading);
+	if (plan->next)
+	{
+		plan->next->period = plan->period;
+		plan_compile(plan->next);
+	}
+	plan_compile(plan);
+}
+
+/* --- entry -------------------------------------------------------------------- */
+
+/* The same question, whatever its spaces and punctuation. */
+static bool
+same_question(Line *line, const char *question)
+{
+	Line *other = line_read(question);
+
+	return line->length == other->length &&
+		   memcmp(line->text, other->text, line->length) == 0;
+}
+
+static VerifiedQuestion *
+verified_question(Catalog *catalog, Line *line)
+{
+	ListCell *cell;
+
+	foreach (cell, catalog->verified)
+		if (same_question(line, ((VerifiedQuestion *) lfirst(cell))->question))
+			return lfirst(cell);
+	return NULL;
+}
+
+static List *
+read_all_tokens(Reading *reading, Line *line, DateADT today)
+{
+	QuestionPlan *plan = reading->plan;
+	List *tokens = tokens_read(line, plan->catalog, today);
+
+	for (int i = 0; i < list_length(tokens); i++)
+		read_token(reading, tokens, i);
+	return tokens;
+}
+
+static void
+plan_from_words(QuestionPlan *plan, Line *line, Jsonb *context)
+{
+	DateADT today = period_today(catalog_zone(plan->catalog));
+	Reading reading = {.plan = plan, .number = -1};
+	List *tokens = read_all_tokens(&reading, line, today);
+
+	/* The unknown word may be a value that came since the values were read. */
+	if (reading.unknown != NIL && catalog_read_values(plan->catalog, true))
+	{
+		plan->metrics = plan->dimensions = plan->filters = NIL;
+		memset(&plan->period, 0, sizeof(plan->period));
+		memset(&reading, 0, sizeof(reading));
+		reading.plan = plan;
+		reading.number = -1;
+		tokens = read_all_tokens(&reading, line, today);
+	}
+	if (!words_leave_open(&reading, tokens))
+		settle_plan(&reading, context, today);
+}
+
+QuestionPlan *
+plan_question(const char *question, Jsonb *context)
+{
+	QuestionPlan *plan = palloc0(sizeof(QuestionPlan));
+	Line *line = line_read(question);
+	VerifiedQuestion *verified;
+
+	plan->question = question;
+	plan->korean = line->korean;
+	plan->source = "catalog";
+	plan->confidence = 0.95;
+	plan->catalog = catalog_get();
+	if (plan->catalog == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_CATALOG),
+						errmsg("no catalogue is loaded"),
+						errhint("Load one with factory.load_catalog(); demo/catalog.json "
+								"is an example.")));
+	catalog_read_values(plan->catalog, false);
+	verified = verified_question(plan->catalog, line);
+	if (verified)
+	{
+		plan->source = "verified";
+		plan->confidence = 1.0;
+	}
+	if (verified && verified->sql)
+		plan->sql = verified->sql;
+	else if (line->length == 0)
+		plan_ask_back(plan, 0, pstrdup("The question is empty."), metric_choices(plan));
+	else
+		plan_from_words(plan,
+						verified && verified->means ? line_read(verified->means) : line,
+						context);
+	return plan;
+}
