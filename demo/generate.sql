@@ -29,6 +29,9 @@ SELECT :'today'::date - 89 AS first_day \gset
 \set seed 42
 \endif
 
+-- Compiling these statements takes longer than running them.
+SET jit = off;
+
 -- A number in [0, 1) of a key.
 CREATE OR REPLACE FUNCTION pg_temp.u(VARIADIC key text[]) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -346,5 +349,6 @@ FROM (
 ) AS stocked;
 
 DROP TABLE scene, line_profile, run, hour_row;
+RESET jit;
 ANALYZE dim_date, dim_line, dim_product, dim_equipment, dim_kpi, dim_shift, fact_daily_production, fact_daily_defect,
 		fact_hourly_production, fact_inventory_snapshot, fact_equipment_event;

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "base/house.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"

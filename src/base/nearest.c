@@ -15,8 +15,8 @@ nearest_name(const char *given, const char *const *known, int count)
 {
 	const char *best = NULL;
 	int given_length = strlen(given);
-	/* A third of the letters may be wrong, as in the server's own column hints. */
-	int limit = Max(1, given_length / 3);
+	/* A third of the letters may be wrong; two letters swapped count as two. */
+	int limit = (given_length + 2) / 3;
 
 	if (given_length > NEAREST_MAX_LENGTH)
 		return NULL;

@@ -14,6 +14,7 @@
 
 #include "http/http.h"
 #include "http/http_int.h"
+#include "lib/ilist.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -27,6 +28,7 @@
 /* How far a transfer has come. */
 typedef enum Phase
 {
+	PHASE_QUEUE,
 	PHASE_RESOLVE,
 	PHASE_CONNECT,
 	PHASE_TLS,
@@ -36,6 +38,7 @@ typedef enum Phase
 } Phase;
 
 static const char *const phase_words[] = {
+	[PHASE_QUEUE] = "waiting for a connection that is free",
 	[PHASE_RESOLVE] = "resolving the server's name",
 	[PHASE_CONNECT] = "connecting",
 	[PHASE_TLS] = "agreeing on TLS",
@@ -66,6 +69,10 @@ static const struct ResultWords
 
 struct HttpTransfer
 {
+	dlist_node node; /* in under_way or queued, as long as there is an easy handle */
+	bool is_queued;
+	char *group;
+	int group_limit;
 	CURL *easy; /* NULL once ended */
 	struct curl_slist *header_lines;
 	MemoryContextCallback on_reset;
@@ -94,6 +101,10 @@ struct HttpTransfer
 	char *content_type;
 	char *reason;
 };
+
+/* Transfers of this process that curl works on, and those waiting for their group. */
+static dlist_head under_way = DLIST_STATIC_INIT(under_way);
+static dlist_head queued = DLIST_STATIC_INIT(queued);
 
 /* --- curl's callbacks: nothing here may raise -------------------------------------- */
 
@@ -199,7 +210,10 @@ static void
 release_curl(HttpTransfer *transfer)
 {
 	if (transfer->easy != NULL)
+	{
+		dlist_delete(&transfer->node);
 		engine_drop(transfer->easy);
+	}
 	curl_slist_free_all(transfer->header_lines);
 	transfer->easy = NULL;
 	transfer->header_lines = NULL;
@@ -221,6 +235,8 @@ phase_reached(HttpTransfer *transfer)
 {
 	curl_off_t amount = 0;
 
+	if (transfer->is_queued)
+		return PHASE_QUEUE;
 	if (transfer->phase == PHASE_CONNECT && transfer->is_tls &&
 		curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &amount) == CURLE_OK &&
 		amount > 0)
@@ -309,11 +325,8 @@ note_failure(HttpTransfer *transfer, CURLcode result)
 									transfer->max_answer));
 	else if (transfer->denial != NULL &&
 			 (result == CURLE_COULDNT_CONNECT || result == CURLE_ABORTED_BY_CALLBACK))
-		end_transfer(
-			transfer, HTTP_DENIED,
-			psprintf(
-				"the server's name stands for %s, and its server does not allow that",
-				transfer->denial));
+		end_transfer(transfer, HTTP_DENIED,
+					 psprintf("the host is at %s, which is closed", transfer->denial));
 	else
 		end_transfer(transfer, HTTP_UNREACHABLE,
 					 psprintf("failed while %s: %s", doing, words_of_result(result)));
@@ -453,8 +466,11 @@ make_transfer(const HttpRequest *request)
 	transfer->started = GetCurrentTimestamp();
 	transfer->deadline = request->deadline;
 	transfer->request_length = request->body ? request->body_length : 0;
+	transfer->phase = PHASE_RESOLVE;
 	transfer->is_tls = pg_strncasecmp(request->url, "https:", 6) == 0;
 	transfer->allow_private = request->allow_private;
+	transfer->group = request->group ? pstrdup(request->group) : NULL;
+	transfer->group_limit = request->group_limit;
 	transfer->max_answer = request->max_answer;
 	transfer->retry_after_ms = -1;
 	transfer->on_reset.func = release_on_reset;
@@ -463,18 +479,69 @@ make_transfer(const HttpRequest *request)
 	return transfer;
 }
 
+static bool
+group_has_room(const HttpTransfer *transfer)
+{
+	dlist_iter iter;
+	int count = 0;
+
+	if (transfer->group == NULL || transfer->group_limit <= 0)
+		return true;
+	dlist_foreach(iter, &under_way)
+	{
+		HttpTransfer *other = dlist_container(HttpTransfer, node, iter.cur);
+
+		if (other->group != NULL && strcmp(other->group, transfer->group) == 0)
+			count++;
+	}
+	return count < transfer->group_limit;
+}
+
+static void
+hand_to_engine(HttpTransfer *transfer)
+{
+	dlist_push_tail(&under_way, &transfer->node);
+	if (!engine_add(transfer->easy))
+		end_transfer(transfer, HTTP_UNREACHABLE, "libcurl could not take the request");
+}
+
+/* Those that waited for their group, as far as it has room now. */
+static void
+start_queued(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &queued)
+	{
+		HttpTransfer *transfer = dlist_container(HttpTransfer, node, iter.cur);
+
+		if (!group_has_room(transfer))
+			continue;
+		dlist_delete(&transfer->node);
+		transfer->is_queued = false;
+		hand_to_engine(transfer);
+	}
+}
+
 static void
 begin_transfer(HttpTransfer *transfer, const HttpRequest *request)
 {
-	transfer->easy = curl_easy_init();
-	if (transfer->easy == NULL ||
-		set_all(transfer->easy, transfer, request) != CURLE_OK ||
-		!engine_add(transfer->easy))
+	CURL *easy = curl_easy_init();
+
+	if (easy == NULL || set_all(easy, transfer, request) != CURLE_OK)
 	{
-		end_transfer(transfer, HTTP_UNREACHABLE,
-					 pstrdup("libcurl could not take the request"));
+		curl_easy_cleanup(easy);
+		end_transfer(transfer, HTTP_UNREACHABLE, "libcurl could not take the request");
 		return;
 	}
+	transfer->easy = easy;
+	transfer->is_queued = !group_has_room(transfer);
+	if (transfer->is_queued)
+	{
+		dlist_push_tail(&queued, &transfer->node);
+		return;
+	}
+	hand_to_engine(transfer);
 	for (int i = 0; i < HTTP_START_TURNS && transfer->easy != NULL; i++)
 		if (!engine_turn())
 			break;
@@ -491,8 +558,7 @@ http_start(const HttpRequest *request)
 					 psprintf("the URL is not usable: %s", why));
 	else if (!transfer->is_tls && !request->allow_http)
 		end_transfer(transfer, HTTP_DENIED,
-					 pstrdup(
-						 "the URL is plain http, and its server does not allow that"));
+					 pstrdup("the URL is plain http, which is closed"));
 	else
 	{
 		engine_begin(on_engine_end);
@@ -508,6 +574,7 @@ http_pump(HttpTransfer *transfer)
 {
 	if (transfer->easy != NULL)
 		(void) engine_turn();
+	start_queued();
 	if (transfer->easy != NULL && GetCurrentTimestamp() >= transfer->deadline)
 		note_timeout(transfer);
 	return transfer->easy == NULL;
@@ -569,6 +636,7 @@ http_sleep_until(TimestampTz moment)
 	while (GetCurrentTimestamp() < moment)
 	{
 		(void) engine_turn();
+		start_queued();
 		engine_wait(moment);
 	}
 }

@@ -36,6 +36,8 @@ typedef struct HttpRequest
 	bool allow_http;      /* plain http */
 	bool allow_private;   /* loopback, link-local, private addresses */
 	const char *ca_file;  /* NULL: the system's authorities */
+	const char *group;    /* requests that are counted together, or NULL */
+	int group_limit;      /* of that group, this many at once; more wait; 0: no limit */
 } HttpRequest;
 
 typedef struct HttpTransfer HttpTransfer;

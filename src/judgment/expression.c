@@ -360,6 +360,7 @@ typedef struct CompileAttempt
 	Oid wanted; /* InvalidOid: whatever comes */
 	bool to_json;
 	Expression *result;
+	bool check_rights;
 } CompileAttempt;
 
 static Node *
@@ -408,6 +409,9 @@ compile_body(void *argument)
 	result->may_raise = may_raise(node, NULL);
 	result->columns = NULL;
 	pull_varattnos(node, 1, &result->columns);
+	/* Initialising checks the right to execute: an author hears of it now. */
+	if (work->check_rights)
+		result->state = ExecInitExpr(result->expr, NULL);
 	MemoryContextSwitchTo(caller);
 	if (calls_users_function(node, NULL))
 		decision->needs_search_path = true;
@@ -453,7 +457,15 @@ static void
 compile_context(void *argument)
 {
 	const CompileAttempt *work = argument;
+	int position = geterrposition();
 
+	/* The position is in our text, not in the caller's statement. */
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(Max(position - (int) strlen(WRAP_PREFIX), 1));
+		internalerrquery(work->text);
+	}
 	errcontext("expression \"%s\" of decision \"%s\"", work->text, work->decision->name);
 }
 
@@ -463,6 +475,7 @@ compile(CompileAttempt *work, Problems *problems, const char *rule, char *path)
 	ErrorContextCallback context = {.callback = compile_context, .arg = work};
 	ErrorData *error;
 
+	work->check_rights = problems->collect;
 	if (!problems->collect)
 	{
 		context.previous = error_context_stack;
@@ -482,7 +495,7 @@ bool
 expression_compile(Decision *decision, const char *text, Oid wanted, Expression *result,
 				   Problems *problems, const char *rule, char *path)
 {
-	CompileAttempt work = {decision, text, wanted, false, result};
+	CompileAttempt work = {decision, text, wanted, false, result, false};
 
 	return compile(&work, problems, rule, path);
 }
@@ -491,7 +504,7 @@ bool
 expression_compile_json(Decision *decision, const char *text, Expression *result,
 						Problems *problems, const char *rule, char *path)
 {
-	CompileAttempt work = {decision, text, InvalidOid, true, result};
+	CompileAttempt work = {decision, text, InvalidOid, true, result, false};
 
 	return compile(&work, problems, rule, path);
 }

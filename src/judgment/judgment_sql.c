@@ -24,7 +24,12 @@ static const struct config_enum_entry log_modes[] = {{"off", LOG_OFF, false},
 													 {"sync", LOG_SYNC, false},
 													 {NULL, 0, false}};
 
+static int max_input_bytes;
+
 static const Setting settings[] = {
+	{"factory.judgment_max_input", "Sets the largest input document that is judged.",
+	 SETTING_INT, &max_input_bytes, .boot = 1024 * 1024, .min = 1024,
+	 .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
 	{"factory.log", "Sets how judgments are logged.", SETTING_ENUM, &judgment_log_mode,
 	 .boot = LOG_SYNC, .context = PGC_SUSET, .choices = log_modes,
 	 .detail = "sync writes each in the caller's transaction; off writes none."},
@@ -60,6 +65,19 @@ required_doc(FunctionCallInfo fcinfo, int number, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("argument \"%s\" must not be null", name)));
 	return PG_GETARG_JSONB_P(number);
+}
+
+static void
+check_size(const char *decision, Jsonb *input)
+{
+	if (VARSIZE(input) <= max_input_bytes)
+		return;
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("input of decision \"%s\" is too large", decision),
+					errdetail("It has %zu bytes; the limit is %d.", (Size) VARSIZE(input),
+							  max_input_bytes),
+					errhint("Send only what the decision reads, or raise "
+							"factory.judgment_max_input.")));
 }
 
 /* --- factory.judgment ----------------------------------------------------------------- */
@@ -244,6 +262,7 @@ factory_judge(PG_FUNCTION_ARGS)
 	};
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
 
+	check_size(name, request.input);
 	return judgment_datum(fcinfo, judge(decision_lookup(name, 0), &request), explain);
 }
 

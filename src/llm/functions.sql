@@ -110,3 +110,21 @@ COMMENT ON FUNCTION factory.complete(text, text, text, jsonb, jsonb) IS
 REVOKE ALL ON FUNCTION factory.complete(text, text, text, jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.complete(text, text, text, jsonb, jsonb)
 TO factory_admin, factory_author, factory_operator, factory_analyst;
+
+CREATE OR REPLACE FUNCTION factory.render_template(template text, "values" jsonb) RETURNS text
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_render_template';
+COMMENT ON FUNCTION factory.render_template(text, jsonb) IS
+'fills each {{ path }} of a prompt template, as a judgment does';
+REVOKE ALL ON FUNCTION factory.render_template(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.render_template(text, jsonb)
+TO factory_admin, factory_author, factory_operator, factory_analyst;
+
+CREATE OR REPLACE FUNCTION factory.check_schema(schema jsonb, value jsonb) RETURNS text
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_check_schema';
+COMMENT ON FUNCTION factory.check_schema(jsonb, jsonb) IS
+'NULL where the value fits the JSON schema, else what is wrong and where';
+REVOKE ALL ON FUNCTION factory.check_schema(jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.check_schema(jsonb, jsonb)
+TO factory_admin, factory_author, factory_operator, factory_analyst;

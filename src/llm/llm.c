@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "base/document.h"
+#include "base/errors.h"
 #include "base/settings.h"
 #include "common/pg_prng.h"
 #include "http/http.h"
@@ -76,12 +77,23 @@ typedef enum NextTry
 	NEXT_LATER
 } NextTry;
 
+static const int failure_states[] = {
+	[LLM_OK] = ERRCODE_SUCCESSFUL_COMPLETION,
+	[LLM_NO_MODEL] = ERRCODE_FACTORY_UNDEFINED_MODEL,
+	[LLM_UNREACHABLE] = ERRCODE_FACTORY_MODEL_UNREACHABLE,
+	[LLM_TIMEOUT] = ERRCODE_FACTORY_MODEL_TIMEOUT,
+	[LLM_REFUSED] = ERRCODE_FACTORY_MODEL_REFUSED,
+	[LLM_ANSWER_INVALID] = ERRCODE_FACTORY_MODEL_ANSWER_INVALID,
+	[LLM_DENIED] = ERRCODE_FACTORY_EGRESS_DENIED,
+};
+
 /* --- the end of a call ---------------------------------------------------------------------- */
 
 static void
 fail(LlmCall *call, LlmFailure failure, const char *reason, const char *hint)
 {
 	call->answer.failure = failure;
+	call->answer.sqlstate = failure_states[failure];
 	call->answer.reason = pstrdup(reason);
 	call->answer.hint = hint ? pstrdup(hint) : NULL;
 }
@@ -138,7 +150,9 @@ start_try(LlmCall *call)
 						   .max_answer = (size_t) llm_max_answer_kb * 1024,
 						   .allow_http = server->allow_http,
 						   .allow_private = server->allow_private,
-						   .ca_file = server->ca_file};
+						   .ca_file = server->ca_file,
+						   .group = server->name,
+						   .group_limit = server->max_connections};
 
 	request.headers =
 		list_make2("Content-Type: application/json", "Accept: application/json");
@@ -205,7 +219,6 @@ take_reading(LlmCall *call, const LlmReading *reading)
 	answer->model = reading->model;
 	answer->prompt_tokens += reading->prompt_tokens;
 	answer->completion_tokens += reading->completion_tokens;
-	answer->failure = reading->failure;
 	if (reading->failure == LLM_ANSWER_INVALID)
 	{
 		(void) answer_is_invalid(call, reading->reason, reading->hint);
@@ -216,7 +229,9 @@ take_reading(LlmCall *call, const LlmReading *reading)
 		fail(call, reading->failure, reading->reason, reading->hint);
 		return NEXT_NONE;
 	}
+	answer->failure = LLM_OK;
 	answer->text = reading->text;
+	answer->sqlstate = ERRCODE_SUCCESSFUL_COMPLETION;
 	answer->reason = NULL;
 	answer->hint = NULL;
 	return call->request.schema ? take_json(call, reading->text) : NEXT_NONE;
@@ -415,7 +430,7 @@ static void
 prepare(LlmCall *call)
 {
 	const LlmRequest *request = &call->request;
-	LlmTrouble trouble = {NULL, NULL};
+	LlmTrouble trouble = {0};
 	char *fault = request->schema ? llm_schema_error(request->schema) : NULL;
 
 	call->model = model_find(request->model);
@@ -440,7 +455,10 @@ prepare(LlmCall *call)
 	}
 	call->server = server_find(call->model->server, &trouble);
 	if (call->server == NULL)
+	{
 		end_with(call, LLM_NO_MODEL, trouble.reason, trouble.hint);
+		call->answer.sqlstate = trouble.sqlstate;
+	}
 }
 
 LlmCall *

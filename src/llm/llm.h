@@ -35,6 +35,7 @@ typedef struct LlmRequest
 typedef struct LlmAnswer
 {
 	LlmFailure failure;
+	int sqlstate; /* of a failure: how to raise it */
 	char *reason; /* of a failure: one phrase, no secrets */
 	char *hint;   /* of a failure: what to do, one sentence; may be NULL */
 	char *text;   /* the model's words */

@@ -85,7 +85,9 @@ extern const LlmProvider openai_provider;
 typedef struct LlmServer
 {
 	const LlmProvider *provider;
+	char *name;
 	char *base_url;
+	int max_connections; /* 0: no limit */
 	bool allow_http;
 	bool allow_private;
 	char *ca_file;
@@ -95,6 +97,7 @@ typedef struct LlmServer
 /* What went wrong, where something did. */
 typedef struct LlmTrouble
 {
+	int sqlstate;
 	char *reason; /* NULL where nothing did */
 	char *hint;
 } LlmTrouble;

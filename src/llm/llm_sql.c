@@ -25,32 +25,25 @@ factory_check_model_options(PG_FUNCTION_ARGS)
 
 /* --- complete ---------------------------------------------------------------------------- */
 
-/* How a failure is raised. */
-typedef struct FailureRow
-{
-	int sqlstate;
-	const char *words; /* between the model's name and the reason; NULL: reason alone */
-} FailureRow;
-
-static const FailureRow failure_rows[] = {
-	[LLM_NO_MODEL] = {ERRCODE_FACTORY_UNDEFINED_MODEL, NULL},
-	[LLM_UNREACHABLE] = {ERRCODE_FACTORY_MODEL_UNREACHABLE, "could not be reached"},
-	[LLM_TIMEOUT] = {ERRCODE_FACTORY_MODEL_TIMEOUT, "did not answer in time"},
-	[LLM_REFUSED] = {ERRCODE_FACTORY_MODEL_REFUSED, "refused the request"},
-	[LLM_ANSWER_INVALID] = {ERRCODE_FACTORY_MODEL_ANSWER_INVALID,
-							"gave no usable answer"},
-	[LLM_DENIED] = {ERRCODE_FACTORY_EGRESS_DENIED, "must not be called"},
+/* Between the model's name and the reason; NULL where the reason says it all. */
+static const char *const failure_words[] = {
+	[LLM_NO_MODEL] = NULL,
+	[LLM_UNREACHABLE] = "could not be reached",
+	[LLM_TIMEOUT] = "did not answer in time",
+	[LLM_REFUSED] = "refused the request",
+	[LLM_ANSWER_INVALID] = "gave no usable answer",
+	[LLM_DENIED] = "must not be called",
 };
 
 static void
 raise_failure(const char *model, const LlmAnswer *answer)
 {
-	const FailureRow *row = &failure_rows[answer->failure];
+	const char *words = failure_words[answer->failure];
 
 	ereport(ERROR,
-			(errcode(row->sqlstate),
-			 row->words ? errmsg("model \"%s\" %s: %s", model, row->words, answer->reason)
-						: errmsg("%s", answer->reason),
+			(errcode(answer->sqlstate),
+			 words ? errmsg("model \"%s\" %s: %s", model, words, answer->reason)
+				   : errmsg("%s", answer->reason),
 			 answer->attempts > 1 ? errdetail("It was tried %d times.", answer->attempts)
 								  : 0,
 			 answer->hint ? errhint("%s", answer->hint) : 0));
@@ -123,4 +116,32 @@ factory_complete(PG_FUNCTION_ARGS)
 	if (answer->failure != LLM_OK)
 		raise_failure(request.model, answer);
 	PG_RETURN_JSONB_P(answer_document(answer));
+}
+
+/* --- templates and schemas, for those who write them ---------------------------------------- */
+
+FACTORY_FUNCTION(factory_render_template);
+
+Datum
+factory_render_template(PG_FUNCTION_ARGS)
+{
+	char *template_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	PG_RETURN_TEXT_P(
+		cstring_to_text(llm_render_template(template_text, PG_GETARG_JSONB_P(1))));
+}
+
+FACTORY_FUNCTION(factory_check_schema);
+
+Datum
+factory_check_schema(PG_FUNCTION_ARGS)
+{
+	Jsonb *schema = PG_GETARG_JSONB_P(0);
+	char *fault;
+
+	refuse_unusable_schema(schema);
+	fault = llm_check_schema(schema, PG_GETARG_JSONB_P(1));
+	if (fault == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(fault));
 }

@@ -304,6 +304,15 @@ option_is_true(List *options, const char *name)
 	return text != NULL && parse_bool(text, &value) && value;
 }
 
+static int
+option_count(List *options, const char *name)
+{
+	char *text = option_value(options, name);
+	int value = 0;
+
+	return text != NULL && parse_int(text, &value, 0, NULL) ? value : 0;
+}
+
 /* The current user's mapping, else PUBLIC's; NIL where there is neither. */
 static List *
 mapping_options(Oid server)
@@ -391,8 +400,9 @@ fetch_key(const char *option, const char *value, const char **reason)
 }
 
 static void
-tell_trouble(LlmTrouble *trouble, char *reason, char *hint)
+tell_trouble(LlmTrouble *trouble, int sqlstate, char *reason, char *hint)
 {
+	trouble->sqlstate = sqlstate;
 	trouble->reason = reason;
 	trouble->hint = hint;
 }
@@ -413,7 +423,7 @@ take_key(LlmServer *server, const ForeignServer *foreign, LlmTrouble *trouble)
 	if (strcmp(option->defname, "api_key") != 0 && !may_read_server_files(foreign->owner))
 	{
 		tell_trouble(
-			trouble,
+			trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
 			psprintf("the key of server \"%s\" is not given to a server of that owner",
 					 foreign->servername),
 			pstrdup("Have the server owned by a role with privileges of role "
@@ -428,7 +438,7 @@ take_key(LlmServer *server, const ForeignServer *foreign, LlmTrouble *trouble)
 	}
 	if (fault == NULL)
 		return true;
-	tell_trouble(trouble,
+	tell_trouble(trouble, ERRCODE_FACTORY_UNDEFINED_MODEL,
 				 psprintf("option \"%s\" of the user mapping for server \"%s\" gives no "
 						  "key: %s",
 						  option->defname, foreign->servername, fault),
@@ -444,7 +454,8 @@ find_foreign_server(const char *name, LlmTrouble *trouble)
 	if (foreign == NULL ||
 		foreign->fdwid != get_foreign_data_wrapper_oid(WRAPPER_NAME, true))
 	{
-		tell_trouble(trouble, psprintf("there is no model server \"%s\"", name),
+		tell_trouble(trouble, ERRCODE_FACTORY_UNDEFINED_MODEL,
+					 psprintf("there is no model server \"%s\"", name),
 					 psprintf("Create it with CREATE SERVER %s FOREIGN DATA WRAPPER %s, "
 							  "or move the model with factory.alter_model().",
 							  quote_identifier(name), WRAPPER_NAME));
@@ -452,7 +463,8 @@ find_foreign_server(const char *name, LlmTrouble *trouble)
 	}
 	if (!compat_may_use_server(foreign->serverid, GetUserId()))
 	{
-		tell_trouble(trouble, psprintf("permission denied for foreign server %s", name),
+		tell_trouble(trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
+					 psprintf("permission denied for foreign server %s", name),
 					 psprintf("Ask its owner for GRANT USAGE ON FOREIGN SERVER %s TO %s.",
 							  quote_identifier(name),
 							  quote_identifier(GetUserNameFromId(GetUserId(), false))));
@@ -477,9 +489,11 @@ server_find(const char *name, LlmTrouble *trouble)
 	server->allow_http = option_is_true(foreign->options, "allow_http");
 	server->allow_private = option_is_true(foreign->options, "allow_private");
 	server->ca_file = option_value(foreign->options, "ca_file");
+	server->name = foreign->servername;
+	server->max_connections = option_count(foreign->options, "max_connections");
 	if (server->provider == NULL || server->base_url == NULL)
 	{
-		tell_trouble(trouble,
+		tell_trouble(trouble, ERRCODE_FACTORY_UNDEFINED_MODEL,
 					 psprintf("server \"%s\" has no known provider or no base_url", name),
 					 pstrdup("Set both with ALTER SERVER."));
 		return NULL;

@@ -11,7 +11,9 @@ package FactoryPeer;
 #   $peer->closed         numbers of the requests whose client closed before the end
 #   $peer->wait_requests($n)  waits until there are n requests
 #   $peer->wait_closed($n)    waits until request n's client has closed
-#   $peer->stop           also when the object goes away
+#   $peer->stop           answers nobody until the next script; also when the object
+#                         goes away
+#   $peer->leave          gives up the port: connections are refused
 #
 # A script is a list of behaviours, one a request, the last one for ever; or one
 # sub that gets the request (as in requests) and returns a behaviour.  A behaviour
@@ -140,6 +142,15 @@ sub stop
 	waitpid $self->{child}, 0;
 	$self->{child} = undef;
 	$? = $status;
+	return;
+}
+
+# Nobody listens at the port any more: connections are refused.
+sub leave
+{
+	my ($self) = @_;
+	$self->stop;
+	close $self->{listener};
 	return;
 }
 

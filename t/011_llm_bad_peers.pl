@@ -1,0 +1,161 @@
+# Peers that misbehave: each ends in a clean error that says what was wrong, with
+# the tries that make sense and no more; and no wait outlives a cancel.
+use strict;
+use warnings;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use FactoryPeer;
+
+my $node = PostgreSQL::Test::Cluster->new('bad_peers');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+shared_preload_libraries = 'pg_factory'
+factory.llm_retry_delay = '10ms'
+CONF
+$node->start;
+
+my $peer = FactoryPeer->new(chat('hello'));
+my $url = $peer->url;
+$node->safe_psql('postgres', <<"SQL");
+CREATE EXTENSION pg_factory;
+CREATE SERVER peer FOREIGN DATA WRAPPER factory_llm
+	OPTIONS (base_url '$url', allow_http 'true', allow_private 'true');
+SELECT factory.create_model('mini', 'peer', 'gpt-4o-mini', input_price => 0.15, output_price => 0.60);
+SQL
+
+my $schema = encode_json(
+	{
+		type                 => 'object',
+		required             => [ 'status', 'confidence' ],
+		additionalProperties => JSON::PP::false,
+		properties           => {
+			status     => { enum => [ 'NORMAL', 'HIGH_DEFECT' ] },
+			confidence => { type => 'number', minimum => 0, maximum => 1 } } });
+
+# SQLSTATE, the error's words, and how often the peer was asked.
+sub outcome
+{
+	my (%call) = @_;
+	my $arguments = "'mini', 'judge'" . ($call{schema} ? ", schema => '$schema'" : '');
+	my ($code, $out, $err) = $node->psql('postgres',
+		($call{first} // '') . "\\set VERBOSITY verbose\nSELECT factory.complete($arguments)");
+	my ($state, $words) = $err =~ /ERROR:\s+(\w{5}): (.*)/;
+	return ($state // 'ok', $words // $out, scalar $peer->requests);
+}
+
+my $good = { status => 'NORMAL', confidence => 0.9 };
+my $fenced = "```json\n" . encode_json($good) . "\n```\n";
+
+# name, script, whether a schema is asked for, SQLSTATE, words, requests
+my @cases = (
+	# one bad answer, then a good one: the call succeeds
+	[ 'a 500, then an answer', [ status(500), chat('ok') ], 0, 'ok', qr/"attempts": 2/, 2 ],
+	[ 'a 429 that says when to come back', [ status(429, headers => [ 'Retry-After' => 0 ]), chat('ok') ],
+		0, 'ok', qr/"attempts": 2/, 2 ],
+	[ 'a connection closed without an answer', [ { close => 1 }, chat('ok') ], 0, 'ok', qr/ok/, undef ],
+	[ 'no JSON, then JSON', [ chat('I think so'), chat_json($good) ], 1, 'ok', qr/"attempts": 2/, 2 ],
+	[ 'JSON in a fence', [ chat($fenced) ], 1, 'ok', qr/"confidence": 0.9/, 1 ],
+	[ 'a server that does not know schemas', [ status(400), chat_json($good) ], 1, 'ok', qr/"attempts": 2/, 2 ],
+	[ 'one byte at a time', [ chat('ok', pieces => 1) ], 0, 'ok', qr/"text": "ok"/, 1 ],
+	# bad to the end
+	[ '500', [ status(500) ], 0, 'PF201', qr/could not be reached: the server answered 500/, 3 ],
+	[ '503', [ status(503) ], 0, 'PF201', qr/answered 503/, 3 ],
+	[ '429', [ status(429) ], 0, 'PF204', qr/answered 429 \(too many requests\)/, 3 ],
+	[ '429 beyond the deadline', [ status(429, headers => [ 'Retry-After' => 3600 ]) ], 0, 'PF204', qr/answered 429/, 1 ],
+	[ 'an empty account', [ status(429, json => { error => { code => 'insufficient_quota' } }) ],
+		0, 'PF204', qr/insufficient_quota/, 1 ],
+	[ '400', [ status(400) ], 0, 'PF204', qr/answered 400 \(bad request\)/, 1 ],
+	[ '401', [ status(401) ], 0, 'PF204', qr/answered 401/, 1 ],
+	[ '403', [ status(403) ], 0, 'PF204', qr/answered 403/, 1 ],
+	[ '404 with the provider\'s word', [ status(404, json => { error => { code => 'model_not_found' } }) ],
+		0, 'PF204', qr/answered 404 \(model_not_found\)/, 1 ],
+	[ 'a redirect', [ status(302, headers => [ Location => 'http://169.254.169.254/latest/meta-data' ]) ],
+		0, 'PF201', qr/answered 302 \(redirects are not followed\)/, 1 ],
+	[ 'HTML with 200', [ html() ], 0, 'PF203', qr/the answer is not JSON but text\/html/, 3 ],
+	[ 'an error body with 200', [ { json => { error => { message => 'oops' } } } ], 0, 'PF203', qr/is an error message/, 3 ],
+	[ 'no choices', [ { json => { choices => [] } } ], 0, 'PF203', qr/has no choices/, 3 ],
+	[ 'no object', [ { json => [1, 2] } ], 0, 'PF203', qr/has no choices/, 3 ],
+	[ 'an empty message', [ chat('') ], 0, 'PF203', qr/the answer is empty/, 3 ],
+	[ 'a refusal', [ completion(message => { content => undef, refusal => 'I cannot' }) ], 0, 'PF204', qr/declined/, 1 ],
+	[ 'a content filter', [ completion(content => 'x', finish_reason => 'content_filter') ], 0, 'PF204', qr/content filter/, 1 ],
+	[ 'the token limit', [ completion(content => '{"status": "NOR', finish_reason => 'length') ], 1, 'PF203', qr/cut at the token limit/, 1 ],
+	[ 'a tool call', [ completion(message => { content => undef, tool_calls => [ { id => 1 } ] }, finish_reason => 'tool_calls') ],
+		0, 'PF203', qr/called a tool/, 3 ],
+	[ 'invalid UTF-8', [ { body => qq({"choices": [{"message": {"content": "\xff\xfe"}}]}) } ], 0, 'PF203', qr/not valid JSON/, 3 ],
+	[ 'a NUL in the words', [ { body => '{"choices": [{"message": {"content": "a\u0000b"}}]}' } ], 0, 'PF203', qr/not valid JSON/, 3 ],
+	[ 'half a document', [ { body => '{"choices": [{"mess' } ], 0, 'PF203', qr/not valid JSON/, 3 ],
+	[ 'nothing', [ { body => '' } ], 0, 'PF203', qr/not valid JSON/, 3 ],
+	[ 'very deep JSON', [ { body => '[' x 100_000 } ], 0, 'PF203', qr/not valid JSON/, 3 ],
+	[ 'cut in the body', [ chat('hello', cut => 150) ], 0, 'PF201', qr/receiving the answer: the connection was closed in the middle/, 3 ],
+	[ 'cut in the headers', [ chat('hello', cut => 20) ], 0, 'PF201', qr/closed/, 3 ],
+	[ 'closed at once', [ { close => 1 } ], 0, 'PF201', qr/closed without an answer/, undef ],
+	[ 'garbage', [ { raw => "\x00\x01\x02 not HTTP at all\r\n\r\n" } ], 0, 'PF201', qr/the answer is not HTTP/, 3 ],
+	[ 'a huge answer', [ { body => '"', huge => 30_000_000 } ], 0, 'PF203', qr/over the limit of 4194304 bytes/, 1 ],
+	[ 'huge headers', [ chat('x', headers => [ map { ("X-$_" => 'y' x 1000) } 1 .. 100 ]) ], 0, 'PF203', qr/headers are over the limit/, 1 ],
+	# JSON that is not what was asked for
+	[ 'confidence 7', [ chat_json({ %$good, confidence => 7 }) ], 1, 'PF203', qr/\$\.confidence: must be at most 1, not 7/, 3 ],
+	[ 'confidence "high"', [ chat_json({ %$good, confidence => 'high' }) ], 1, 'PF203', qr/\$\.confidence: must be of type "number", not "high"/, 3 ],
+	[ 'confidence NaN', [ chat('{"status": "NORMAL", "confidence": NaN}') ], 1, 'PF203', qr/are not JSON/, 3 ],
+	[ 'a status outside the list', [ chat_json({ %$good, status => 'FINE' }) ], 1, 'PF203', qr/\$\.status: "FINE" is not one of/, 3 ],
+	[ 'a missing key', [ chat_json({ status => 'NORMAL' }) ], 1, 'PF203', qr/\$: key "confidence" is missing/, 3 ],
+	[ 'a key too many', [ chat_json({ %$good, more => 1 }) ], 1, 'PF203', qr/\$: key "more" is not expected/, 3 ],
+	[ 'a list', [ chat_json([$good]) ], 1, 'PF203', qr/\$: must be of type "object", not/, 3 ],
+);
+
+for my $case (@cases)
+{
+	my ($name, $script, $with_schema, $state, $words, $count) = @$case;
+	$peer->script(@$script);
+	my ($got_state, $got_words, $got_count) = outcome(schema => $with_schema);
+	is($got_state, $state, "$name: SQLSTATE");
+	like($got_words, $words, "$name: words");
+	is($got_count, $count, "$name: requests") if defined $count;
+}
+
+# A peer that never answers: the deadline ends the call, and the peer sees it.
+$peer->script({ hang => 1 });
+my ($state, $words) = outcome(first => "SET factory.llm_timeout = '200ms';\n");
+is($state, 'PF202', 'a mute peer: timeout');
+like($words, qr/did not answer in time: timed out while waiting for the answer/, 'in that phase');
+ok($peer->wait_closed(1), 'the peer saw the connection close');
+
+# So is one that answers in small pieces with long pauses.
+$peer->script(chat('slow', pieces => 60, pause => 1));
+($state, $words) = outcome(first => "SET factory.llm_timeout = '200ms';\n");
+is($state, 'PF202', 'a dripping peer: timeout');
+like($words, qr/timed out while receiving the answer/, 'in that phase');
+
+# statement_timeout ends the wait.
+$peer->script({ hang => 1 });
+($state, $words) = outcome(first => "SET statement_timeout = '200ms';\n");
+is($state, '57014', 'statement_timeout ends the wait');
+ok($peer->wait_closed(1), 'and closes the connection');
+
+# pg_cancel_backend and pg_terminate_backend end it.
+for my $end (qw(cancel terminate))
+{
+	$peer->script({ hang => 1 });
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	$session->query_until(qr/begun/, "\\echo begun\nSELECT factory.complete('mini', 'hi');\n");
+	$peer->wait_requests(1);
+	$node->safe_psql('postgres', "SELECT pg_${end}_backend($pid)");
+	ok($peer->wait_closed(1), "pg_${end}_backend ends the wait and closes the connection");
+	eval { $session->quit };
+}
+
+# So does a fast shutdown; the extension and the peer are there afterwards.
+$peer->script({ hang => 1 });
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+$session->query_until(qr/begun/, "\\echo begun\nSELECT factory.complete('mini', 'hi');\n");
+$peer->wait_requests(1);
+$node->stop('fast');
+ok($peer->wait_closed(1), 'a fast shutdown ends the wait');
+eval { $session->quit };
+$node->start;
+$peer->script(chat('back'));
+like((outcome())[1], qr/back/, 'after a restart, calls work');
+
+done_testing();

@@ -1,0 +1,148 @@
+# Rules and a model judge together: the formula, and every way a model can fail.
+use strict;
+use warnings;
+use FactoryPeer;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $peer = FactoryPeer->new(status(500));
+my $node = PostgreSQL::Test::Cluster->new('judgment');
+$node->init;
+$node->append_conf('postgresql.conf', qq(
+shared_preload_libraries = 'pg_factory'
+factory.llm_retry_delay = 10ms
+));
+$node->start;
+
+my $url = $peer->url;
+$node->safe_psql('postgres', qq(
+CREATE EXTENSION pg_factory;
+CREATE SERVER local FOREIGN DATA WRAPPER factory_llm
+	OPTIONS (provider 'openai', base_url '$url', allow_http 'true', allow_private 'true');
+SELECT factory.create_model('mini', 'local', 'peer-model-1');
+SELECT factory.create_decision('d', '{
+  "inputs": {"line": "text", "operator": {"type": "text", "pii": true}, "a": "int"},
+  "let": {"double": "a * 2"},
+  "rules": [
+    {"id": "high", "when": "double >= 20", "confidence": 0.85,
+     "then": {"status": "HIGH_DEFECT", "severity": "critical", "recommended_actions": ["stop_line", "call_quality"]},
+     "because": "twice {a} is {double}"},
+    {"id": "unsure", "when": "a = 5", "confidence": 0.5, "then": {"status": "MODERATE_DEFECT"}}],
+  "default": {"status": "NORMAL", "confidence": 0.9},
+  "statuses": ["NORMAL", "MODERATE_DEFECT", "HIGH_DEFECT"],
+  "prompt": {"model": "mini", "user": "line {{ line }} by {{ operator }}: {{ a }}, doubled {{ double }}, rules said {{ rule.status }}"}}');
+));
+
+sub answer
+{
+	my (%changes) = @_;
+	return chat_json({ status => 'MODERATE_DEFECT', severity => 'warning', confidence => 0.75,
+		explanation => 'looks worn', recommended_actions => [ 'call_quality', 'inspect_die' ], %changes });
+}
+
+# One judgment as a '|'-separated row.
+sub judge
+{
+	my ($input, $policy) = @_;
+	$policy = defined $policy ? "'$policy'" : 'NULL';
+	return $node->safe_psql('postgres',
+		"SELECT result, status, trim_scale(round(confidence::numeric, 4)), recommended_actions, method_used,
+			coalesce(degraded, '-') FROM factory.judge('d', '$input', $policy)");
+}
+
+# --- together ------------------------------------------------------------------
+
+$peer->script(answer());
+is(judge('{"a": 10, "line": "LINE-A", "operator": "Kim"}'),
+	'critical|HIGH_DEFECT|0.81|["stop_line", "call_quality", "inspect_die"]|hybrid_weighted|-',
+	'0.85 and 0.75 weigh 0.81; the surer side gives the status, both give actions');
+my ($request) = $peer->requests;
+like($request->{body}, qr/line LINE-A by \*\*\*: 10, doubled 20/, 'the prompt has inputs and let values, no personal data');
+unlike($request->{body}, qr/Kim/, 'a personal input does not leave');
+like($request->{body}, qr/rules said null/, 'asked beside the rules, the prompt cannot have their result');
+
+$peer->script(answer(confidence => 0.85));
+is(judge('{"a": 10}'), 'critical|MODERATE_DEFECT|0.85|["stop_line", "call_quality", "inspect_die"]|hybrid_weighted|-',
+	'a tie goes to the model, the graver severity stays');
+$peer->script(answer(status => 'NORMAL', severity => 'info', confidence => 0.7, recommended_actions => []));
+is(judge('{"a": 1}'), 'normal|NORMAL|0.82|[]|hybrid_weighted|-', '0.90 and 0.70 weigh 0.82');
+is(judge('{}'), 'normal|NORMAL|0.28|[]|llm_only|-', 'rules that cannot decide leave the model its share');
+
+# --- one after the other ---------------------------------------------------------
+
+$peer->script(answer());
+is(judge('{"a": 10}', 'HYBRID_GATE'), 'critical|HIGH_DEFECT|0.85|["stop_line", "call_quality"]|rule_only|-',
+	'a satisfied gate');
+is(judge('{"a": 10}', 'RULE_FALLBACK'), 'critical|HIGH_DEFECT|0.85|["stop_line", "call_quality"]|rule_only|-',
+	'rules that are sure');
+is(scalar($peer->requests), 0, 'neither asks the model');
+is(judge('{"a": 5}', 'HYBRID_GATE'), 'warning|MODERATE_DEFECT|0.6|["call_quality", "inspect_die"]|hybrid_gate|-',
+	'below the gate the model is asked');
+like(($peer->requests)[0]{body}, qr/rules said MODERATE_DEFECT/, 'and is told what the rules said');
+is(judge('{"a": 5}', 'RULE_FALLBACK'), 'warning|MODERATE_DEFECT|0.6|["call_quality", "inspect_die"]|rule_fallback|-',
+	'rules below 0.7 fall back on the model');
+is(judge('{}', 'RULE_FALLBACK'), 'warning|MODERATE_DEFECT|0.75|["call_quality", "inspect_die"]|llm_only|-',
+	'rules that failed leave it to the model');
+is(judge('{"a": 10}', 'LLM_ONLY'), 'warning|MODERATE_DEFECT|0.75|["call_quality", "inspect_die"]|llm_only|-', 'the model alone');
+is(judge('{"a": 10}', 'LLM_FALLBACK'), 'warning|MODERATE_DEFECT|0.75|["call_quality", "inspect_die"]|llm_only|-', 'the model first');
+
+# --- every way to fail degrades the answer and says why -----------------------------
+
+my $rules = 'critical|HIGH_DEFECT|0.85|["stop_line", "call_quality"]|rule_only|';
+my @failures = (
+	[ 'an error of the server', status(500) ],
+	[ 'a refused key', status(401) ],
+	[ 'HTML', html('<p>hello</p>') ],
+	[ 'no JSON', chat('I think it is fine') ],
+	[ 'half an answer', { %{ answer() }, cut => 150 } ],
+	[ 'a closed connection', { close => 1 } ],
+	[ 'a status nobody knows', answer(status => 'SUPERB') ],
+	[ 'a confidence of 7', answer(confidence => 7) ],
+	[ 'a confidence in words', answer(confidence => 'high') ],
+	[ 'a missing confidence', chat_json({ status => 'NORMAL' }) ],
+	[ 'an empty answer', chat('') ]);
+foreach my $failure (@failures)
+{
+	my ($name, $behaviour) = @$failure;
+	$peer->script($behaviour);
+	like(judge('{"a": 10}'), qr/^\Q$rules\Emodel could not be had: \S/, "$name: the rules' answer, degraded");
+}
+like(judge('{"a": 10}', 'LLM_ONLY'), qr/^unknown\|\|\|\|llm_only\|model could not be had/, 'alone, a failing model leaves unknown');
+like(judge('{"a": 10}', 'LLM_FALLBACK'), qr/^\Q$rules\Emodel could not be had/, 'first, it leaves the rules');
+
+# A model that is slow runs into the deadline; a cancel does not wait for it.
+$peer->script({ hang => 1 });
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET factory.llm_timeout = '300ms'");
+like(judge('{"a": 10}'), qr/^\Q$rules\Emodel could not be had: .*(time|deadline)/i, 'a silent model: degraded after the deadline');
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET factory.llm_timeout');
+my ($code, $out, $err) = $node->psql('postgres', q(SET statement_timeout = '300ms'; SELECT factory.judge('d', '{"a": 10}')));
+like($err, qr/canceling statement due to statement timeout/, 'a cancel ends the wait');
+my $active = $node->safe_psql('postgres', 'SELECT factory.metrics()');
+like($active, qr/^judgment_active_executions\{[^}]*\} 0$/m, 'nothing is counted as running after it');
+
+$peer->leave;
+like(judge('{"a": 10}'), qr/^\Q$rules\Emodel could not be had: \S/, 'a model that is gone: degraded');
+
+# --- what the log and the counters say ------------------------------------------------
+
+is($node->safe_psql('postgres', "SELECT count(*) > 10, bool_and(degraded IS NULL OR method_used <> 'hybrid_weighted') FROM factory.judgment_log"),
+	't|t', 'each judgment was logged');
+my $metrics = $node->safe_psql('postgres', 'SELECT factory.metrics()');
+like($metrics, qr/^judgment_executions_total\{tenant_id="default",workflow_id="d",status="success",method="hybrid_weighted"\} 3$/m, 'success counted');
+like($metrics, qr/^judgment_executions_total\{tenant_id="default",workflow_id="d",status="error",method="hybrid_weighted"\} 1$/m, 'the cancelled one counted as an error');
+like($metrics, qr/^judgment_duration_seconds_bucket\{tenant_id="default",workflow_id="d",method="hybrid_weighted",le="0.5"\} 3$/m, "C-4's buckets");
+
+# --- many backends see a deployment at its commit ----------------------------------------
+
+my $other = $node->background_psql('postgres', on_error_stop => 0);
+is($other->query(q(SELECT version FROM factory.judge('d', '{"a": 1}', 'RULE_ONLY'))), '1', 'another session judges by version 1');
+$node->safe_psql('postgres', q(SELECT factory.save_version('d', '{"inputs": {"a": "int"}, "rules": [], "default": {"status": "NEW"}}', 'new');
+	SELECT factory.deploy('d', 2, changelog => 'new')));
+is($other->query(q(SELECT version FROM factory.judge('d', '{"a": 1}', 'RULE_ONLY'))), '2', 'and by version 2 after it was deployed here');
+$other->quit;
+
+$node->restart;
+is($node->safe_psql('postgres', q(SELECT status, version FROM factory.judge('d', '{"a": 1}'))), 'NEW|2', 'after a restart too');
+$node->stop;
+done_testing();
