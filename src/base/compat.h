@@ -85,6 +85,24 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define COMPAT_GROUP_EXPRESSIONS(rte) NIL
 #endif
 
+/* 16 has one function for all kinds of objects. */
+#if PG_VERSION_NUM >= 160000
+#define compat_owns_relation(relation, role) \
+	object_ownercheck(RelationRelationId, (relation), (role))
+#define compat_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, (database), (role))
+#else
+#define compat_owns_relation(relation, role) pg_class_ownercheck((relation), (role))
+#define compat_owns_database(database, role) pg_database_ownercheck((database), (role))
+#endif
+
+/* 19 ends a worker that stands in the way of DROP DATABASE and its like itself. */
+#if PG_VERSION_NUM >= 190000
+#define COMPAT_BGWORKER_INTERRUPTIBLE BGWORKER_INTERRUPTIBLE
+#else
+#define COMPAT_BGWORKER_INTERRUPTIBLE 0
+#endif
+
 /* Building jsonb: 19 keeps the result in the state. */
 #if PG_VERSION_NUM >= 190000
 typedef JsonbInState CompatJsonbState;
