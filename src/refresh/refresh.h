@@ -8,7 +8,64 @@
 #define FACTORY_REFRESH_H
 
 #include "datatype/timestamp.h"
+#include "utils/elog.h"
+
+/* A qualified name of two quoted identifiers, each character doubled at worst. */
+#define REFRESH_NAME_SIZE (4 * NAMEDATALEN + 8)
+#define REFRESH_REASON_SIZE 512
+
+typedef enum RefreshMethod
+{
+	REFRESH_FULL,
+	REFRESH_CONCURRENT
+} RefreshMethod;
+
+/* One run, claimed and not yet settled.  Fixed size: it outlives transactions. */
+typedef struct RefreshRun
+{
+	int64 id;
+	Oid view;
+	char view_name[REFRESH_NAME_SIZE];
+	RefreshMethod method;
+	char reason[REFRESH_REASON_SIZE];
+	TimestampTz scheduled_for; /* 0: nobody scheduled it, somebody asked */
+	int64 began_us;            /* on the monotonic clock */
+} RefreshRun;
+
+typedef enum RefreshClaim
+{
+	REFRESH_CLAIM_RUN,     /* a run to do: it is recorded as running */
+	REFRESH_CLAIM_SETTLED, /* something was due and needs no run; claim again */
+	REFRESH_CLAIM_WAIT,    /* nothing is due before *next_due */
+	REFRESH_CLAIM_NOTHING  /* there is no schedule at all */
+} RefreshClaim;
 
 extern void refresh_define_settings(void);
+
+/*
+ * Whether the extension is there.  Keeps it there until the transaction ends, so
+ * call this first in every transaction that touches our tables.
+ */
+extern bool refresh_is_installed(void);
+
+/* Settles the runs that a stopped server or worker left behind. */
+extern void refresh_settle_lost(void);
+
+/*
+ * Takes the next due schedule and moves it on to its next due time.  What was due
+ * before serving_since was missed: it is caught up once.
+ */
+extern RefreshClaim refresh_claim(TimestampTz serving_since, RefreshRun *run,
+								  TimestampTz *next_due);
+
+/* Refreshes the view.  Touches none of our tables; raises as REFRESH does. */
+extern void refresh_perform(const RefreshRun *run);
+
+/* Records how it ended: error is NULL where it worked. */
+extern void refresh_record(const RefreshRun *run, const ErrorData *error);
+
+/* Milliseconds a run may take and may wait for a lock; 0 for no limit. */
+extern int refresh_timeout_ms(void);
+extern int refresh_lock_timeout_ms(void);
 
 #endif /* FACTORY_REFRESH_H */
