@@ -10,7 +10,7 @@ extern void worker_define_settings(void);
 extern void worker_request_shmem(void);
 extern void worker_attach_shmem(void);
 
-/* Registers the launcher; called while the postmaster loads the library. */
+/* Registers the launcher and the hooks; called while the library is preloaded. */
 extern void worker_register_launcher(void);
 
 /* Wakes this database's scheduler when the current transaction commits. */

@@ -1,0 +1,329 @@
+/*
+ * launcher.c
+ *		One process a server: sees to it that every database with something to do
+ *		has a scheduler.
+ *
+ * It belongs to no database, so it stands in nobody's way.  When it starts (with
+ * the server, after a crash, on promotion) nothing is known about the databases:
+ * it has each looked into once, by a scheduler that leaves where it finds nothing.
+ * From then on sessions announce what they schedule.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "worker/worker_int.h"
+
+/* Databases that are looked into at the same time. */
+#define LAUNCHER_LOOKS_AT_ONCE 3
+
+/* A scheduler that died is started again after this, doubled each time. */
+#define LAUNCHER_RETRY_MS 1000
+#define LAUNCHER_RETRY_DOUBLINGS 6
+
+static BackgroundWorkerHandle **handles;
+
+/* Databases that nobody has looked into yet. */
+static List *unseen = NIL;
+
+/* --- databases ------------------------------------------------------------------------ */
+
+static bool
+database_is_served(Form_pg_database database)
+{
+	return database->datallowconn && !database->datistemplate &&
+		   database->datconnlimit != DATCONNLIMIT_INVALID_DB;
+}
+
+static void
+list_databases(MemoryContext context)
+{
+	Relation relation;
+	TableScanDesc scan;
+	HeapTuple tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext before;
+
+		if (!database_is_served(database))
+			continue;
+		before = MemoryContextSwitchTo(context);
+		unseen = lappend_oid(unseen, database->oid);
+		MemoryContextSwitchTo(before);
+	}
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+static bool
+database_still_served(Oid database)
+{
+	MemoryContext before = CurrentMemoryContext;
+	HeapTuple tuple;
+	bool served = false;
+
+	StartTransactionCommand();
+	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	if (HeapTupleIsValid(tuple))
+	{
+		served = database_is_served((Form_pg_database) GETSTRUCT(tuple));
+		ReleaseSysCache(tuple);
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(before);
+	return served;
+}
+
+/* --- starting ------------------------------------------------------------------------- */
+
+/* The caller holds the lock. */
+static void
+try_later(WorkerSlot *slot)
+{
+	int doublings = Min(slot->failures, LAUNCHER_RETRY_DOUBLINGS);
+
+	slot->failures++;
+	slot_enter(slot, SLOT_WANTED);
+	slot->not_before =
+		TimestampTzPlusMilliseconds(slot->since, LAUNCHER_RETRY_MS << doublings);
+}
+
+static void
+start_scheduler(int i, Oid database)
+{
+	WorkerSlot *slot = &worker_shared->slots[i];
+	BackgroundWorker worker;
+	bool registered;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION |
+					   COMPAT_BGWORKER_INTERRUPTIBLE;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "pg_factory", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "factory_scheduler_main",
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_factory scheduler for database %u",
+			 database);
+	strlcpy(worker.bgw_type, "pg_factory scheduler", BGW_MAXLEN);
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = Int32GetDatum(i);
+	memcpy(worker.bgw_extra, &database, sizeof(database));
+
+	if (handles[i] != NULL)
+		pfree(handles[i]);
+	handles[i] = NULL;
+	registered = RegisterDynamicBackgroundWorker(&worker, &handles[i]);
+	if (!registered)
+	{
+		bool first;
+
+		LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+		first = slot->failures == 0;
+		try_later(slot);
+		LWLockRelease(worker_shared->lock);
+		if (first)
+			ereport(LOG,
+					(errmsg("no background worker is free for a scheduler; trying again"),
+					 errhint("Raise \"max_worker_processes\".")));
+	}
+}
+
+/* Puts databases nobody has looked into onto the table, a few at a time. */
+static void
+want_looks(void)
+{
+	int looking = 0;
+
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < worker_max_databases; i++)
+		if (worker_shared->slots[i].state == SLOT_WANTED ||
+			worker_shared->slots[i].state == SLOT_STARTING)
+			looking++;
+	while (unseen != NIL && looking < LAUNCHER_LOOKS_AT_ONCE)
+	{
+		WorkerSlot *slot = slot_take(linitial_oid(unseen));
+
+		if (slot == NULL)
+			break;
+		unseen = list_delete_first(unseen);
+		if (slot->state != SLOT_FREE)
+			continue;
+		slot_enter(slot, SLOT_WANTED);
+		looking++;
+	}
+	LWLockRelease(worker_shared->lock);
+}
+
+/* Marks a wanted slot as starting; InvalidOid where it is not its turn. */
+static Oid
+begin_start(WorkerSlot *slot, TimestampTz now)
+{
+	Oid database = InvalidOid;
+
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	if (slot->state == SLOT_WANTED && slot->bars == 0 && slot->not_before <= now)
+	{
+		database = slot->database;
+		slot_enter(slot, SLOT_STARTING);
+	}
+	LWLockRelease(worker_shared->lock);
+	return database;
+}
+
+static void
+start_wanted(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < worker_max_databases; i++)
+	{
+		WorkerSlot *slot = &worker_shared->slots[i];
+		Oid database = begin_start(slot, now);
+
+		if (!OidIsValid(database))
+			continue;
+		if (database_still_served(database))
+			start_scheduler(i, database);
+		else
+		{
+			LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+			slot_release(slot);
+			LWLockRelease(worker_shared->lock);
+		}
+	}
+}
+
+/* A process that ended before it could take its slot. */
+static void
+notice_failed_starts(void)
+{
+	for (int i = 0; i < worker_max_databases; i++)
+	{
+		WorkerSlot *slot = &worker_shared->slots[i];
+		pid_t pid;
+
+		if (handles[i] == NULL ||
+			GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
+			continue;
+		pfree(handles[i]);
+		handles[i] = NULL;
+		LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+		if (slot->state == SLOT_STARTING)
+			try_later(slot);
+		LWLockRelease(worker_shared->lock);
+	}
+}
+
+/* Milliseconds until a wanted slot may be tried again; -1 where none waits. */
+static long
+time_to_next_try(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long nearest = -1;
+
+	LWLockAcquire(worker_shared->lock, LW_SHARED);
+	for (int i = 0; i < worker_max_databases; i++)
+	{
+		WorkerSlot *slot = &worker_shared->slots[i];
+		long wait;
+
+		if (slot->state != SLOT_WANTED || slot->bars > 0)
+			continue;
+		wait = TimestampDifferenceMilliseconds(now, slot->not_before) + 1;
+		if (nearest < 0 || wait < nearest)
+			nearest = wait;
+	}
+	LWLockRelease(worker_shared->lock);
+	return nearest;
+}
+
+/* --- the process ------------------------------------------------------------------------ */
+
+static void
+leave_table(int code, Datum argument)
+{
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	if (worker_shared->launcher_pid == MyProcPid)
+	{
+		worker_shared->launcher_pid = 0;
+		worker_shared->launcher_latch = NULL;
+		worker_shared->launcher_since = 0;
+	}
+	LWLockRelease(worker_shared->lock);
+}
+
+/* Starts that a launcher before us left without knowing how they ended. */
+static void
+take_table(void)
+{
+	on_shmem_exit(leave_table, (Datum) 0);
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	worker_shared->launcher_pid = MyProcPid;
+	worker_shared->launcher_latch = MyLatch;
+	worker_shared->launcher_since = GetCurrentTimestamp();
+	for (int i = 0; i < worker_max_databases; i++)
+		if (worker_shared->slots[i].state == SLOT_STARTING)
+			slot_enter(&worker_shared->slots[i], SLOT_WANTED);
+	LWLockRelease(worker_shared->lock);
+}
+
+void
+factory_launcher_main(Datum argument)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	handles = MemoryContextAllocZero(TopMemoryContext,
+									 worker_max_databases * sizeof(handles[0]));
+	take_table();
+	MemoryContextSwitchTo(TopMemoryContext);
+	list_databases(TopMemoryContext);
+
+	for (;;)
+	{
+		long timeout;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		notice_failed_starts();
+		want_looks();
+		start_wanted();
+		timeout = time_to_next_try();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
+							 (timeout >= 0 ? WL_TIMEOUT : 0),
+						 timeout, PG_WAIT_EXTENSION);
+	}
+}

@@ -1,0 +1,401 @@
+/*
+ * scheduler.c
+ *		One process in a database that has something to do: waits for the next due
+ *		time, does what is due, leaves when nothing is left.
+ *
+ * While it waits it holds no lock and no snapshot.  Bookkeeping and deed are
+ * separate transactions: a run is recorded before it begins, and a refresh holds
+ * no lock of ours, so DROP EXTENSION never waits for it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/clock.h"
+#include "base/compat.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "refresh/refresh.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+#include "worker/worker_int.h"
+
+/* Nobody sleeps longer: the wall clock may have been set meanwhile. */
+#define SCHEDULER_NAP_MS (60 * 1000L)
+
+/* A due row that a session holds locked, or a step that failed: look again. */
+#define SCHEDULER_RETRY_MS 1000L
+
+/* Key of the lock that keeps a second scheduler out; SQL cannot reach class 3. */
+#define SCHEDULER_LOCK_KEY 0x50466163
+#define SCHEDULER_LOCK_CLASS 3
+
+bool worker_is_scheduler = false;
+
+static WorkerSlot *my_slot = NULL;
+
+/* What was due before this was missed. */
+static TimestampTz serving_since = 0;
+
+typedef enum StepResult
+{
+	STEP_AGAIN, /* something was done: look for more */
+	STEP_WAIT,
+	STEP_LEAVE
+} StepResult;
+
+/* --- the slot --------------------------------------------------------------------------- */
+
+/*
+ * At process exit.  A scheduler that leaves in peace has given up its slot before;
+ * in any other case the launcher shall start another.
+ */
+static void
+leave_slot(int code, Datum argument)
+{
+	WorkerSlot *slot = my_slot;
+
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	if (slot->pid == MyProcPid)
+	{
+		int failures = slot->bars > 0 ? 0 : slot->failures + 1;
+
+		slot_release(slot);
+		slot->database = DatumGetObjectId(argument);
+		slot->failures = failures;
+		slot_enter(slot, SLOT_WANTED);
+		slot->not_before = slot->since + Min(failures, 60) * USECS_PER_SEC;
+		launcher_wake();
+	}
+	LWLockRelease(worker_shared->lock);
+	ConditionVariableBroadcast(&worker_shared->gone);
+}
+
+/* False where the slot is no longer meant for us. */
+static bool
+enter_slot(int i, Oid database)
+{
+	bool mine;
+
+	my_slot = &worker_shared->slots[i];
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	mine = my_slot->state == SLOT_STARTING && my_slot->database == database &&
+		   my_slot->pid == 0 && my_slot->bars == 0;
+	if (mine)
+	{
+		my_slot->pid = MyProcPid;
+		my_slot->latch = MyLatch;
+		my_slot->announced = false;
+		slot_enter(my_slot, SLOT_RUNNING);
+	}
+	else if (my_slot->state == SLOT_STARTING && my_slot->database == database &&
+			 my_slot->pid == 0)
+		slot_enter(my_slot, SLOT_WANTED);
+	LWLockRelease(worker_shared->lock);
+	return mine;
+}
+
+/* From now on an announcement is news. */
+static void
+begin_look(void)
+{
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	my_slot->announced = false;
+	LWLockRelease(worker_shared->lock);
+}
+
+/* Gives the slot up, unless work was announced since the last look. */
+static bool
+give_up_slot(void)
+{
+	bool announced;
+
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	announced = my_slot->announced;
+	if (!announced)
+		slot_release(my_slot);
+	LWLockRelease(worker_shared->lock);
+	return !announced;
+}
+
+static void
+show_in_slot(bool busy, TimestampTz next_wake)
+{
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	my_slot->busy = busy;
+	my_slot->next_wake = next_wake;
+	if (busy)
+		my_slot->failures = 0;
+	LWLockRelease(worker_shared->lock);
+}
+
+/* --- transactions ----------------------------------------------------------------------- */
+
+static void
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+}
+
+/* The scheduler before us may be on its way out: waits for it. */
+static void
+lock_out_others(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, SCHEDULER_LOCK_KEY, 0, SCHEDULER_LOCK_CLASS);
+	StartTransactionCommand();
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+	CommitTransactionCommand();
+}
+
+/* --- a run ------------------------------------------------------------------------------ */
+
+static void
+set_limit(const char *name, int milliseconds)
+{
+	char value[32];
+
+	snprintf(value, sizeof(value), "%d", milliseconds);
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
+}
+
+static void
+perform(const RefreshRun *run)
+{
+	set_limit("lock_timeout", refresh_lock_timeout_ms());
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (refresh_timeout_ms() > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, refresh_timeout_ms());
+	refresh_perform(run);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+}
+
+/* Ends a failed transaction; the error is copied into the context. */
+static ErrorData *
+rescue(MemoryContext context)
+{
+	ErrorData *error;
+
+	HOLD_INTERRUPTS();
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(context);
+	QueryCancelPending = false;
+	RESUME_INTERRUPTS();
+	return error;
+}
+
+/* The error of a run, or NULL. */
+static ErrorData *
+run_error(const RefreshRun *run, MemoryContext context)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		perform(run);
+	}
+	PG_CATCH();
+	{
+		error = rescue(context);
+	}
+	PG_END_TRY();
+	set_limit("lock_timeout", 0);
+	return error;
+}
+
+static void
+run_claimed(const RefreshRun *run, MemoryContext context)
+{
+	ErrorData *error;
+	char doing[REFRESH_NAME_SIZE + 32];
+
+	snprintf(doing, sizeof(doing), "refreshing %s", run->view_name);
+	pgstat_report_activity(STATE_RUNNING, doing);
+	show_in_slot(true, 0);
+	error = run_error(run, context);
+	if (error != NULL)
+		ereport(LOG, (errmsg("refresh run " INT64_FORMAT " of \"%s\" failed: %s", run->id,
+							 run->view_name, error->message)));
+
+	begin_transaction();
+	if (refresh_is_installed())
+		refresh_record(run, error);
+	end_transaction();
+	show_in_slot(false, 0);
+}
+
+/* --- a step ----------------------------------------------------------------------------- */
+
+/* One look, in a transaction of its own, and what follows from it. */
+static StepResult
+step(MemoryContext context, TimestampTz *next_due)
+{
+	static bool first = true;
+	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
+	RefreshRun claimed;
+
+	begin_look();
+	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
+	begin_transaction();
+	if (refresh_is_installed())
+	{
+		if (first)
+			refresh_settle_lost();
+		first = false;
+		claim = refresh_claim(serving_since, &claimed, next_due);
+	}
+	end_transaction();
+
+	switch (claim)
+	{
+		case REFRESH_CLAIM_RUN:
+			run_claimed(&claimed, context);
+			return STEP_AGAIN;
+		case REFRESH_CLAIM_SETTLED:
+			return STEP_AGAIN;
+		case REFRESH_CLAIM_WAIT:
+			return STEP_WAIT;
+		case REFRESH_CLAIM_NOTHING:
+			break;
+	}
+	return give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
+}
+
+/* A step that cannot end the process: what fails is logged and tried again. */
+static StepResult
+safe_step(MemoryContext context, TimestampTz *next_due)
+{
+	volatile StepResult result = STEP_WAIT;
+
+	PG_TRY();
+	{
+		result = step(context, next_due);
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		(void) rescue(context);
+		*next_due = clock_now() + SCHEDULER_RETRY_MS * 1000;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* --- waiting ---------------------------------------------------------------------------- */
+
+static long
+time_until(TimestampTz moment)
+{
+	TimestampTz now = clock_now();
+
+	/* What is due already and was not taken is in somebody's hands. */
+	if (moment <= now)
+		return SCHEDULER_RETRY_MS;
+	return Min(SCHEDULER_NAP_MS, (moment - now) / 1000 + 1);
+}
+
+/* Until the moment comes, or a session announces work. */
+static void
+wait_until(TimestampTz moment)
+{
+	show_in_slot(false, moment);
+	pgstat_report_activity(STATE_IDLE, "waiting for the next due time");
+	pgstat_report_stat(true);
+	for (;;)
+	{
+		int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							   time_until(moment), PG_WAIT_EXTENSION);
+
+		if (events & WL_LATCH_SET)
+		{
+			ResetLatch(MyLatch);
+			break;
+		}
+		if (clock_now() >= moment)
+			break;
+		QueryCancelPending = false;
+		CHECK_FOR_INTERRUPTS();
+	}
+	/* A cancel that finds no refresh to cancel is none. */
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/* --- the process ------------------------------------------------------------------------ */
+
+static void
+connect_database(Oid database)
+{
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	SetConfigOption("application_name", "pg_factory scheduler", PGC_USERSET,
+					PGC_S_SESSION);
+	/* A refresh must not wait for a standby that is away, nor hold up a shutdown. */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
+					PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+}
+
+void
+factory_scheduler_main(Datum argument)
+{
+	Oid database;
+	MemoryContext context;
+	StepResult result;
+
+	memcpy(&database, MyBgworkerEntry->bgw_extra, sizeof(database));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	worker_is_scheduler = true;
+	if (!enter_slot(DatumGetInt32(argument), database))
+		proc_exit(0);
+	on_shmem_exit(leave_slot, ObjectIdGetDatum(database));
+	BackgroundWorkerUnblockSignals();
+	connect_database(database);
+	lock_out_others();
+	serving_since = clock_now();
+	context = AllocSetContextCreate(TopMemoryContext, "factory scheduler",
+									ALLOCSET_DEFAULT_SIZES);
+	do
+	{
+		TimestampTz next_due = DT_NOEND;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		result = safe_step(context, &next_due);
+		if (result == STEP_WAIT)
+			wait_until(next_due);
+	} while (result != STEP_LEAVE);
+	proc_exit(0);
+}

@@ -1,0 +1,81 @@
+/*
+ * worker_int.h
+ *		What launcher, schedulers and sessions share: a table of databases.
+ *
+ * A slot is one database that has, or may have, something to do.  Its life:
+ *
+ *	FREE -> WANTED		a session announced work, or the launcher wants a look
+ *	WANTED -> STARTING	the launcher asked for a scheduler
+ *	STARTING -> RUNNING	the scheduler is there
+ *	RUNNING -> FREE		it found nothing left to do
+ *	RUNNING -> WANTED	it died; the launcher starts another, a little later
+ *
+ * A barred slot is not served: somebody drops, renames, moves or copies the
+ * database, and needs it empty.
+ */
+#ifndef FACTORY_WORKER_INT_H
+#define FACTORY_WORKER_INT_H
+
+#include "postmaster/bgworker.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "worker/worker.h"
+
+typedef enum SlotState
+{
+	SLOT_FREE,
+	SLOT_WANTED,
+	SLOT_STARTING,
+	SLOT_RUNNING
+} SlotState;
+
+/* All of it under WorkerShared.lock. */
+typedef struct WorkerSlot
+{
+	SlotState state;
+	Oid database;           /* InvalidOid: the slot is free */
+	int pid;                /* of its scheduler; 0 where there is none */
+	Latch *latch;           /* of its scheduler */
+	bool announced;         /* work came since the scheduler last looked */
+	bool busy;              /* a refresh is going on */
+	int bars;               /* sessions that need the database empty */
+	int failures;           /* schedulers that died one after another */
+	TimestampTz since;      /* when the state was reached */
+	TimestampTz not_before; /* WANTED: when the launcher may try again */
+	TimestampTz next_wake;  /* RUNNING: 0 for not known */
+} WorkerSlot;
+
+typedef struct WorkerShared
+{
+	LWLock *lock;
+	ConditionVariable gone; /* a scheduler has left its slot */
+	int launcher_pid;       /* under lock, like the two below */
+	Latch *launcher_latch;
+	TimestampTz launcher_since;
+	WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER]; /* factory.max_databases */
+} WorkerShared;
+
+extern WorkerShared *worker_shared;
+extern int worker_max_databases;
+
+/* Whether this process is a scheduler. */
+extern bool worker_is_scheduler;
+
+/* The caller holds the lock. */
+extern WorkerSlot *slot_of_database(Oid database);
+extern WorkerSlot *slot_take(Oid database); /* NULL where all are taken */
+extern void slot_enter(WorkerSlot *slot, SlotState state);
+extern void slot_release(WorkerSlot *slot);
+extern void launcher_wake(void);
+
+/* database.c: what needs a database empty. */
+extern void database_install_hooks(void);
+
+/* Forgets this session's bars at its transaction's end, and wants a look inside. */
+extern void database_unbar_all(void);
+
+PGDLLEXPORT void factory_launcher_main(Datum argument);
+PGDLLEXPORT void factory_scheduler_main(Datum argument);
+
+#endif /* FACTORY_WORKER_INT_H */
