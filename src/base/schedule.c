@@ -132,7 +132,7 @@ typedef struct Reader
 
 /* Raises; detail says where and what is wrong, hint what would be right. */
 static void refuse(const char *text, const char *hint, const char *detail_format, ...)
-	pg_attribute_printf(3, 4) pg_attribute_noreturn();
+	pg_attribute_printf(3, 4) __attribute__((noreturn));
 
 static void
 refuse(const char *text, const char *hint, const char *detail_format, ...)

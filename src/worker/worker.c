@@ -18,6 +18,7 @@
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 #include "worker/worker_int.h"
 
 #define LAUNCHER_RESTART_SECONDS 3
