@@ -22,3 +22,33 @@ SELECT factory.metrics() LIKE '# HELP factory_build_info %' AS visible;
 SELECT factory.reset_metrics();
 RESET ROLE;
 DROP ROLE metrics_nobody;
+
+-- A judgment is counted under its decision, its outcome and its method.
+SET client_min_messages = warning;
+SELECT factory.create_decision('metrics "quoted"', '{"inputs": {"n": "integer"},
+  "rules": [{"id": "high", "when": "n >= 5", "then": {"status": "HIGH", "severity": "critical"}}],
+  "default": {"status": "LOW", "severity": "info"}}');
+SELECT factory.reset_metrics();
+SELECT judgment.status FROM generate_series(4, 6) AS n, factory.judge('metrics "quoted"', jsonb_build_object('n', n)) AS judgment;
+SELECT factory.judge('metrics "quoted"', '{"n": "many"}');
+SELECT (factory.judge('metrics "quoted"', '{}')).result;
+SELECT text FROM line WHERE text LIKE 'judgment_executions_total{%quoted%' ORDER BY text COLLATE "C";
+SELECT text FROM line WHERE text LIKE 'judgment_requests_total{%' OR text LIKE 'judgment_active_executions{%' ORDER BY number;
+
+-- Buckets add up: each holds what is faster, the last one everything.
+CREATE TEMP VIEW bucket AS
+  SELECT number, substring(text FROM 'le="([^"]*)"') AS le, substring(text FROM ' ([0-9]+)$')::int AS observed
+  FROM line WHERE text LIKE 'judgment_duration_seconds_bucket{%quoted%method="rule_only"%';
+SELECT string_agg(le, ' ' ORDER BY number) AS bounds, max(observed) AS observed FROM bucket;
+SELECT bool_and(observed >= before) AS ascending FROM (SELECT observed, lag(observed, 1, 0) OVER (ORDER BY number) AS before FROM bucket) AS b;
+SELECT substring(text FROM ' ([0-9]+)$') AS count FROM line WHERE text LIKE 'judgment_duration_seconds_count{%quoted%method="rule_only"%';
+SELECT substring(text FROM ' ([0-9.e-]+)$')::float8 > 0 AS took_time FROM line WHERE text LIKE 'judgment_duration_seconds_sum{%quoted%method="rule_only"%';
+
+-- The longest name a decision may have is whole; an error, caught or not, leaves nothing active.
+SELECT factory.create_decision('metrics_' || repeat('판', 30),
+  '{"inputs": {"n": "integer"}, "rules": [{"id": "high", "when": "1/n > 0", "then": {"status": "HIGH"}}]}');
+SELECT (factory.judge('metrics_' || repeat('판', 30), '{"n": 1}')).result;
+SELECT octet_length(label) AS bytes, label = 'metrics_' || repeat('판', 30) AS whole
+FROM (SELECT substring(text FROM 'workflow_id="([^"]*)"') AS label FROM line WHERE text LIKE 'judgment_executions_total{%metrics_판%') AS l;
+DO $$ BEGIN PERFORM factory.judge('metrics "quoted"', '{"n": "many"}'); EXCEPTION WHEN OTHERS THEN NULL; END $$;
+SELECT text FROM line WHERE text LIKE 'judgment_active_executions{%';

@@ -353,7 +353,7 @@ extern void guarded_run(const char *sql, GuardScope scope, int max_rows,
 						GuardedResult *result, Verdict *verdict);
 
 /* Raises what a verdict says. */
-extern void verdict_raise(const Verdict *verdict) pg_attribute_noreturn();
+extern void verdict_raise(const Verdict *verdict) __attribute__((noreturn));
 
 /* --- answers (chart.c, ask.c, model.c) -------------------------------------- */
 

@@ -131,7 +131,7 @@ static const Setting settings[] = {
 	 "Sets how many series of metrics are kept, over all databases.", SETTING_INT,
 	 &max_series, .boot = 2000, .min = 100, .max = 1000000, .context = PGC_POSTMASTER,
 	 .detail =
-		 "A series is a metric with one set of label values and takes about 470 bytes "
+		 "A series is a metric with one set of label values and takes about 730 bytes "
 		 "of shared memory."},
 };
 

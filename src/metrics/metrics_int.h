@@ -9,7 +9,7 @@
 #include "port/atomics.h"
 
 #define METRIC_MAX_LABELS 4        /* the tenant's among them */
-#define METRIC_LABEL_BYTES 64      /* of one value; longer ones are cut at a character */
+#define METRIC_LABEL_BYTES 128     /* of one value; longer ones are cut at a character */
 #define METRIC_MAX_BOUNDS 20       /* upper bounds of one histogram, without +Inf */
 #define METRIC_OTHER_LABEL "other" /* every label of a series that found no room */
 
