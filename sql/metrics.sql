@@ -47,7 +47,7 @@ SELECT substring(text FROM ' ([0-9.e-]+)$')::float8 > 0 AS took_time FROM line W
 -- The longest name a decision may have is whole; an error, caught or not, leaves nothing active.
 SELECT factory.create_decision('metrics_' || repeat('판', 30),
   '{"inputs": {"n": "integer"}, "rules": [{"id": "high", "when": "1/n > 0", "then": {"status": "HIGH"}}]}');
-SELECT (factory.judge('metrics_' || repeat('판', 30), '{"n": 1}')).result;
+SELECT (factory.judge('metrics_' || repeat('판', 30), '{"n": 1}')).status;
 SELECT octet_length(label) AS bytes, label = 'metrics_' || repeat('판', 30) AS whole
 FROM (SELECT substring(text FROM 'workflow_id="([^"]*)"') AS label FROM line WHERE text LIKE 'judgment_executions_total{%metrics_판%') AS l;
 DO $$ BEGIN PERFORM factory.judge('metrics "quoted"', '{"n": "many"}'); EXCEPTION WHEN OTHERS THEN NULL; END $$;

@@ -396,7 +396,8 @@ factory_deployment_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("deployment_changed() is a trigger function")));
+						errmsg("function \"factory.deployment_changed\" can only be "
+							   "called as a trigger")));
 	CacheInvalidateRelcacheByRelid(
 		RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
 	return PointerGetDatum(NULL);

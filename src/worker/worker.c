@@ -198,8 +198,11 @@ Datum
 factory_wake_scheduler(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("factory.wake_scheduler() is a trigger")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg(
+				 "function \"factory.wake_scheduler\" can only be called as a trigger")));
 	/* A scheduler looks again after everything it does. */
 	if (!worker_is_scheduler)
 		worker_wake_at_commit();
