@@ -7,7 +7,7 @@ SELECT factory.ask(:'question') AS answer \gset
 SELECT :'answer'::jsonb ->> 'sql';
 SELECT '';
 SELECT concat_ws(', ', 'source ' || (a ->> 'source'), 'dataset ' || (a ->> 'dataset'),
-				 'period ' || (a #>> '{period,from}') || ' to ' || (a #>> '{period,to}'),
+				 'from ' || (a #>> '{period,from}') || ' until ' || (a #>> '{period,until}'),
 				 round((a ->> 'execution_time_ms')::numeric, 1) || ' ms', a ->> 'message')
 FROM (SELECT :'answer'::jsonb AS a) AS answer;
 SELECT '';
@@ -19,17 +19,19 @@ SELECT format('SELECT %s FROM jsonb_array_elements(%L) AS r',
 FROM jsonb_array_elements(:'answer'::jsonb -> 'columns') WITH ORDINALITY AS columns(c, position) \gexec
 \pset tuples_only on
 \pset format unaligned
-SELECT 'chart: Vega-Lite, mark "' || coalesce(chart #>> '{mark,type}', 'several') || '"'
-FROM (SELECT :'answer'::jsonb -> 'chart' AS chart) AS c WHERE jsonb_typeof(chart) = 'object';
+SELECT 'chart: Vega-Lite, mark "' || (chart #>> '{mark,type}') || '"'
+FROM (SELECT :'answer'::jsonb -> 'chart' AS chart) AS c WHERE chart #>> '{mark,type}' IS NOT NULL;
 -- The last number of each row as a bar.
 WITH value_column AS (
-	SELECT max(position)::int - 1 AS value
+	SELECT position::int - 1 AS value, c ->> 'format' = 'percent' AS is_percent
 	FROM jsonb_array_elements(:'answer'::jsonb -> 'columns') WITH ORDINALITY AS columns(c, position)
 	WHERE c ->> 'type' IN ('numeric', 'double precision', 'real', 'bigint', 'integer')
+	ORDER BY position DESC LIMIT 1
 ), bars AS (
-	SELECT position, r ->> 0 AS label, (r ->> value)::float8 AS value
+	SELECT position, r ->> 0 AS label, (r ->> value)::numeric AS value, is_percent
 	FROM value_column, jsonb_array_elements(:'answer'::jsonb -> 'rows') WITH ORDINALITY AS rows(r, position)
+	WHERE value > 0 AND jsonb_array_length(:'answer'::jsonb -> 'rows') > 1
 )
-SELECT rpad(label, max(length(label)) OVER ()) || '  ' || repeat('█', round(40 * value / nullif(max(value) OVER (), 0))::int)
-	   || ' ' || round(value::numeric, 4)
+SELECT rpad(label, max(length(label)) OVER ()) || '  ' || repeat('█', round(40 * value / nullif(max(value) OVER (), 0))::int) || ' '
+	   || CASE WHEN is_percent THEN round(100 * value, 2) || ' %' ELSE trim_scale(round(value, 2))::text END
 FROM bars ORDER BY position;
