@@ -227,6 +227,7 @@ extern List *tokens_read(Line *line, Catalog *catalog, DateADT today);
 extern int period_match(const Line *line, int at, DateADT today, PeriodSpan *period);
 extern bool period_from_code(const char *code, DateADT today, PeriodSpan *period);
 extern char *period_date_text(DateADT date);
+extern bool period_date(int year, int month, int day, DateADT *date);
 extern DateADT period_today(const char *zone);
 
 /* --- plan (planner.c, compile.c) ------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 static const char *const insert_catalog =
 	"INSERT INTO factory.catalog (tenant_id, domain, version, document, loaded_by)"

@@ -114,6 +114,10 @@ dataset_answers(Dataset *dataset, QuestionPlan *plan)
 	return true;
 }
 
+/*
+ * The cheapest dataset with everything; where none covers the whole period, one
+ * that at least can be read and has the latest days.
+ */
 static Dataset *
 cheapest_dataset(QuestionPlan *plan, bool covering)
 {
@@ -125,7 +129,8 @@ cheapest_dataset(QuestionPlan *plan, bool covering)
 		Dataset *dataset = lfirst(cell);
 
 		if (dataset_answers(dataset, plan) &&
-			(!covering || dataset_covers(dataset, plan)) &&
+			(covering ? dataset_covers(dataset, plan)
+					  : relation_is_filled(dataset->relid) && dataset->lag_days == 0) &&
 			(best == NULL || dataset->cost < best->cost))
 			best = dataset;
 	}

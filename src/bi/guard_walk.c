@@ -376,9 +376,8 @@ node_refused(Node *node, Walk *walk)
 		default:
 			return guard_refuse(
 				walk->verdict, "node",
-				psprintf("the statement uses a construct that is not allowed (node %d)",
-						 (int) nodeTag(node)),
-				pstrdup("XML, JSON constructors of the SQL standard and domains' casts "
+				pstrdup("the statement uses a construct that is not allowed"),
+				pstrdup("XML, JSON constructors of the SQL standard and casts to domains "
 						"are among them; use jsonb functions and plain types."));
 	}
 }

@@ -203,14 +203,10 @@ run_plan(Run *run, Query *query)
 	};
 	PlannedStmt *plan = compat_pg_plan_query(query, run->sql, 0);
 	Portal portal = CreateNewPortal();
-	MemoryContext old;
 
+	/* Plan and text are the caller's, and outlive the portal. */
 	portal->visible = false;
-	old = MemoryContextSwitchTo(portal->portalContext);
-	plan = copyObject(plan);
-	PortalDefineQuery(portal, NULL, MemoryContextStrdup(portal->portalContext, run->sql),
-					  CMDTAG_SELECT, list_make1(plan), NULL);
-	MemoryContextSwitchTo(old);
+	PortalDefineQuery(portal, NULL, run->sql, CMDTAG_SELECT, list_make1(plan), NULL);
 	portal->cursorOptions = CURSOR_OPT_NO_SCROLL;
 	PortalStart(portal, NULL, 0, GetActiveSnapshot());
 	PopActiveSnapshot();
@@ -228,9 +224,11 @@ run_as_reader(Run *run)
 
 	CHECK_FOR_INTERRUPTS();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	run->verdict->layer = "analysis";
 	query = guard_analyse(run->sql, run->scope, run->verdict);
 	if (query == NULL)
 		return;
+	run->verdict->layer = "run";
 	if (run->result != NULL)
 		run_plan(run, query);
 	run->verdict->ok = true;
@@ -239,10 +237,6 @@ run_as_reader(Run *run)
 static void
 verdict_from_error(Verdict *verdict, ErrorData *error)
 {
-	bool before_run = error->sqlerrcode == ERRCODE_SYNTAX_ERROR ||
-					  ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-						  ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR);
-
 	verdict->ok = false;
 	if (run_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 	{
@@ -252,7 +246,8 @@ verdict_from_error(Verdict *verdict, ErrorData *error)
 			pstrdup("Ask for a shorter period, or have factory.question_timeout raised.");
 		return;
 	}
-	verdict->layer = before_run ? "analysis" : "run";
+	if (verdict->layer == NULL)
+		verdict->layer = "run";
 	verdict->reason = error->detail ? psprintf("%s: %s", error->message, error->detail)
 									: pstrdup(error->message);
 	verdict->hint = error->hint ? pstrdup(error->hint) : NULL;

@@ -56,8 +56,9 @@ scan_number(Scan *scan, int *digits)
 	return *digits > 0 ? number : -1;
 }
 
-static bool
-date_valid(int year, int month, int day, DateADT *date)
+/* The day, where the calendar has it. */
+bool
+period_date(int year, int month, int day, DateADT *date)
 {
 	if (year < 1900 || year > 9999 || month < 1 || month > 12 || day < 1 ||
 		day > day_tab[isleap(year)][month - 1])
@@ -95,7 +96,7 @@ month_start(DateADT date, int months)
 		month += 12;
 		year--;
 	}
-	(void) date_valid(year, month + 1, 1, &result);
+	(void) period_date(year, month + 1, 1, &result);
 	return result;
 }
 
@@ -233,9 +234,9 @@ recent_date(int month, int day, DateADT today, DateADT *date)
 	int year, ignored;
 
 	date_parts(today, &year, &ignored, &ignored);
-	if (date_valid(year, month, day, date) && *date <= today)
+	if (period_date(year, month, day, date) && *date <= today)
 		return true;
-	return date_valid(year - 1, month, day, date);
+	return period_date(year - 1, month, day, date);
 }
 
 static bool
@@ -262,7 +263,7 @@ scan_korean_date(Scan *scan, DateADT today, PeriodSpan *period)
 		if (number < 0 || !scan_word(scan, "월"))
 		{
 			scan->at = mark;
-			return date_valid(year, 1, 1, &date) &&
+			return period_date(year, 1, 1, &date) &&
 				   period_set(period, date, year_start(date, 1));
 		}
 		month = number;
@@ -277,7 +278,7 @@ scan_korean_date(Scan *scan, DateADT today, PeriodSpan *period)
 		day = number;
 	else
 		scan->at = mark;
-	if (!(year ? date_valid(year, month, day ? day : 1, &date)
+	if (!(year ? period_date(year, month, day ? day : 1, &date)
 			   : recent_date(month, day ? day : 1, today, &date)))
 		return false;
 	return day ? period_set(period, date, date + 1) : period_month(period, date);
@@ -292,7 +293,7 @@ scan_iso_date(Scan *scan, PeriodSpan *period)
 
 	year = scan_number(scan, &digits);
 	if (digits == 8)
-		return date_valid(year / 10000, year / 100 % 100, year % 100, &date) &&
+		return period_date(year / 10000, year / 100 % 100, year % 100, &date) &&
 			   period_set(period, date, date + 1);
 	if (year < 0 || digits != 4 || scan->line->gap[scan->at] != GAP_JOINT)
 		return false;
@@ -304,11 +305,11 @@ scan_iso_date(Scan *scan, PeriodSpan *period)
 	{
 		day = scan_number(scan, &digits);
 		if (day >= 0 && digits <= 2)
-			return date_valid(year, month, day, &date) &&
+			return period_date(year, month, day, &date) &&
 				   period_set(period, date, date + 1);
 		scan->at = mark;
 	}
-	return date_valid(year, month, 1, &date) && period_month(period, date);
+	return period_date(year, month, 1, &date) && period_month(period, date);
 }
 
 /* "November 20", "20 Nov 2025", "March 2025". */
@@ -343,7 +344,7 @@ scan_english_date(Scan *scan, DateADT today, PeriodSpan *period)
 			break;
 		}
 	}
-	if (!(year ? date_valid(year, month, day ? day : 1, &date)
+	if (!(year ? period_date(year, month, day ? day : 1, &date)
 			   : recent_date(month, day ? day : 1, today, &date)))
 		return false;
 	return day ? period_set(period, date, date + 1) : period_month(period, date);

@@ -513,8 +513,12 @@ settle_period(Reading *reading, DateADT today)
 
 	if (plan->period.set || any_metric(plan, "last"))
 		return;
-	if (reading->said[OP_NOW])
+	if (reading->said[OP_NOW] || reading->grain == GRAIN_HOUR)
 		assume_period(plan, "today", today);
+	else if (reading->grain == GRAIN_WEEK)
+		assume_period(plan, "last_4_weeks", today);
+	else if (reading->grain == GRAIN_MONTH && !reading->bundle)
+		assume_period(plan, "last_3_months", today);
 	else if (shaped && plan->catalog->default_period)
 		assume_period(plan, plan->catalog->default_period, today);
 	if (!plan->period.set)
@@ -532,7 +536,7 @@ settle_grain(Reading *reading)
 
 	plan->grain = reading->grain;
 	/* "월간 리포트" is this month's report, not one by months. */
-	if (plan->grain > GRAIN_DAY && reading->bundle && plan->period.assumed)
+	if (plan->grain == GRAIN_MONTH && reading->bundle && plan->period.assumed)
 		plan->grain = GRAIN_NONE;
 	if (plan->grain == GRAIN_DAY && reading->bundle && days <= 1)
 		plan->grain = GRAIN_NONE;
