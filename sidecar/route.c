@@ -3,8 +3,8 @@
  *		Which path is which SQL call.
  *
  * One row is one route: there is no business logic here.  The probes and /metrics
- * need no token and run as the connection's own user, because nothing of a request
- * reaches their statements.
+ * need no token, because nothing of a request reaches their statements; they run as
+ * the anonymous role, or as the connection's own user where there is none.
  */
 #include "route.h"
 
@@ -282,6 +282,8 @@ request_came(HttpRequest *request, void *context)
 	}
 	exchange->call.read_only = route->open;
 	exchange->call.urgent = route->open;
+	if (route->open && factoryd->config.anon_role[0])
+		exchange->call.role = factoryd->config.anon_role;
 	set_values(exchange, route);
 	if (route->open)
 		exchange_run(exchange);
