@@ -124,7 +124,7 @@ sub call
 		$options{headers}{'content-type'} //= 'application/json';
 	}
 	my $reply = HTTP::Tiny->new(timeout => 60)->request($method, "http://127.0.0.1:$self->{port}$path", \%options);
-	my $data = $reply->{content};
+	my $data = $reply->{content} // '';
 	$data = JSON::PP->new->utf8->allow_nonref->decode($data)
 		if length $data && ($reply->{headers}{'content-type'} // '') =~ /json/;
 	return ($reply->{status}, $data, $reply->{headers});
