@@ -15,5 +15,8 @@ CREATE USER MAPPING FOR PUBLIC SERVER demo OPTIONS (api_key_file :'key_file');
 \endif
 GRANT USAGE ON FOREIGN SERVER demo TO factory_operator, factory_analyst;
 SELECT factory.create_model('demo', 'demo', :'model');
+ALTER DATABASE :"DBNAME" SET factory.question_model = 'demo';
+\else
+ALTER DATABASE :"DBNAME" RESET factory.question_model;
 \endif
 COMMIT;
