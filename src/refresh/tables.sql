@@ -1,5 +1,6 @@
 -- A view has one schedule, whoever made it: so the view alone is the key, and
--- tenant_id only says whose it is.
+-- tenant_id only says whose it is.  next_due changes with every run and has no
+-- index, so that the change stays on its page.
 CREATE TABLE factory.refresh_schedule (
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
 	view regclass PRIMARY KEY,
@@ -10,14 +11,13 @@ CREATE TABLE factory.refresh_schedule (
 	enabled bool NOT NULL DEFAULT true,
 	next_due timestamptz NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT factory.clock_now()
-);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE factory.refresh_schedule IS
 'when each materialized view is refreshed; written by schedule_refresh()';
 COMMENT ON COLUMN factory.refresh_schedule.view_name IS
 'the view''s name as last seen: what remains when it is dropped';
 COMMENT ON COLUMN factory.refresh_schedule.concurrent IS
 'true: only concurrently; false: never; null: where a unique index allows';
-CREATE INDEX refresh_schedule_due_idx ON factory.refresh_schedule (next_due) WHERE enabled;
 
 CREATE TABLE factory.refresh_run (
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),

@@ -179,6 +179,21 @@ want_looks(void)
 	LWLockRelease(worker_shared->lock);
 }
 
+/* A place is free and some announcement found none: nobody knows whose it was. */
+static bool
+somebody_was_overlooked(void)
+{
+	bool look;
+
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	look = worker_shared->overlooked && unseen == NIL &&
+		   slot_of_database(InvalidOid) != NULL;
+	if (look)
+		worker_shared->overlooked = false;
+	LWLockRelease(worker_shared->lock);
+	return look;
+}
+
 /* Marks a wanted slot as starting; InvalidOid where it is not its turn. */
 static Oid
 begin_start(WorkerSlot *slot, TimestampTz now)
@@ -317,6 +332,8 @@ factory_launcher_main(Datum argument)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		notice_failed_starts();
+		if (somebody_was_overlooked())
+			list_databases(TopMemoryContext);
 		want_looks();
 		start_wanted();
 		timeout = time_to_next_try();

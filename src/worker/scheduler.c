@@ -137,12 +137,17 @@ show_in_slot(bool busy, TimestampTz next_wake)
 
 /* --- transactions ----------------------------------------------------------------------- */
 
-static void
+/* False where the extension has gone.  Waits for a DROP EXTENSION without a snapshot. */
+static bool
 begin_transaction(void)
 {
+	bool installed;
+
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	installed = refresh_is_installed();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	return installed;
 }
 
 static void
@@ -241,8 +246,7 @@ run_claimed(const RefreshRun *run, MemoryContext context)
 		ereport(LOG, (errmsg("refresh run " INT64_FORMAT " of \"%s\" failed: %s", run->id,
 							 run->view_name, error->message)));
 
-	begin_transaction();
-	if (refresh_is_installed())
+	if (begin_transaction())
 		refresh_record(run, error);
 	end_transaction();
 	show_in_slot(false, 0);
@@ -260,8 +264,7 @@ step(MemoryContext context, TimestampTz *next_due)
 
 	begin_look();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
-	begin_transaction();
-	if (refresh_is_installed())
+	if (begin_transaction())
 	{
 		if (first)
 			refresh_settle_lost();
@@ -318,6 +321,27 @@ time_until(TimestampTz moment)
 	return Min(SCHEDULER_NAP_MS, (moment - now) / 1000 + 1);
 }
 
+/* Sleeps until the latch is set (true) or the moment comes, a nap at a time. */
+static bool
+sleep_until(TimestampTz moment)
+{
+	TimestampTz before = 0;
+
+	while (clock_now() < moment || before == 0)
+	{
+		/* A clock that stands still will not bring the moment nearer. */
+		long nap = clock_now() == before ? SCHEDULER_NAP_MS : time_until(moment);
+		int events;
+
+		before = clock_now();
+		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+						   PG_WAIT_EXTENSION);
+		if (events & WL_LATCH_SET)
+			return true;
+	}
+	return false;
+}
+
 /* Until the moment comes, or a session announces work. */
 static void
 wait_until(TimestampTz moment)
@@ -325,21 +349,8 @@ wait_until(TimestampTz moment)
 	show_in_slot(false, moment);
 	pgstat_report_activity(STATE_IDLE, "waiting for the next due time");
 	pgstat_report_stat(true);
-	for (;;)
-	{
-		int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							   time_until(moment), PG_WAIT_EXTENSION);
-
-		if (events & WL_LATCH_SET)
-		{
-			ResetLatch(MyLatch);
-			break;
-		}
-		if (clock_now() >= moment)
-			break;
-		QueryCancelPending = false;
-		CHECK_FOR_INTERRUPTS();
-	}
+	if (sleep_until(moment))
+		ResetLatch(MyLatch);
 	/* A cancel that finds no refresh to cancel is none. */
 	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();

@@ -148,6 +148,8 @@ announce_work(void)
 			launcher_wake();
 		}
 	}
+	else
+		worker_shared->overlooked = true;
 	LWLockRelease(worker_shared->lock);
 }
 
@@ -185,7 +187,7 @@ worker_wake_at_commit(void)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no scheduler can be started for this database"),
-				 errdetail("All %d places for databases are taken.",
+				 errdetail("All %d places for databases are taken; it waits for one.",
 						   worker_max_databases),
 				 errhint("Raise \"factory.max_databases\" and restart the server.")));
 	wake_at_commit = true;

@@ -53,6 +53,7 @@ typedef struct WorkerShared
 	int launcher_pid;       /* under lock, like the two below */
 	Latch *launcher_latch;
 	TimestampTz launcher_since;
+	bool overlooked; /* work was announced and no slot was free; under lock */
 	WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER]; /* factory.max_databases */
 } WorkerShared;
 
