@@ -69,6 +69,24 @@ $peer->script(answer(status => 'NORMAL', severity => 'info', confidence => 0.7, 
 is(judge('{"a": 1}'), 'normal|NORMAL|0.82|[]|hybrid_weighted|-', '0.90 and 0.70 weigh 0.82');
 is(judge('{}'), 'normal|NORMAL|0.28|[]|llm_only|-', 'rules that cannot decide leave the model its share');
 
+# The model is asked while the rules run: this rule waits until the request has come.
+my $record = $peer->{file}->filename;
+$peer->script(answer());
+$node->safe_psql('postgres', qq(
+CREATE FUNCTION public.model_was_asked(a int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS \$\$
+BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		IF pg_read_file('$record') LIKE '%"method":%' THEN RETURN true; END IF;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RETURN false;
+END \$\$;
+SELECT factory.create_decision('waits', '{"inputs": {"a": "int"},
+  "rules": [{"id": "asked", "when": "public.model_was_asked(a)", "confidence": 0.85, "then": {"status": "MODERATE_DEFECT"}}],
+  "prompt": {"model": "mini", "user": "{{ a }}"}}')));
+is($node->safe_psql('postgres', q(SELECT matched_rules, method_used, components->>'rule_reason' FROM factory.judge('waits', '{"a": 1}'))),
+	'{asked}|hybrid_weighted|', 'the request has reached the model before the rules are through');
+
 # --- one after the other ---------------------------------------------------------
 
 $peer->script(answer());
