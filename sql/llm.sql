@@ -73,6 +73,7 @@ SELECT factory.complete(NULL, 'hi');
 SELECT factory.complete('mini', NULL);
 SELECT factory.complete('mini', 'hi', options => '{"temprature": 1}');
 SELECT factory.complete('mini', 'hi', schema => '{"$ref": "#/x"}');
+SELECT factory.complete('mini', repeat('x', 2000000));
 CREATE ROLE llm_operator IN ROLE factory_operator;
 SET ROLE llm_operator;
 SELECT factory.complete('mini', 'hi');

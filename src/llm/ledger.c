@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "base/base.h"
 #include "base/house.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -39,14 +40,14 @@ outcome_word(LlmFailure failure)
 
 /* --- the table ----------------------------------------------------------------------------- */
 
-#define LEDGER_COLUMNS 14
+#define LEDGER_COLUMNS 15
 
 static const char *const insert_query =
 	"INSERT INTO factory.llm_call (called_at, called_by, purpose, subject, execution_id, "
 	"model, provider_model, server, prompt_tokens, completion_tokens, cost_usd, "
-	"latency_ms, attempts, outcome, reason) VALUES (pg_catalog.clock_timestamp(), $1, "
-	"$2, "
-	"$3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+	"latency_ms, attempts, outcome, reason, tenant_id) "
+	"VALUES (pg_catalog.clock_timestamp(), "
+	"$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 static SPIPlanPtr
 insert_plan(void)
@@ -54,7 +55,7 @@ insert_plan(void)
 	static SPIPlanPtr plan = NULL;
 	Oid types[LEDGER_COLUMNS] = {NAMEOID,   TEXTOID, TEXTOID, UUIDOID, TEXTOID,
 								 TEXTOID,   TEXTOID, INT8OID, INT8OID, NUMERICOID,
-								 FLOAT8OID, INT4OID, TEXTOID, TEXTOID};
+								 FLOAT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
 
 	if (plan == NULL)
 	{
@@ -87,7 +88,7 @@ money_or_null(double amount, char *is_null)
 }
 
 static void
-insert_row(const LlmLedgerRow *row, Oid caller)
+insert_row(const LlmLedgerRow *row, const char *tenant, Oid caller)
 {
 	const LlmRequest *request = row->request;
 	const LlmAnswer *answer = row->answer;
@@ -112,6 +113,7 @@ insert_row(const LlmLedgerRow *row, Oid caller)
 	values[11] = Int32GetDatum(answer->attempts);
 	values[12] = CStringGetTextDatum(outcome_word(answer->failure));
 	values[13] = text_or_null(answer->reason, &nulls[13]);
+	values[14] = CStringGetTextDatum(tenant);
 	if (SPI_execute_plan(insert_plan(), values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not run \"%s\"", insert_query);
 }
@@ -143,6 +145,7 @@ count_call(const char *model, const LlmAnswer *answer)
 void
 ledger_enter(const LlmLedgerRow *row)
 {
+	const char *tenant = tenant_current();
 	HouseRights saved;
 
 	/* A name that is no model's must not become a label: anybody can invent them. */
@@ -151,7 +154,7 @@ ledger_enter(const LlmLedgerRow *row)
 		return;
 	house_enter(&saved);
 	SPI_connect();
-	insert_row(row, saved.user);
+	insert_row(row, tenant, saved.user);
 	SPI_finish();
 	house_leave(&saved);
 }

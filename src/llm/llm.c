@@ -32,6 +32,7 @@
 static int llm_timeout_ms;
 static int llm_retry_delay_ms;
 static int llm_max_answer_kb;
+static int llm_max_prompt_kb;
 
 static const Setting settings[] = {
 	{"factory.llm_timeout",
@@ -46,6 +47,9 @@ static const Setting settings[] = {
 	 "Sets the size of a model's answer above which it is refused.", SETTING_INT,
 	 &llm_max_answer_kb, .boot = 4096, .min = 1, .max = 1024 * 1024, .context = PGC_SUSET,
 	 .flags = GUC_UNIT_KB},
+	{"factory.llm_max_prompt", "Sets the size of a prompt above which no model is asked.",
+	 SETTING_INT, &llm_max_prompt_kb, .boot = 1024, .min = 1, .max = 64 * 1024,
+	 .context = PGC_SUSET, .flags = GUC_UNIT_KB},
 };
 
 void
@@ -426,6 +430,13 @@ timeout_of(const LlmCall *call)
 	return call->options.timeout_ms > 0 ? call->options.timeout_ms : llm_timeout_ms;
 }
 
+static size_t
+prompt_length(const LlmRequest *request)
+{
+	return strlen(request->user) + (request->system ? strlen(request->system) : 0) +
+		   (request->schema ? VARSIZE(request->schema) : 0);
+}
+
 static void
 prepare(LlmCall *call)
 {
@@ -451,6 +462,13 @@ prepare(LlmCall *call)
 		end_with(call, LLM_ANSWER_INVALID,
 				 psprintf("the schema is not usable, %s", fault),
 				 "Use only what docs/models.md lists.");
+		return;
+	}
+	if (prompt_length(request) > (size_t) llm_max_prompt_kb * 1024)
+	{
+		end_with(call, LLM_REFUSED,
+				 psprintf("the prompt is over the limit of %d kB", llm_max_prompt_kb),
+				 "Ask with less, or raise \"factory.llm_max_prompt\".");
 		return;
 	}
 	call->server = server_find(call->model->server, &trouble);

@@ -30,7 +30,7 @@ static const char *const failure_words[] = {
 	[LLM_NO_MODEL] = NULL,
 	[LLM_UNREACHABLE] = "could not be reached",
 	[LLM_TIMEOUT] = "did not answer in time",
-	[LLM_REFUSED] = "refused the request",
+	[LLM_REFUSED] = "did not take the request",
 	[LLM_ANSWER_INVALID] = "gave no usable answer",
 	[LLM_DENIED] = "must not be called",
 };

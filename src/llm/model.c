@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/base.h"
 #include "base/document.h"
 #include "base/errors.h"
 #include "base/house.h"
@@ -127,8 +128,7 @@ options_read(LlmOptions *options, Jsonb *document)
 static const char *const find_query =
 	"SELECT name, server, model, input_price::pg_catalog.float8, "
 	"output_price::pg_catalog.float8, options FROM factory.model "
-	"WHERE tenant_id OPERATOR(pg_catalog.=) factory.current_tenant() "
-	"AND name OPERATOR(pg_catalog.=) $1";
+	"WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND name OPERATOR(pg_catalog.=) $2";
 
 static SPIPlanPtr
 find_plan(void)
@@ -137,7 +137,7 @@ find_plan(void)
 
 	if (plan == NULL)
 	{
-		plan = SPI_prepare(find_query, 1, (Oid[]){TEXTOID});
+		plan = SPI_prepare(find_query, 2, (Oid[]){TEXTOID, TEXTOID});
 		if (plan == NULL)
 			elog(ERROR, "could not prepare \"%s\"", find_query);
 		SPI_keepplan(plan);
@@ -178,11 +178,13 @@ model_find(const char *name)
 	MemoryContext caller = CurrentMemoryContext;
 	HouseRights saved;
 	LlmModel *model = NULL;
-	Datum argument = CStringGetTextDatum(name);
+	/* The tenant is the caller's, so it is asked for before acting as the house. */
+	Datum arguments[] = {CStringGetTextDatum(tenant_current()),
+						 CStringGetTextDatum(name)};
 
 	house_enter(&saved);
 	SPI_connect();
-	if (SPI_execute_plan(find_plan(), &argument, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_plan(find_plan(), arguments, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not run \"%s\"", find_query);
 	if (SPI_processed == 1)
 	{
