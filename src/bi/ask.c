@@ -46,8 +46,8 @@ metric_of_column(QuestionPlan *plan, const char *name)
 	return NULL;
 }
 
-static const char *
-column_label(QuestionPlan *plan, const char *name)
+const char *
+plan_column_label(QuestionPlan *plan, const char *name)
 {
 	static const struct
 	{
@@ -83,7 +83,7 @@ put_columns(DocBuilder *b, QuestionPlan *plan, const GuardedResult *result)
 		doc_begin_object(b, NULL);
 		doc_put_string(b, "name", result->names[i]);
 		doc_put_string(b, "type", format_type_be(result->types[i]));
-		doc_put_string(b, "label", column_label(plan, result->names[i]));
+		doc_put_string(b, "label", plan_column_label(plan, result->names[i]));
 		if (metric && metric->unit)
 			doc_put_string(b, "unit", metric->unit);
 		if (metric && metric->format)
@@ -120,6 +120,34 @@ put_warnings(DocBuilder *b, QuestionPlan *plan, const GuardedResult *result)
 	doc_end_array(b);
 }
 
+/* One number says more beside the same one a period earlier. */
+static void
+put_previous(DocBuilder *b, QuestionPlan *plan)
+{
+	QuestionPlan earlier = *plan;
+	int days = plan->period.until - plan->period.from;
+	GuardedResult result;
+	Verdict verdict;
+
+	if (plan->metrics == NIL || plan->dimensions != NIL || plan->grain != GRAIN_NONE ||
+		!plan->period.set)
+		return;
+	earlier.period.from -= days;
+	earlier.period.until -= days;
+	earlier.warnings = NIL;
+	plan_compile(&earlier);
+	if (earlier.clarification || earlier.warnings != NIL)
+		return;
+	guarded_run(earlier.sql, GUARD_READER, 1, &result, &verdict);
+	if (!verdict.ok || result.rows == NIL)
+		return;
+	doc_begin_object(b, "previous");
+	doc_put_string(b, "from", period_date_text(earlier.period.from));
+	doc_put_string(b, "until", period_date_text(earlier.period.until));
+	doc_put_doc(b, "row", linitial(result.rows));
+	doc_end_object(b);
+}
+
 /* Rows, chart and how they came about, for one plan. */
 static void
 put_answer(DocBuilder *b, QuestionPlan *plan)
@@ -154,6 +182,8 @@ put_answer(DocBuilder *b, QuestionPlan *plan)
 		doc_put_string(b, "message",
 					   plan->korean ? "이 조건에 맞는 데이터가 없습니다."
 									: "There is no data for this.");
+	else
+		put_previous(b, plan);
 	doc_put_number(b, "execution_time_ms", run_ms);
 }
 

@@ -362,6 +362,7 @@ extern Jsonb *chart_for(QuestionPlan *plan, const GuardedResult *result,
 						const char *title);
 extern bool model_plan(QuestionPlan *plan);
 extern QuestionPlan *ask_plan(const char *question, Jsonb *context, double *plan_ms);
+extern const char *plan_column_label(QuestionPlan *plan, const char *name);
 extern Jsonb *ask_question(const char *question, Jsonb *context);
 extern Jsonb *ask_plan_only(const char *question, Jsonb *context);
 

@@ -78,14 +78,10 @@ put_metric_channel(DocBuilder *b, const char *channel, Metric *metric, bool kore
 static void
 put_position(DocBuilder *b, QuestionPlan *plan, const char *channel, const char *column)
 {
-	const char *title = column;
-
-	if (plan->grain == GRAIN_NONE && plan->dimensions != NIL)
-		title = dimension_label(linitial(plan->dimensions), plan->korean);
 	doc_begin_object(b, channel);
 	doc_put_string(b, "field", column);
 	doc_put_string(b, "type", plan->grain == GRAIN_NONE ? "nominal" : "temporal");
-	doc_put_string(b, "title", title);
+	doc_put_string(b, "title", plan_column_label(plan, column));
 	/* The rows' own order is the answer's. */
 	if (plan->grain == GRAIN_NONE)
 		doc_put_null(b, "sort");

@@ -292,6 +292,16 @@ metric_expression(QuestionPlan *plan, Metric *metric)
 								   quote_text(catalog_zone(plan->catalog))));
 }
 
+static void
+append_column(StringInfo sql, const char *expression, const char *name)
+{
+	const char *quoted = quote_identifier(name);
+
+	appendStringInfoString(sql, expression);
+	if (strcmp(expression, quoted) != 0)
+		appendStringInfo(sql, " AS %s", quoted);
+}
+
 static int
 append_columns(StringInfo sql, QuestionPlan *plan)
 {
@@ -300,18 +310,16 @@ append_columns(StringInfo sql, QuestionPlan *plan)
 
 	if (plan->grain != GRAIN_NONE)
 	{
-		appendStringInfo(sql, "%s AS %s", time_expression(plan),
-						 quote_identifier(plan->grain == GRAIN_DAY
-											  ? "date"
-											  : grain_name(plan->grain)));
+		append_column(sql, time_expression(plan),
+					  plan->grain == GRAIN_DAY ? "date" : grain_name(plan->grain));
 		grouped++;
 	}
 	foreach (cell, plan->dimensions)
 	{
 		Dimension *dimension = lfirst(cell);
 
-		appendStringInfo(sql, "%s%s AS %s", grouped ? ", " : "", dimension->sql,
-						 quote_identifier(dimension->name));
+		appendStringInfoString(sql, grouped ? ", " : "");
+		append_column(sql, dimension->sql, dimension->name);
 		grouped++;
 	}
 	foreach (cell, plan->metrics)
