@@ -132,6 +132,21 @@ start(Factoryd *factoryd)
 	return factoryd->pool != NULL;
 }
 
+/* Undoes as much of the start as there was. */
+static void
+end(Factoryd *factoryd)
+{
+	if (factoryd->http)
+		http_free(factoryd->http);
+	if (factoryd->pool)
+		pool_close(factoryd->pool);
+	if (factoryd->catalog)
+		catalog_free(factoryd->catalog);
+	if (factoryd->base)
+		event_base_free(factoryd->base);
+	config_free(&factoryd->config);
+}
+
 static void
 print_usage(void)
 {
@@ -172,18 +187,14 @@ main(int argc, char **argv)
 				return 2;
 		}
 	}
-	if (!config_load(&factoryd.config, path))
-		return 1;
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptor_limit();
-	if (!start(&factoryd))
-		return 1;
-	serve(&factoryd);
-	http_free(factoryd.http);
-	pool_close(factoryd.pool);
-	catalog_free(factoryd.catalog);
-	event_base_free(factoryd.base);
-	config_free(&factoryd.config);
-	log_info("stopped");
+	factoryd.failed = !config_load(&factoryd.config, path) || !start(&factoryd);
+	if (!factoryd.failed)
+	{
+		serve(&factoryd);
+		log_info("stopped");
+	}
+	end(&factoryd);
 	return factoryd.failed ? 1 : 0;
 }
