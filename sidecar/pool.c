@@ -21,16 +21,14 @@
 #include "pool.h"
 
 #include <event2/util.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "errand.h"
 #include "log.h"
+#include "resolve.h"
 #include "text.h"
 
 #define CONNECT_TIMEOUT_MS 10000
@@ -94,7 +92,7 @@ struct PoolConnection
 	struct event *timer; /* connecting, or waiting for a cancelled statement */
 	struct timespec born;
 	bool prepared[STATEMENTS_MOST];
-	bool cancelling; /* a thread is */
+	bool on_errand; /* a thread is busy for it */
 
 	Call *call; /* NULL where nobody waits for it */
 	Step steps[STEPS_MOST];
@@ -123,8 +121,8 @@ struct Pool
 	long retry_ms;
 	bool resting;    /* the last attempt failed; retry is set */
 	bool complained; /* and the log has said so */
-	int cancel_pipe[2];
-	struct event *cancel_event;
+	Errands *errands;
+	bool resolves;                     /* names have to be looked up to connect */
 	char *statements[STATEMENTS_MOST]; /* "role\nsql" */
 	int statement_count;
 	short statement_slots[STATEMENT_SLOTS]; /* index + 1 */
@@ -133,6 +131,7 @@ struct Pool
 };
 
 static void balance(Pool *pool);
+static void make_idle(PoolConnection *connection);
 
 const PoolCounters *
 pool_counters(const Pool *pool)
@@ -268,7 +267,7 @@ close_connection(PoolConnection *connection)
 	PQfinish(connection->conn);
 	connection->conn = NULL;
 	connection->state = CONNECTION_DEAD;
-	if (!connection->cancelling)
+	if (!connection->on_errand)
 		free_connection(connection);
 }
 
@@ -299,54 +298,51 @@ lose_connection(PoolConnection *connection)
 
 typedef struct Cancellation
 {
+	Errand errand; /* must be first */
 	PGcancel *cancel;
 	PoolConnection *connection;
-	int pipe;
 } Cancellation;
 
-static void *
-cancel_in_thread(void *argument)
+static void
+send_cancel(Errand *errand)
 {
-	Cancellation *cancellation = argument;
 	char reason[256];
 
-	PQcancel(cancellation->cancel, reason, sizeof(reason));
+	PQcancel(((Cancellation *) errand)->cancel, reason, sizeof(reason));
+}
+
+static void
+cancel_ended(Errand *errand)
+{
+	Cancellation *cancellation = (Cancellation *) errand;
+	PoolConnection *connection = cancellation->connection;
+	Pool *pool = connection->pool;
+
 	PQfreeCancel(cancellation->cancel);
-	while (write(cancellation->pipe, &cancellation->connection, sizeof(void *)) < 0)
-		;
 	free(cancellation);
-	return NULL;
+	connection->on_errand = false;
+	if (connection->state == CONNECTION_DEAD)
+		free_connection(connection);
+	else if (connection->step_count == 0)
+		make_idle(connection); /* its statement had ended before */
+	balance(pool);
 }
 
 static bool
 start_cancel(PoolConnection *connection)
 {
 	Cancellation *cancellation = memory_new(sizeof(Cancellation));
-	pthread_attr_t attributes;
-	pthread_t thread;
-	sigset_t all;
-	sigset_t before;
-	int failed;
 
+	cancellation->errand = (Errand){send_cancel, cancel_ended, NULL};
 	cancellation->cancel = PQgetCancel(connection->conn);
 	cancellation->connection = connection;
-	cancellation->pipe = connection->pool->cancel_pipe[1];
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-
-	/* Signals are the loop's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = pthread_create(&thread, &attributes, cancel_in_thread, cancellation);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	if (failed)
+	if (!errand_start(connection->pool->errands, &cancellation->errand))
 	{
 		PQfreeCancel(cancellation->cancel);
 		free(cancellation);
 		return false;
 	}
-	connection->cancelling = true;
+	connection->on_errand = true;
 	connection->pool->counters.cancelled++;
 	return true;
 }
@@ -414,7 +410,7 @@ finish_call(PoolConnection *connection)
 	if (error)
 		describe(&outcome, error, connection->refused_role);
 	connection->step_count = 0;
-	if (!connection->cancelling)
+	if (!connection->on_errand)
 		make_idle(connection);
 	if (call)
 	{
@@ -745,12 +741,89 @@ ignore_notice(void *context, const PGresult *notice)
 	(void) notice;
 }
 
+/* addresses is NULL where libpq needs no name looked up. */
+static void
+open_socket(PoolConnection *connection, const Addresses *addresses)
+{
+	const char *const keywords[] = {
+		"dbname", "client_encoding", "fallback_application_name",
+		"host",   "hostaddr",        "port",
+		NULL};
+	const char *const values[] = {connection->pool->config->database,
+								  "UTF8",
+								  "factoryd",
+								  addresses ? addresses->host : NULL,
+								  addresses ? addresses->hostaddr : NULL,
+								  addresses ? addresses->port : NULL,
+								  NULL};
+	PGconn *conn = PQconnectStartParams(keywords, values, 1);
+
+	connection->conn = conn;
+	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD || PQsocket(conn) < 0)
+	{
+		connect_failed(connection, conn ? PQerrorMessage(conn) : "out of memory");
+		return;
+	}
+	PQsetNoticeReceiver(conn, ignore_notice, NULL);
+	connection->readable = event_new(connection->pool->base, PQsocket(conn), EV_WRITE,
+									 connect_step, connection);
+	event_add(connection->readable, NULL);
+}
+
+typedef struct Lookup
+{
+	Errand errand; /* must be first */
+	PoolConnection *connection;
+	char *database;
+	Addresses found;
+} Lookup;
+
+static void
+look_up(Errand *errand)
+{
+	Lookup *lookup = (Lookup *) errand;
+
+	resolve_addresses(lookup->database, &lookup->found);
+}
+
+static void
+lookup_ended(Errand *errand)
+{
+	Lookup *lookup = (Lookup *) errand;
+	PoolConnection *connection = lookup->connection;
+
+	connection->on_errand = false;
+	if (connection->state == CONNECTION_DEAD)
+		free_connection(connection);
+	else if (lookup->found.host == NULL)
+		connect_failed(connection, lookup->found.reason);
+	else
+		open_socket(connection, &lookup->found);
+	resolve_forget(&lookup->found);
+	free(lookup->database);
+	free(lookup);
+}
+
+static void
+start_lookup(PoolConnection *connection)
+{
+	Lookup *lookup = memory_new(sizeof(Lookup));
+
+	lookup->errand = (Errand){look_up, lookup_ended, NULL};
+	lookup->connection = connection;
+	lookup->database = text_copy(connection->pool->config->database);
+	connection->on_errand = errand_start(connection->pool->errands, &lookup->errand);
+	if (!connection->on_errand)
+	{
+		free(lookup->database);
+		free(lookup);
+		connect_failed(connection, "no thread to look up the host's name");
+	}
+}
+
 static void
 start_connecting(Pool *pool)
 {
-	const char *const keywords[] = {"dbname", "client_encoding",
-									"fallback_application_name", NULL};
-	const char *const values[] = {pool->config->database, "UTF8", "factoryd", NULL};
 	PoolConnection *connection = memory_new(sizeof(PoolConnection));
 
 	connection->pool = pool;
@@ -758,19 +831,11 @@ start_connecting(Pool *pool)
 	connection->state = CONNECTION_CONNECTING;
 	LIST_INSERT_HEAD(&pool->connections, connection, link);
 	pool->connecting++;
-	connection->conn = PQconnectStartParams(keywords, values, 1);
-	if (connection->conn == NULL || PQstatus(connection->conn) == CONNECTION_BAD ||
-		PQsocket(connection->conn) < 0)
-	{
-		connect_failed(connection, connection->conn ? PQerrorMessage(connection->conn)
-													: "out of memory");
-		return;
-	}
-	PQsetNoticeReceiver(connection->conn, ignore_notice, NULL);
-	connection->readable = event_new(pool->base, PQsocket(connection->conn), EV_WRITE,
-									 connect_step, connection);
-	event_add(connection->readable, NULL);
 	arm(connection->timer, CONNECT_TIMEOUT_MS);
+	if (pool->resolves)
+		start_lookup(connection);
+	else
+		open_socket(connection, NULL);
 }
 
 /* Gives idle connections the calls that wait, and makes more where some still wait. */
@@ -803,24 +868,6 @@ retry_came(evutil_socket_t fd, short what, void *context)
 	(void) fd;
 	(void) what;
 	pool->resting = false;
-	balance(pool);
-}
-
-static void
-cancel_ended(evutil_socket_t fd, short what, void *context)
-{
-	Pool *pool = context;
-	PoolConnection *connection;
-
-	(void) what;
-	while (read(fd, &connection, sizeof(connection)) == (ssize_t) sizeof(connection))
-	{
-		connection->cancelling = false;
-		if (connection->state == CONNECTION_DEAD)
-			free_connection(connection);
-		else if (connection->step_count == 0)
-			make_idle(connection); /* its statement had ended before */
-	}
 	balance(pool);
 }
 
@@ -941,11 +988,17 @@ Pool *
 pool_open(struct event_base *base, const Config *config, void (*connected)(void *context),
 		  void *context)
 {
+	Errands *errands;
 	Pool *pool;
 
 	if (!connection_string_is_good(config->database))
 		return NULL;
+	errands = errands_open(base);
+	if (errands == NULL)
+		return NULL;
 	pool = memory_new(sizeof(Pool));
+	pool->errands = errands;
+	pool->resolves = resolve_is_needed(config->database);
 	pool->base = base;
 	pool->config = config;
 	pool->connected = connected;
@@ -959,16 +1012,6 @@ pool_open(struct event_base *base, const Config *config, void (*connected)(void 
 	TAILQ_INIT(&pool->idle);
 	TAILQ_INIT(&pool->queue);
 	statement_number(pool, "", settings_sql);
-	if (pipe2(pool->cancel_pipe, O_CLOEXEC) != 0)
-	{
-		log_error("could not make a pipe");
-		free(pool);
-		return NULL;
-	}
-	evutil_make_socket_nonblocking(pool->cancel_pipe[0]);
-	pool->cancel_event =
-		event_new(base, pool->cancel_pipe[0], EV_READ | EV_PERSIST, cancel_ended, pool);
-	event_add(pool->cancel_event, NULL);
 	balance(pool);
 	return pool;
 }
@@ -983,12 +1026,10 @@ pool_close(Pool *pool)
 	while ((connection = LIST_FIRST(&pool->connections)) != NULL)
 		lose_connection(connection);
 	event_free(pool->retry);
-	event_free(pool->cancel_event);
+	errands_close(pool->errands);
 	for (int i = 0; i < pool->statement_count; i++)
 		free(pool->statements[i]);
 	free(pool->search_path);
 	free(pool->target);
-
-	/* A cancel may still be on its way; its end of the pipe goes with the process. */
 	free(pool);
 }

@@ -10,7 +10,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('factoryd');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_factory'\n");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_factory'\nlisten_addresses = 'localhost'\n");
 $node->start;
 $node->safe_psql('postgres', q(
 CREATE EXTENSION pg_factory;
@@ -151,6 +151,11 @@ for my $case ([ 'P0001', 400 ], [ '23505', 409 ], [ '42501', 403 ], [ '53100', 5
 	is("$status $body->{code} $body->{details} $body->{hint}", "$want $state a detail a hint", "$state is $want");
 	is($headers->{'retry-after'}, $want == 503 ? 1 : undef, 'Retry-After where it helps');
 }
+
+# Generated SQL runs as the reader inside the request's transaction.
+rpc_is(run_sql => { sql => 'SELECT 40 + 2 AS answer' }, '200 [{"answer":42}]', 'guarded SQL');
+($status, $body) = $factoryd->call(POST => '/rpc/run_sql', { sql => 'DROP TABLE api.note' }, @operator);
+is("$status $body->{code}", '422 PF403', 'or does not');
 
 # A constraint checked at commit fails the request: nothing is told before it is kept.
 rpc_is(take_note => { id => 7 }, '200 7', 'a write');
@@ -361,7 +366,8 @@ for my $case (
 }
 
 # Without an anonymous role there are no strangers; probes run as the connection's own user.
-my $closed = Factoryd->new(FACTORYD_DATABASE => $database);
+# This one goes by a name, which is looked up beside the loop.
+my $closed = Factoryd->new(FACTORYD_DATABASE => 'postgresql://web@localhost:' . $node->port . '/postgres');
 ($status, $body) = $closed->call(POST => '/rpc/ready', {});
 is("$status $body->{code}", '401 PGRST302', 'no token, no service');
 ($status, $body) = $closed->call(GET => '/health');
@@ -369,6 +375,9 @@ is("$status $body->{error}{code}", '503 42501', 'a user without rights cannot te
 $node->safe_psql('postgres', 'ALTER ROLE web INHERIT; GRANT factory_monitor TO web');
 ($status, $body) = $closed->call(GET => '/health');
 is($status, 200, 'a monitor can');
+
+like($closed->log, qr/connected to web\@localhost:/, 'over the network');
+is($closed->stop('INT'), 0, 'an interrupt ends it as well');
 
 # A file of settings; the environment goes before it.
 my $file = "$PostgreSQL::Test::Utils::tmp_check/factoryd.conf";
