@@ -313,6 +313,7 @@ typedef struct Verdict
 	const char *layer;
 	char *reason;
 	char *hint;
+	int sqlstate; /* of an error at run time */
 } Verdict;
 
 /* Whether the catalogue narrows what a statement may read. */

@@ -100,22 +100,24 @@ pin_settings(void)
 											: "public"));
 }
 
+/* The reader, or InvalidOid where the setting names nobody fit for it. */
 static Oid
-reader_oid(void)
+reader_oid(Verdict *verdict)
 {
 	Oid reader = get_role_oid(bi_reader_role, true);
 
 	if (!OidIsValid(reader))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("reader role \"%s\" does not exist", bi_reader_role),
-				 errhint("Create it with CREATE ROLE, or set factory.reader_role to "
-						 "another role without rights to change anything.")));
-	if (superuser_arg(reader))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("reader role \"%s\" is a superuser", bi_reader_role),
-				 errhint("Set factory.reader_role to a role that may only read.")));
+		guard_refuse(verdict, "reader",
+					 psprintf("reader role \"%s\" does not exist", bi_reader_role),
+					 pstrdup("Create it with CREATE ROLE, or set factory.reader_role to "
+							 "another role without rights to change anything."));
+	else if (superuser_arg(reader))
+	{
+		guard_refuse(verdict, "reader",
+					 psprintf("reader role \"%s\" is a superuser", bi_reader_role),
+					 pstrdup("Set factory.reader_role to a role that may only read."));
+		reader = InvalidOid;
+	}
 	return reader;
 }
 
@@ -238,6 +240,7 @@ static void
 verdict_from_error(Verdict *verdict, ErrorData *error)
 {
 	verdict->ok = false;
+	verdict->sqlstate = error->sqlerrcode;
 	if (run_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 	{
 		verdict->layer = "timeout";
@@ -260,7 +263,7 @@ guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *resu
 	Run run = {sql, scope, max_rows, result, verdict};
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	Oid reader = reader_oid();
+	Oid reader;
 	ErrorData *volatile error = NULL;
 	int settings_level;
 	Oid user;
@@ -269,6 +272,9 @@ guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *resu
 	memset(verdict, 0, sizeof(*verdict));
 	if (result)
 		memset(result, 0, sizeof(*result));
+	reader = reader_oid(verdict);
+	if (!OidIsValid(reader))
+		return;
 	/* Not at load: a backend's start wipes the handlers. */
 	if (run_timeout == MAX_TIMEOUTS)
 		run_timeout = RegisterTimeout(USER_TIMEOUT, run_deadline_passed);
@@ -317,11 +323,17 @@ guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *resu
 void
 verdict_raise(const Verdict *verdict)
 {
+	bool ran = strcmp(verdict->layer, "run") == 0;
 	int code = ERRCODE_FACTORY_SQL_REFUSED;
 
 	if (strcmp(verdict->layer, "timeout") == 0)
 		code = ERRCODE_FACTORY_QUESTION_TIMEOUT;
-	ereport(ERROR, (errcode(code), errmsg("statement refused: %s", verdict->reason),
-					errdetail("The guard's layer \"%s\" refused it.", verdict->layer),
-					verdict->hint ? errhint("%s", verdict->hint) : 0));
+	else if (ran && verdict->sqlstate != 0)
+		code = verdict->sqlstate;
+	ereport(ERROR,
+			(errcode(code),
+			 ran ? errmsg("statement failed: %s", verdict->reason)
+				 : errmsg("statement refused: %s", verdict->reason),
+			 ran ? 0 : errdetail("The guard's layer \"%s\" refused it.", verdict->layer),
+			 verdict->hint ? errhint("%s", verdict->hint) : 0));
 }

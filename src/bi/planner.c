@@ -20,7 +20,8 @@ typedef struct Reading
 	QuestionPlan *plan;
 	bool said[OP_ACTION + 1]; /* operations named */
 	Grain grain;
-	int number;    /* a number that may be a limit; -1 none */
+	int number; /* a number that may be a limit; -1 none */
+	Token *number_token;
 	List *unknown; /* of Token * */
 	AmbiguousWord *ambiguous;
 	List *mentioned; /* of Dimension *: named, but not "by" */
@@ -149,6 +150,7 @@ read_operation(Reading *reading, int operation)
 static void
 read_number(Reading *reading, List *tokens, int at, Token *token)
 {
+	reading->number_token = token;
 	if (token_says(tokens, at - 1, OP_TOP) || token_says(tokens, at - 1, OP_BOTTOM) ||
 		token_says(tokens, at + 1, OP_COUNT_UNIT))
 		reading->number = token->number;
@@ -357,6 +359,10 @@ words_leave_open(Reading *reading, List *tokens)
 										   : "A question does not alert, judge, forecast "
 											 "or export. Ask for a metric."),
 					  metric_choices(plan));
+	else if (reading->number >= 0 && !reading->said[OP_TOP] &&
+			 !reading->said[OP_BOTTOM] && !reading->said[OP_HIGH] &&
+			 !reading->said[OP_LOW])
+		ask_unknown_word(reading, tokens, reading->number_token);
 	else if (reading->unknown != NIL)
 		ask_unknown_word(reading, tokens, linitial(reading->unknown));
 	else if (reading->ambiguous && plan->metrics == NIL)
