@@ -117,6 +117,16 @@ $node->safe_psql('postgres', "ALTER SERVER peer OPTIONS (SET base_url '$url/depl
 sql(q{SELECT factory.complete('mini', 'x')});
 is(($peer->requests)[-1]{path}, '/v1/deployments/x/chat/completions?api-version=1', 'the query stays at the end');
 
+# Dump and restore keep servers, keys, models and the ledger.
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/llm.sql";
+my $kept = q{SELECT (SELECT count(*) FROM factory.llm_call), (SELECT string_agg(name, ',' ORDER BY name) FROM factory.model),
+	(SELECT umoptions::text FROM pg_user_mappings), factory.complete('mini', 'x')->>'text'};
+$node->command_ok([ 'pg_dump', '--no-sync', '-p', $node->port, '-h', $node->host, '-f', $dump, 'postgres' ], 'pg_dump');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-p', $node->port, '-h', $node->host, '-f', $dump, 'restored' ],
+	'restore');
+is(sql($kept, database => 'restored'), sql($kept), 'all is there, and calls work');
+
 # The wire is UTF-8, whatever the database is.
 $node->safe_psql('postgres', q{CREATE DATABASE korean ENCODING 'EUC_KR' LOCALE 'C' TEMPLATE template0});
 $node->safe_psql('korean', <<"SQL");
