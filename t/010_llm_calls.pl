@@ -82,6 +82,12 @@ is_deeply($second->{json}{response_format}, { type => 'json_object' }, 'then JSO
 like($second->{json}{messages}[0]{content}, qr/by this JSON schema: \{.*"NORMAL"/, 'with the schema in words');
 is($answer->{attempts}, 2, 'which is a try');
 
+# A session remembers that of a model, and does not pay the try again.
+$peer->script(status(400), chat_json({ status => 'BAD' }));
+sql(join ';', (qq{SELECT factory.complete('mini', 'judge', schema => '$schema')}) x 3);
+is_deeply([ map { $_->{json}{response_format}{type} } $peer->requests ],
+	[qw(json_schema json_object json_object json_object)], 'once a session');
+
 # Options of the call go before those of the model.
 $peer->script(chat('hello'));
 sql(q{SELECT factory.complete('mini', 'x', options => '{"temperature": 0}')});

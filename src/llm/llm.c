@@ -132,6 +132,44 @@ settle(LlmCall *call)
 	ledger_enter(&row);
 }
 
+/* --- models that do not know schemas ---------------------------------------------------- */
+
+/*
+ * Models, as "server/model", that refused a schema and then answered without one:
+ * this session does not offer them one again.  Never more than there are models.
+ */
+static List *plain_models = NIL;
+
+static char *
+model_address(const LlmCall *call)
+{
+	return psprintf("%s/%s", call->model->server, call->model->provider_model);
+}
+
+static bool
+model_is_plain(const LlmCall *call)
+{
+	char *address = model_address(call);
+	ListCell *cell;
+
+	foreach (cell, plain_models)
+		if (strcmp(lfirst(cell), address) == 0)
+			return true;
+	return false;
+}
+
+static void
+remember_plain_model(const LlmCall *call)
+{
+	MemoryContext caller;
+
+	if (model_is_plain(call))
+		return;
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	plain_models = lappend(plain_models, model_address(call));
+	MemoryContextSwitchTo(caller);
+}
+
 /* --- one try -------------------------------------------------------------------------------- */
 
 static void
@@ -212,6 +250,8 @@ take_json(LlmCall *call, char *text)
 		return answer_is_invalid(
 			call, psprintf("the model's JSON does not fit the schema, %s", why), NULL);
 	call->answer.json = json;
+	if (call->form == LLM_FORM_OBJECT)
+		remember_plain_model(call);
 	return NEXT_NONE;
 }
 
@@ -438,45 +478,54 @@ prompt_length(const LlmRequest *request)
 }
 
 static void
-prepare(LlmCall *call)
+take_model(LlmCall *call)
 {
-	const LlmRequest *request = &call->request;
-	LlmTrouble trouble = {0};
-	char *fault = request->schema ? llm_schema_error(request->schema) : NULL;
-
-	call->model = model_find(request->model);
+	call->model = model_find(call->request.model);
 	if (call->model == NULL)
 	{
 		end_with(call, LLM_NO_MODEL,
-				 psprintf("model \"%s\" does not exist", request->model),
+				 psprintf("model \"%s\" does not exist", call->request.model),
 				 "Create it with factory.create_model(); table factory.model lists those "
 				 "there are.");
 		return;
 	}
 	call->options = call->model->options;
-	if (request->options != NULL)
-		options_read(&call->options, request->options);
+	if (call->request.options != NULL)
+		options_read(&call->options, call->request.options);
 	call->deadline = TimestampTzPlusMilliseconds(call->started, timeout_of(call));
+}
+
+static void
+take_prompt(LlmCall *call)
+{
+	const LlmRequest *request = &call->request;
+	char *fault = request->schema ? llm_schema_error(request->schema) : NULL;
+
 	if (fault != NULL)
 	{
 		end_with(call, LLM_ANSWER_INVALID,
 				 psprintf("the schema is not usable, %s", fault),
 				 "Use only what docs/models.md lists.");
-		return;
+		call->answer.sqlstate = ERRCODE_FACTORY_INVALID_SCHEMA;
 	}
-	if (prompt_length(request) > (size_t) llm_max_prompt_kb * 1024)
-	{
+	else if (prompt_length(request) > (size_t) llm_max_prompt_kb * 1024)
 		end_with(call, LLM_REFUSED,
 				 psprintf("the prompt is over the limit of %d kB", llm_max_prompt_kb),
 				 "Ask with less, or raise \"factory.llm_max_prompt\".");
-		return;
-	}
+	else if (request->schema != NULL)
+		call->form = model_is_plain(call) ? LLM_FORM_OBJECT : LLM_FORM_SCHEMA;
+}
+
+static void
+take_server(LlmCall *call)
+{
+	LlmTrouble trouble = {0};
+
 	call->server = server_find(call->model->server, &trouble);
-	if (call->server == NULL)
-	{
-		end_with(call, LLM_NO_MODEL, trouble.reason, trouble.hint);
-		call->answer.sqlstate = trouble.sqlstate;
-	}
+	if (call->server != NULL)
+		return;
+	end_with(call, LLM_NO_MODEL, trouble.reason, trouble.hint);
+	call->answer.sqlstate = trouble.sqlstate;
 }
 
 LlmCall *
@@ -487,8 +536,11 @@ llm_start(const LlmRequest *request)
 	call->context = CurrentMemoryContext;
 	call->request = *request;
 	call->started = GetCurrentTimestamp();
-	call->form = request->schema ? LLM_FORM_SCHEMA : LLM_FORM_TEXT;
-	prepare(call);
+	take_model(call);
+	if (!call->ended)
+		take_prompt(call);
+	if (!call->ended)
+		take_server(call);
 	if (!call->ended)
 		start_try(call);
 	return call;

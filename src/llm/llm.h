@@ -51,8 +51,9 @@ typedef struct LlmAnswer
 typedef struct LlmCall LlmCall;
 
 /*
- * Starts a call in the current memory context and returns at once.  Never raises
- * for what is wrong with model, server or network: that is the answer's failure.
+ * Starts a call in the current memory context and returns at once; what the request
+ * points to must live as long as the call.  Never raises for what is wrong with
+ * model, server or network: that is the answer's failure.
  */
 extern LlmCall *llm_start(const LlmRequest *request);
 
