@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 use utf8;
+use Encode;
 use Factoryd;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
@@ -276,6 +277,32 @@ my $reply = $factoryd->raw("POST /rpc/add HTTP/1.1\r\n${host}Transfer-Encoding: 
 like($reply, qr{^HTTP/1\.1 200 .*\r\n\r\n42HTTP/1\.1 200 .*"ready"}s, 'chunks, and two requests at once, answered in order');
 $reply = $factoryd->raw("POST /rpc/add HTTP/1.1\r\n${host}Expect: 100-continue\r\nConnection: close\r\nContent-Length: 8\r\n\r\n");
 like($reply, qr{^HTTP/1\.1 100 Continue\r\n\r\nHTTP/1\.1 408}, '100-continue');
+
+# --- the documentation's examples ---------------------------------------------------------
+
+# The plant without its facts: a question has an answer of no rows.
+my $root = $ENV{FACTORY_ROOT};
+my @files = map { ('-f', "$root/demo/$_.sql") } qw(schema views);
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), @files, '-o', '/dev/null' ],
+	'the demo plant is there');
+$node->safe_psql('postgres', join ';', 'GRANT SELECT ON ALL TABLES IN SCHEMA public TO factory_reader',
+	(map { "REFRESH MATERIALIZED VIEW $_" } qw(mv_oee_daily mv_defect_trend_hourly mv_line_performance_daily mv_inventory_coverage_daily)),
+	'SELECT factory.load_catalog($$' . slurp_file("$root/demo/catalog.json") . '$$)',
+	q(SELECT factory.create_decision('defect_rate', definition) FROM factory.decision_definition WHERE decision = 'wf-001'));
+my @examples = slurp_file("$root/docs/http.md") =~ /^```sh\n(curl .*?)^```$/msg;
+cmp_ok(scalar(@examples), '>=', 5, 'docs/http.md has examples');
+foreach my $example (@examples)
+{
+	my $command = $example =~ s/127\.0\.0\.1:8080/127.0.0.1:$factoryd->{port}/gr =~ s/^curl/curl --noproxy '*' -f -H "Authorization: \$TOKEN"/r;
+	local $ENV{TOKEN} = $operator[1];
+	my ($out, $err) = run_command([ 'sh', '-c', $command ]);
+	like($out, qr/^\{/, (split /\n/, $example)[0]);
+}
+($status, $body) = $factoryd->call(POST => '/api/v1/bi/execute-nl-query', Encode::encode('UTF-8', '{"query_text": "지난 7일간 LINE-A 불량률"}'), @operator);
+is($status, 200, 'a question in Korean');
+like($body->{data}{sql}, qr/line_code = 'LINE-A'/, 'becomes SQL');
+($status, $body) = $factoryd->call(GET => '/api/v1/dashboard', undef, @operator);
+cmp_ok(scalar(grep { $_->{answer} } @{ $body->{data}{widgets} }), '>=', 3, 'widgets of the dashboard are answered');
 
 # --- too much, too slow -----------------------------------------------------------------
 
