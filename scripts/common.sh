@@ -51,7 +51,14 @@ owner() { if [ "$(id -u)" = 0 ]; then echo "${FACTORY_OS_USER:-postgres}"; else 
 # Run a command as that user.
 as_owner() {
 	if [ "$(id -u)" = 0 ]; then
-		runuser -u "$(owner)" -- env HOME="${STATE:-/tmp}" "$@"
+		# Not from within a checkout that the user cannot enter.
+		(
+			case ${STATE:-}:$PWD in
+			"$ROOT"/*) ;;
+			*:"$ROOT"*) cd / ;;
+			esac
+			exec runuser -u "$(owner)" -- env HOME="${STATE:-/tmp}" "$@"
+		)
 	else
 		"$@"
 	fi
