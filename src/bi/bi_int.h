@@ -292,6 +292,27 @@ typedef struct QuestionPlan
 	struct QuestionPlan *next; /* a second answer to the same question */
 } QuestionPlan;
 
+/* What the words of one question said, before it is judged as a whole. */
+typedef struct Reading
+{
+	QuestionPlan *plan;
+	bool said[OP_ACTION + 1]; /* operations named */
+	Grain grain;
+	int number; /* a number that may be a limit; -1 none */
+	Token *number_token;
+	List *unknown; /* of Token * */
+	AmbiguousWord *ambiguous;
+	List *mentioned; /* of Dimension *: named, but not "by" */
+	bool bundle;
+	bool many_periods;
+	bool grouped_values; /* several values of one dimension */
+} Reading;
+
+extern void reading_add_token(Reading *reading, List *tokens, int at);
+extern bool reading_leaves_open(Reading *reading, List *tokens);
+extern List *choices_of_metrics(QuestionPlan *plan);
+extern void plan_ask_period(QuestionPlan *plan);
+extern void plan_ask_dimension(QuestionPlan *plan);
 extern QuestionPlan *plan_question(const char *question, Jsonb *context);
 extern Jsonb *plan_to_document(QuestionPlan *plan);
 extern void plan_put_clarification(DocBuilder *b, QuestionPlan *plan);

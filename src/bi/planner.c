@@ -12,23 +12,6 @@
 
 #define PLAN_MAX_METRICS 6
 #define PLAN_DAILY_DAYS 92 /* longer trends are monthly */
-#define PLAN_CHOICES_MAX 12
-
-/* What the words of one question said, before it is judged as a whole. */
-typedef struct Reading
-{
-	QuestionPlan *plan;
-	bool said[OP_ACTION + 1]; /* operations named */
-	Grain grain;
-	int number; /* a number that may be a limit; -1 none */
-	Token *number_token;
-	List *unknown; /* of Token * */
-	AmbiguousWord *ambiguous;
-	List *mentioned; /* of Dimension *: named, but not "by" */
-	bool bundle;
-	bool many_periods;
-	bool grouped_values; /* several values of one dimension */
-} Reading;
 
 const char *
 metric_label(Metric *metric, bool korean)
@@ -50,334 +33,6 @@ plan_ask_back(QuestionPlan *plan, double confidence, char *text, List *choices)
 	plan->clarification = text;
 	plan->choices = choices;
 	plan->confidence = confidence;
-}
-
-/* --- reading tokens --------------------------------------------------------- */
-
-static PlanFilter *
-plan_filter(QuestionPlan *plan, Dimension *dimension)
-{
-	PlanFilter *filter;
-	ListCell *cell;
-
-	foreach (cell, plan->filters)
-	{
-		filter = lfirst(cell);
-		if (filter->dimension == dimension)
-			return filter;
-	}
-	filter = palloc0(sizeof(PlanFilter));
-	filter->dimension = dimension;
-	plan->filters = lappend(plan->filters, filter);
-	return filter;
-}
-
-static void
-read_value(Reading *reading, Word *word)
-{
-	PlanFilter *filter = plan_filter(reading->plan, word->item);
-	ListCell *cell;
-
-	foreach (cell, filter->values)
-		if (strcmp(lfirst(cell), word->value) == 0)
-			return;
-	filter->values = lappend(filter->values, word->value);
-	reading->grouped_values |= list_length(filter->values) > 1;
-}
-
-static bool
-token_says(List *tokens, int at, Operation operation)
-{
-	Token *token;
-
-	if (at < 0 || at >= list_length(tokens))
-		return false;
-	token = list_nth(tokens, at);
-	return token->kind == WORD_OPERATION && token->word->code == operation;
-}
-
-static bool
-token_is_value_of(List *tokens, int at, Dimension *dimension)
-{
-	Token *token;
-
-	if (at < 0 || at >= list_length(tokens))
-		return false;
-	token = list_nth(tokens, at);
-	return token->kind == WORD_VALUE && token->word->item == dimension;
-}
-
-/* "라인별", "by line", "전체 라인" group; "L01 라인" only repeats what L01 is. */
-static void
-read_dimension(Reading *reading, List *tokens, int at, Dimension *dimension)
-{
-	bool by = token_says(tokens, at + 1, OP_BY) || token_says(tokens, at - 1, OP_BY) ||
-			  token_says(tokens, at - 1, OP_ALL);
-
-	if (by)
-		reading->plan->dimensions =
-			list_append_unique_ptr(reading->plan->dimensions, dimension);
-	else if (!token_is_value_of(tokens, at - 1, dimension) &&
-			 !token_is_value_of(tokens, at + 1, dimension))
-		reading->mentioned = list_append_unique_ptr(reading->mentioned, dimension);
-}
-
-static void
-read_metric(Reading *reading, Metric *metric)
-{
-	reading->plan->metrics = list_append_unique_ptr(reading->plan->metrics, metric);
-}
-
-static void
-read_operation(Reading *reading, int operation)
-{
-	static const struct
-	{
-		Operation operation;
-		Grain grain;
-	} grains[] = {{OP_HOURLY, GRAIN_HOUR},
-				  {OP_DAILY, GRAIN_DAY},
-				  {OP_WEEKLY, GRAIN_WEEK},
-				  {OP_MONTHLY, GRAIN_MONTH}};
-
-	reading->said[operation] = true;
-	for (int i = 0; i < lengthof(grains); i++)
-		if (grains[i].operation == operation)
-			reading->grain = grains[i].grain;
-}
-
-/* A number counts as a limit beside "top" or before "개"; else it is unknown. */
-static void
-read_number(Reading *reading, List *tokens, int at, Token *token)
-{
-	reading->number_token = token;
-	if (token_says(tokens, at - 1, OP_TOP) || token_says(tokens, at - 1, OP_BOTTOM) ||
-		token_says(tokens, at + 1, OP_COUNT_UNIT))
-		reading->number = token->number;
-	else
-		reading->unknown = lappend(reading->unknown, token);
-}
-
-static void
-read_period(Reading *reading, Token *token)
-{
-	if (reading->plan->period.set)
-		reading->many_periods = true;
-	reading->plan->period = token->period;
-}
-
-static void
-read_token(Reading *reading, List *tokens, int at)
-{
-	Token *token = list_nth(tokens, at);
-	ListCell *cell;
-
-	switch (token->kind)
-	{
-		case WORD_METRIC:
-			read_metric(reading, token->word->item);
-			break;
-		case WORD_BUNDLE:
-			reading->bundle = true;
-			foreach (cell, ((Bundle *) token->word->item)->metrics)
-				read_metric(reading, lfirst(cell));
-			break;
-		case WORD_DIMENSION:
-			read_dimension(reading, tokens, at, token->word->item);
-			break;
-		case WORD_VALUE:
-			read_value(reading, token->word);
-			break;
-		case WORD_AMBIGUOUS:
-			reading->ambiguous = token->word->item;
-			break;
-		case WORD_OPERATION:
-			read_operation(reading, token->word->code);
-			break;
-		case WORD_PERIOD:
-			read_period(reading, token);
-			break;
-		case WORD_NUMBER:
-			read_number(reading, tokens, at, token);
-			break;
-		default:
-			reading->unknown = lappend(reading->unknown, token);
-			break;
-	}
-}
-
-/* --- questions back --------------------------------------------------------- */
-
-static List *
-metric_choices(QuestionPlan *plan)
-{
-	List *choices = NIL;
-	ListCell *cell;
-
-	foreach (cell, plan->catalog->metrics)
-		if (list_length(choices) < PLAN_CHOICES_MAX)
-			choices = lappend(choices, (char *) metric_label(lfirst(cell), plan->korean));
-	return choices;
-}
-
-static List *
-value_choices(Dimension *dimension)
-{
-	List *choices = NIL;
-	ListCell *cell;
-
-	foreach (cell, dimension->values)
-		if (list_length(choices) < PLAN_CHOICES_MAX)
-			choices = lappend(choices, lfirst(cell));
-	return choices;
-}
-
-/* The letters a code begins with: LINE of LINE-D, L of L09. */
-static int
-code_letters(const char *text)
-{
-	int length = 0;
-
-	while ((text[length] >= 'a' && text[length] <= 'z') ||
-		   (text[length] >= 'A' && text[length] <= 'Z'))
-		length++;
-	return length;
-}
-
-/* The dimension whose values look like that word; NULL for none. */
-static Dimension *
-dimension_resembling(Catalog *catalog, const char *text)
-{
-	int letters = code_letters(text);
-	ListCell *cell, *value;
-
-	if (letters == 0 || (text[letters] == '\0' && letters > 2))
-		return NULL;
-	foreach (cell, catalog->dimensions)
-		foreach (value, ((Dimension *) lfirst(cell))->values)
-			if (code_letters(lfirst(value)) == letters &&
-				pg_strncasecmp(lfirst(value), text, letters) == 0)
-				return lfirst(cell);
-	return NULL;
-}
-
-/* An unknown word beside "라인" or "line" is meant as a line. */
-static Dimension *
-dimension_beside(List *tokens, Token *unknown)
-{
-	ListCell *cell;
-
-	foreach (cell, tokens)
-	{
-		Token *token = lfirst(cell);
-
-		if (token->kind == WORD_DIMENSION &&
-			(token->end == unknown->start || token->start == unknown->end) &&
-			(unknown->kind == WORD_NUMBER || code_letters(unknown->text) > 0))
-			return token->word->item;
-	}
-	return NULL;
-}
-
-static void
-ask_unknown_word(Reading *reading, List *tokens, Token *token)
-{
-	QuestionPlan *plan = reading->plan;
-	Dimension *dimension = dimension_resembling(plan->catalog, token->text);
-
-	if (dimension == NULL)
-		dimension = dimension_beside(tokens, token);
-	if (dimension)
-		plan_ask_back(plan, 0.3,
-					  psprintf(plan->korean ? "\"%s\"은(는) 알려진 %s 값이 아닙니다."
-											: "\"%s\" is not a known value of %s.",
-							   token->text, dimension_label(dimension, plan->korean)),
-					  value_choices(dimension));
-	else
-		plan_ask_back(
-			plan, 0.2,
-			psprintf(plan->korean
-						 ? "\"%s\"의 뜻을 모르겠습니다. 이 중에서 물어볼 수 있습니다."
-						 : "I do not know what \"%s\" means. These can be asked for.",
-					 token->text),
-			metric_choices(plan));
-}
-
-static void
-ask_for_period(QuestionPlan *plan)
-{
-	const char *label = metric_label(linitial(plan->metrics), plan->korean);
-	static const char *const ko[] = {"오늘 %s", "어제 %s", "지난 7일간 %s",
-									 "이번 달 라인별 %s"};
-	static const char *const en[] = {"%s today", "%s yesterday", "%s for the last 7 days",
-									 "%s by line this month"};
-	List *choices = NIL;
-
-	for (int i = 0; i < lengthof(ko); i++)
-		choices = lappend(choices, psprintf(plan->korean ? ko[i] : en[i], label));
-	plan_ask_back(plan, 0.5,
-				  pstrdup(plan->korean ? "어느 기간의, 어느 라인의 값을 원하시나요?"
-									   : "For which period, and which line?"),
-				  choices);
-}
-
-static void
-ask_for_dimension(QuestionPlan *plan)
-{
-	const char *label = metric_label(linitial(plan->metrics), plan->korean);
-	List *choices = NIL;
-	ListCell *cell;
-
-	foreach (cell, plan->catalog->dimensions)
-		choices = lappend(choices,
-						  psprintf(plan->korean ? "%s별 %s" : "by %s: %s",
-								   dimension_label(lfirst(cell), plan->korean), label));
-	plan_ask_back(plan, 0.4,
-				  pstrdup(plan->korean ? "무엇별로 비교할까요?" : "Compared by what?"),
-				  choices);
-}
-
-/* What the words themselves leave open; true: the question goes back. */
-static bool
-words_leave_open(Reading *reading, List *tokens)
-{
-	QuestionPlan *plan = reading->plan;
-
-	if (reading->said[OP_WHY])
-		plan_ask_back(
-			plan, 0.2,
-			pstrdup(
-				plan->korean
-					? "원인은 숫자만으로 답할 수 없습니다. 불량 유형별이나 제품별로 "
-					  "나누어 물어보세요."
-					: "Numbers alone do not tell causes. Ask for a breakdown instead."),
-			metric_choices(plan));
-	else if (reading->said[OP_ACTION])
-		plan_ask_back(plan, 0.2,
-					  pstrdup(plan->korean ? "알림, 판단, 예측, 내보내기는 질문으로 "
-											 "실행하지 않습니다. 지표를 물어보세요."
-										   : "A question does not alert, judge, forecast "
-											 "or export. Ask for a metric."),
-					  metric_choices(plan));
-	else if (reading->number >= 0 && !reading->said[OP_TOP] &&
-			 !reading->said[OP_BOTTOM] && !reading->said[OP_HIGH] &&
-			 !reading->said[OP_LOW])
-		ask_unknown_word(reading, tokens, reading->number_token);
-	else if (reading->unknown != NIL)
-		ask_unknown_word(reading, tokens, linitial(reading->unknown));
-	else if (reading->ambiguous && plan->metrics == NIL)
-		plan_ask_back(plan, 0.4,
-					  psprintf(plan->korean
-								   ? "\"%s\"에는 여러 뜻이 있습니다. 무엇을 원하시나요?"
-								   : "\"%s\" has several meanings. Which one?",
-							   reading->ambiguous->word),
-					  reading->ambiguous->choices);
-	else if (reading->many_periods)
-		plan_ask_back(plan, 0.4,
-					  pstrdup(plan->korean ? "기간을 하나만 말해 주세요."
-										   : "Name one period at a time."),
-					  NIL);
-	return plan->clarification != NULL;
 }
 
 /* --- the whole ---------------------------------------------------------------- */
@@ -450,13 +105,13 @@ settle_metrics(Reading *reading)
 							  ? (plan->korean ? "무엇을 비교할까요?" : "Compare what?")
 							  : (plan->korean ? "어떤 지표를 원하시나요?"
 											  : "Which metric do you want?")),
-					  metric_choices(plan));
+					  choices_of_metrics(plan));
 	else if (list_length(plan->metrics) > PLAN_MAX_METRICS)
 		plan_ask_back(plan, 0.4,
 					  pstrdup(plan->korean
 								  ? "지표가 너무 많습니다. 몇 가지만 골라 주세요."
 								  : "That is too many metrics at once. Choose some."),
-					  metric_choices(plan));
+					  choices_of_metrics(plan));
 	else if (reading->said[OP_VERSUS_PREVIOUS])
 	{
 		const char *label = metric_label(linitial(plan->metrics), plan->korean);
@@ -528,7 +183,7 @@ settle_period(Reading *reading, DateADT today)
 	else if (shaped && plan->catalog->default_period)
 		assume_period(plan, plan->catalog->default_period, today);
 	if (!plan->period.set)
-		ask_for_period(plan);
+		plan_ask_period(plan);
 }
 
 /* A series, or one total? */
@@ -571,7 +226,7 @@ settle_order(Reading *reading)
 		return;
 	if (plan->dimensions == NIL)
 	{
-		ask_for_dimension(plan);
+		plan_ask_dimension(plan);
 		return;
 	}
 	plan->order_by = linitial(plan->metrics);
@@ -665,7 +320,7 @@ settle_plan(Reading *reading, Jsonb *context, DateADT today)
 	if (reading->said[OP_COMPARE] && plan->dimensions == NIL &&
 		list_length(plan->metrics) < 2)
 	{
-		ask_for_dimension(plan);
+		plan_ask_dimension(plan);
 		return;
 	}
 	settle_period(reading, today);
@@ -715,7 +370,7 @@ read_all_tokens(Reading *reading, Line *line, DateADT today)
 	List *tokens = tokens_read(line, plan->catalog, today);
 
 	for (int i = 0; i < list_length(tokens); i++)
-		read_token(reading, tokens, i);
+		reading_add_token(reading, tokens, i);
 	return tokens;
 }
 
@@ -736,7 +391,7 @@ plan_from_words(QuestionPlan *plan, Line *line, Jsonb *context)
 		reading.number = -1;
 		tokens = read_all_tokens(&reading, line, today);
 	}
-	if (!words_leave_open(&reading, tokens))
+	if (!reading_leaves_open(&reading, tokens))
 		settle_plan(&reading, context, today);
 }
 
@@ -767,7 +422,8 @@ plan_question(const char *question, Jsonb *context)
 	if (verified && verified->sql)
 		plan->sql = verified->sql;
 	else if (line->length == 0)
-		plan_ask_back(plan, 0, pstrdup("The question is empty."), metric_choices(plan));
+		plan_ask_back(plan, 0, pstrdup("The question is empty."),
+					  choices_of_metrics(plan));
 	else
 		plan_from_words(plan,
 						verified && verified->means ? line_read(verified->means) : line,

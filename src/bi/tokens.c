@@ -105,6 +105,20 @@ word_make(const char *text, WordKind kind, void *item, char *value, int code)
 	return word;
 }
 
+/* "라인 3개" counts lines; it does not name line 3. */
+static bool
+counter_follows(const Line *line, int at)
+{
+	static const char *const counters[] = {"개", "가지", "곳"};
+
+	if (line->gap[at] != GAP_NONE || !is_digit(line->text[at - 1]))
+		return false;
+	for (int i = 0; i < lengthof(counters); i++)
+		if (strncmp(line->text + at, counters[i], strlen(counters[i])) == 0)
+			return true;
+	return false;
+}
+
 /* How many bytes of the line the word takes there; 0 where it does not stand. */
 int
 word_match(const Line *line, int at, const Word *word)
@@ -123,6 +137,8 @@ word_match(const Line *line, int at, const Word *word)
 			is_latin(line->text[at + i]))
 			return 0;
 	}
+	if (end < line->length && counter_follows(line, end))
+		return 0;
 	if (!is_latin(line->text[end - 1]) || end >= line->length ||
 		!is_latin(line->text[end]) || line->gap[end] >= GAP_HARD ||
 		line->gap[end] == GAP_SPACE)
