@@ -360,7 +360,7 @@ rpc_is(add => { a => 3 }, '200 4', 'and serves');
 
 # --- the end --------------------------------------------------------------------------------
 
-my $last = nap_request(1);
+my $last = nap_request(1.7);
 $node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%nap%' AND usename = 'web'));
 kill 'TERM', $factoryd->{pid};
 my $end = '';
