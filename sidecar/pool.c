@@ -904,8 +904,11 @@ pool_submit(Pool *pool, Call *call)
 		tell(call, CALL_AWAY);
 		return;
 	}
-	if (TAILQ_EMPTY(&pool->idle) && !call->urgent &&
-		pool->counters.queued >= pool->config->queue)
+
+	/* Those that a connection is free or on its way for do not count as waiting. */
+	if (!call->urgent && pool->counters.queued >= pool->config->queue +
+													  pool->config->pool -
+													  pool->counters.busy)
 	{
 		tell(call, CALL_CROWDED);
 		return;

@@ -57,7 +57,7 @@ CREATE FUNCTION api.take_note(id int) RETURNS int LANGUAGE sql AS 'INSERT INTO a
 ));
 
 my $database = 'postgresql:///postgres?host=' . $node->host . '&port=' . $node->port . '&user=web';
-my $factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api,factory', FACTORYD_POOL => 3,
+our $factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api,factory', FACTORYD_POOL => 3,
 	FACTORYD_ANON_ROLE => 'stranger', FACTORYD_POOL_WAIT => '500ms', FACTORYD_REQUEST_TIMEOUT => '3s',
 	FACTORYD_MAX_BODY => '2MB', FACTORYD_READ_TIMEOUT => '1s');
 my @operator = (Authorization => 'Bearer ' . Factoryd::token(role => 'operator', sub => 'kim', exp => time + 60));
@@ -405,6 +405,24 @@ is($status, 200, 'a monitor can');
 
 like($closed->log, qr/connected to web\@localhost:/, 'over the network');
 is($closed->stop('INT'), 0, 'an interrupt ends it as well');
+
+# Little room: one connection, no queue, two clients.
+my $narrow = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_ANON_ROLE => 'operator', FACTORYD_SCHEMAS => 'api',
+	FACTORYD_POOL => 1, FACTORYD_QUEUE => 0, FACTORYD_MAX_CONNECTIONS => 2, FACTORYD_IDLE_TIMEOUT => '2s');
+($status, $body) = $narrow->call(POST => '/rpc/add', { a => 1 });
+is("$status $body", '200 2', 'one at a time is served');
+{
+	local $factoryd = $narrow;
+	my $sleeper = nap_request(60);
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%nap%' AND usename = 'web'));
+	($status, $body) = $narrow->call(POST => '/rpc/add', { a => 1 });
+	is("$status $body->{message}", '503 too many requests are waiting for the database', 'a second is refused at once');
+	my $idle = $narrow->connect;
+	my $third = $narrow->raw("GET /ready HTTP/1.1\r\n${host}\r\n");
+	like($third, qr{^HTTP/1\.1 503 .*FACTORYD_MAX_CONNECTIONS}s, 'a third client too');
+	my $rest;
+	is($idle->sysread($rest, 1), 0, 'one that says nothing is sent away');
+}
 
 # A file of settings; the environment goes before it.
 my $file = "$PostgreSQL::Test::Utils::tmp_check/factoryd.conf";
