@@ -145,6 +145,9 @@ SELECT pg_temp.say('어제 생산량 vs 그저께 생산량');
 SELECT pg_temp.say('2월 30일 생산량');
 SELECT pg_temp.say('2031년 3월 생산량');
 SELECT pg_temp.say('');
+SELECT pg_temp.say('어제 라인 3개 생산량 높은 순', shown => 1);
+SELECT pg_temp.say(repeat('라인', 1000));
+SELECT pg_temp.say(NULL);
 SELECT pg_temp.say('LINE-A''; DROP TABLE dim_line; --');
 
 -- The SQL is there to be read, and runs.
@@ -173,6 +176,9 @@ CREATE ROLE regress_analyst;
 GRANT factory_analyst TO regress_analyst;
 SET ROLE regress_analyst;
 SELECT factory.ask('어제 LINE-A 불량수') -> 'rows';
+BEGIN READ ONLY;
+SELECT factory.ask('어제 LINE-A 불량수') -> 'rows';
+COMMIT;
 SELECT * FROM plant.dim_line;
 SELECT * FROM factory.catalog;
 SELECT factory.load_catalog('{}');

@@ -11,7 +11,8 @@
 #include "bi/bi_int.h"
 
 #define PLAN_MAX_METRICS 6
-#define PLAN_DAILY_DAYS 92 /* longer trends are monthly */
+#define PLAN_MAX_QUESTION 2000 /* bytes */
+#define PLAN_DAILY_DAYS 92     /* longer trends are monthly */
 
 const char *
 metric_label(Metric *metric, bool korean)
@@ -399,8 +400,15 @@ QuestionPlan *
 plan_question(const char *question, Jsonb *context)
 {
 	QuestionPlan *plan = palloc0(sizeof(QuestionPlan));
-	Line *line = line_read(question);
 	VerifiedQuestion *verified;
+	Line *line;
+
+	if (strlen(question) > PLAN_MAX_QUESTION)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_QUESTION_NOT_UNDERSTOOD),
+						errmsg("question has %zu bytes, the limit is %d",
+							   strlen(question), PLAN_MAX_QUESTION),
+						errhint("Ask for one thing, in a sentence.")));
+	line = line_read(question);
 
 	plan->question = question;
 	plan->korean = line->korean;
