@@ -87,6 +87,11 @@ SELECT factory.create_decision('waits', '{"inputs": {"a": "int"},
 is($node->safe_psql('postgres', q(SELECT matched_rules, method_used, components->>'rule_reason' FROM factory.judge('waits', '{"a": 1}'))),
 	'{asked}|hybrid_weighted|', 'the request has reached the model before the rules are through');
 
+is($node->safe_psql('postgres', 'SELECT count(*) FROM factory.llm_call JOIN factory.judgment_log USING (execution_id)'), '5',
+	'the ledger says which judgment each call was for');
+like($node->safe_psql('postgres', q(BEGIN READ ONLY; SELECT degraded, components->>'log' FROM factory.judge('d', '{"a": 10}'))),
+	qr/no ledger can be kept, the transaction is read-only\|not written: the transaction is read-only/, 'where nothing can be written, no model is called');
+
 # --- one after the other ---------------------------------------------------------
 
 $peer->script(answer());

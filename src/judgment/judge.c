@@ -93,8 +93,9 @@ answer_shape(const Decision *decision)
 }
 
 static LlmCall *
-ask_model(Decision *decision, const Evaluation *rules, Jsonb *context)
+ask_model(const Judgment *judgment, const Evaluation *rules, Jsonb *context)
 {
+	Decision *decision = judgment->decision;
 	Jsonb *values = prompt_values(decision, rules, context);
 	const char *system = decision->prompt_system
 							 ? llm_render_template(decision->prompt_system, values)
@@ -106,6 +107,7 @@ ask_model(Decision *decision, const Evaluation *rules, Jsonb *context)
 		.schema = decision->answer_schema,
 		.purpose = "judgment",
 		.subject = decision->name,
+		.execution_id = &judgment->execution_id,
 	};
 
 	return llm_start(&request);
@@ -139,11 +141,11 @@ no_prompt(const Decision *decision)
 }
 
 static ModelVerdict *
-consult_model(Decision *decision, const Evaluation *rules, Jsonb *context)
+consult_model(const Judgment *judgment, const Evaluation *rules, Jsonb *context)
 {
-	if (decision->prompt_user == NULL)
-		return no_prompt(decision);
-	return read_answer(llm_finish(ask_model(decision, rules, context)));
+	if (judgment->decision->prompt_user == NULL)
+		return no_prompt(judgment->decision);
+	return read_answer(llm_finish(ask_model(judgment, rules, context)));
 }
 
 /* --- the policies --------------------------------------------------------------------- */
@@ -161,7 +163,7 @@ judge_beside(Judgment *judgment, Evaluation *rules, Jsonb *context)
 	LlmCall *call = NULL;
 
 	if (decision->prompt_user != NULL)
-		call = ask_model(decision, NULL, context);
+		call = ask_model(judgment, NULL, context);
 	evaluation_finish(rules);
 	judgment->evaluation = rules;
 	judgment->model = call ? read_answer(llm_finish(call)) : no_prompt(decision);
@@ -173,7 +175,7 @@ judge_rules_first(Judgment *judgment, Evaluation *rules, double enough, Jsonb *c
 	evaluation_finish(rules);
 	judgment->evaluation = rules;
 	if (rules_below(rules, enough))
-		judgment->model = consult_model(judgment->decision, rules, context);
+		judgment->model = consult_model(judgment, rules, context);
 }
 
 static void
@@ -191,10 +193,10 @@ judge_by_policy(Judgment *judgment, Evaluation *rules, Jsonb *context)
 			judge_beside(judgment, rules, context);
 			break;
 		case MODEL_INSTEAD:
-			judgment->model = consult_model(decision, NULL, context);
+			judgment->model = consult_model(judgment, NULL, context);
 			break;
 		case MODEL_FIRST:
-			judgment->model = consult_model(decision, NULL, context);
+			judgment->model = consult_model(judgment, NULL, context);
 			if (judgment->model->failure != NULL)
 			{
 				evaluation_finish(rules);

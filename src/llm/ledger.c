@@ -118,10 +118,16 @@ insert_row(const LlmLedgerRow *row, const char *tenant, Oid caller)
 		elog(ERROR, "could not run \"%s\"", insert_query);
 }
 
-static bool
-ledger_is_writable(void)
+const char *
+ledger_obstacle(void)
 {
-	return !XactReadOnly && !RecoveryInProgress() && !IsInParallelMode();
+	if (RecoveryInProgress())
+		return "the server is a standby";
+	if (XactReadOnly)
+		return "the transaction is read-only";
+	if (IsInParallelMode())
+		return "the statement runs in parallel";
+	return NULL;
 }
 
 /* --- the metrics --------------------------------------------------------------------------- */
@@ -150,7 +156,7 @@ ledger_enter(const LlmLedgerRow *row)
 
 	/* A name that is no model's must not become a label: anybody can invent them. */
 	count_call(row->model ? row->model->name : "unknown", row->answer);
-	if (!ledger_is_writable())
+	if (ledger_obstacle() != NULL)
 		return;
 	house_enter(&saved);
 	SPI_connect();

@@ -496,6 +496,18 @@ take_model(LlmCall *call)
 }
 
 static void
+take_ledger(LlmCall *call)
+{
+	const char *obstacle = ledger_obstacle();
+
+	if (obstacle == NULL)
+		return;
+	end_with(call, LLM_DENIED, psprintf("no ledger can be kept, %s", obstacle),
+			 "Call the model in a transaction that may write, on the primary.");
+	call->answer.sqlstate = ERRCODE_READ_ONLY_SQL_TRANSACTION;
+}
+
+static void
 take_prompt(LlmCall *call)
 {
 	const LlmRequest *request = &call->request;
@@ -537,6 +549,8 @@ llm_start(const LlmRequest *request)
 	call->request = *request;
 	call->started = GetCurrentTimestamp();
 	take_model(call);
+	if (!call->ended)
+		take_ledger(call);
 	if (!call->ended)
 		take_prompt(call);
 	if (!call->ended)

@@ -118,6 +118,9 @@ typedef struct LlmLedgerRow
 extern const char *outcome_word(LlmFailure failure);
 
 /* Adds the row and the metrics; in a read-only transaction the metrics alone. */
+/* Why no row can be written here, or NULL: no ledger means no call. */
+extern const char *ledger_obstacle(void);
+
 extern void ledger_enter(const LlmLedgerRow *row);
 
 #endif /* FACTORY_LLM_INT_H */
