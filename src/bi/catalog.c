@@ -25,7 +25,8 @@
 #define CATALOG_TABLE "catalog"
 #define CATALOG_TENANT_COLUMN "tenant_id"
 #define CATALOG_MAX_VALUES 10000
-#define CATALOG_VALUES_TTL_MS 60000
+/* A word that is in no vocabulary has them read again at once. */
+#define CATALOG_VALUES_TTL_MS 600000
 
 static const char *const current_documents =
 	"SELECT DISTINCT ON (domain) document FROM factory.catalog"
