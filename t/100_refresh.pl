@@ -115,6 +115,14 @@ sql(q{SELECT factory.unschedule_refresh('mv_slow')});
 sql(q{SELECT pg_cancel_backend(pid) FROM factory.worker_status WHERE kind = 'scheduler'});
 becomes_fresh('others go on after the restart');
 
+# A cancel that finds the scheduler at rest, or at its books, does no harm.
+my $scheduler = sql(q{SELECT pid FROM factory.worker_status WHERE kind = 'scheduler'});
+sql(qq{SELECT pg_cancel_backend($scheduler)}) for 1 .. 20;
+becomes_fresh('cancels do not stop the scheduler');
+is(sql(q{SELECT pid FROM factory.worker_status WHERE kind = 'scheduler'}), $scheduler, 'it is the same process');
+becomes_true(q{SELECT count(*) = 0 FROM factory.refresh_run WHERE status = 'running'
+	AND started_at < now() - interval '5 s'}, 'and no run is left open');
+
 # What came due while the server was down.
 sql(q{SELECT factory.schedule_refresh('mv_odd', 'daily at 06:00');
 CREATE MATERIALIZED VIEW mv_rare AS SELECT 1 AS one;

@@ -94,7 +94,7 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM factory.worker
 # DROP EXTENSION while the worker runs; and back again.
 $node->safe_psql('seoul', 'BEGIN; DROP EXTENSION pg_factory CASCADE; ROLLBACK');
 is_served('seoul', 'a DROP EXTENSION rolled back changes nothing');
-for my $round (1 .. 3)
+for my $round (1 .. 2)
 {
 	works('seoul', 'DROP EXTENSION pg_factory CASCADE', "the extension can be dropped ($round)");
 	ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity

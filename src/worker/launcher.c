@@ -33,10 +33,6 @@
 /* Databases that are looked into at the same time. */
 #define LAUNCHER_LOOKS_AT_ONCE 3
 
-/* A scheduler that died is started again after this, doubled each time. */
-#define LAUNCHER_RETRY_MS 1000
-#define LAUNCHER_RETRY_DOUBLINGS 6
-
 static BackgroundWorkerHandle **handles;
 
 /* Databases that nobody has looked into yet. */
@@ -100,18 +96,6 @@ database_still_served(Oid database)
 
 /* --- starting ------------------------------------------------------------------------- */
 
-/* The caller holds the lock. */
-static void
-try_later(WorkerSlot *slot)
-{
-	int doublings = Min(slot->failures, LAUNCHER_RETRY_DOUBLINGS);
-
-	slot->failures++;
-	slot_enter(slot, SLOT_WANTED);
-	slot->not_before =
-		TimestampTzPlusMilliseconds(slot->since, LAUNCHER_RETRY_MS << doublings);
-}
-
 static void
 start_scheduler(int i, Oid database)
 {
@@ -144,7 +128,7 @@ start_scheduler(int i, Oid database)
 
 		LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
 		first = slot->failures == 0;
-		try_later(slot);
+		slot_try_later(slot);
 		LWLockRelease(worker_shared->lock);
 		if (first)
 			ereport(LOG,
@@ -249,7 +233,7 @@ notice_failed_starts(void)
 		handles[i] = NULL;
 		LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
 		if (slot->state == SLOT_STARTING)
-			try_later(slot);
+			slot_try_later(slot);
 		LWLockRelease(worker_shared->lock);
 	}
 }

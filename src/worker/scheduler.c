@@ -43,6 +43,9 @@ static WorkerSlot *my_slot = NULL;
 /* What was due before this was missed. */
 static TimestampTz serving_since = 0;
 
+/* There may be runs in the table that nobody is doing. */
+static bool unsettled = true;
+
 typedef enum StepResult
 {
 	STEP_AGAIN, /* something was done: look for more */
@@ -64,13 +67,9 @@ leave_slot(int code, Datum argument)
 	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
 	if (slot->pid == MyProcPid)
 	{
-		int failures = slot->bars > 0 ? 0 : slot->failures + 1;
-
 		slot_release(slot);
 		slot->database = DatumGetObjectId(argument);
-		slot->failures = failures;
-		slot_enter(slot, SLOT_WANTED);
-		slot->not_before = slot->since + Min(failures, 60) * USECS_PER_SEC;
+		slot_try_later(slot);
 		launcher_wake();
 	}
 	LWLockRelease(worker_shared->lock);
@@ -137,12 +136,18 @@ show_in_slot(bool busy, TimestampTz next_wake)
 
 /* --- transactions ----------------------------------------------------------------------- */
 
-/* False where the extension has gone.  Waits for a DROP EXTENSION without a snapshot. */
+/*
+ * Bookkeeping: false where the extension has gone.  Waits for a DROP EXTENSION
+ * without a snapshot.  A cancel is meant for a refresh: it waits for the next one
+ * to begin, or is dropped where there is none.
+ */
 static bool
 begin_transaction(void)
 {
 	bool installed;
 
+	QueryCancelPending = false;
+	HOLD_CANCEL_INTERRUPTS();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	installed = refresh_is_installed();
@@ -155,6 +160,8 @@ end_transaction(void)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* Not the macro that counts down: an error that was survived has set it to 0. */
+	QueryCancelHoldoffCount = 0;
 	pgstat_report_stat(false);
 }
 
@@ -258,7 +265,6 @@ run_claimed(const RefreshRun *run, MemoryContext context)
 static StepResult
 step(MemoryContext context, TimestampTz *next_due)
 {
-	static bool first = true;
 	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
 	RefreshRun claimed;
 
@@ -266,12 +272,12 @@ step(MemoryContext context, TimestampTz *next_due)
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	if (begin_transaction())
 	{
-		if (first)
+		if (unsettled)
 			refresh_settle_lost();
-		first = false;
 		claim = refresh_claim(serving_since, &claimed, next_due);
 	}
 	end_transaction();
+	unsettled = false;
 
 	switch (claim)
 	{
@@ -302,6 +308,7 @@ safe_step(MemoryContext context, TimestampTz *next_due)
 	{
 		EmitErrorReport();
 		(void) rescue(context);
+		unsettled = true;
 		*next_due = clock_now() + SCHEDULER_RETRY_MS * 1000;
 	}
 	PG_END_TRY();

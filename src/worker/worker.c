@@ -22,6 +22,11 @@
 #include "worker/worker_int.h"
 
 #define LAUNCHER_RESTART_SECONDS 3
+
+/* A scheduler that died is started again after this, doubled each time. */
+#define RETRY_MS 1000
+#define RETRY_DOUBLINGS 6
+
 #define WORKER_TRANCHE "factory_worker"
 
 WorkerShared *worker_shared = NULL;
@@ -119,6 +124,16 @@ slot_release(WorkerSlot *slot)
 	slot_enter(slot, SLOT_FREE);
 	if (slot->bars == 0)
 		slot->database = InvalidOid;
+}
+
+void
+slot_try_later(WorkerSlot *slot)
+{
+	int doublings = Min(slot->failures, RETRY_DOUBLINGS);
+
+	slot->failures++;
+	slot_enter(slot, SLOT_WANTED);
+	slot->not_before = TimestampTzPlusMilliseconds(slot->since, RETRY_MS << doublings);
 }
 
 void

@@ -68,6 +68,7 @@ extern WorkerSlot *slot_of_database(Oid database);
 extern WorkerSlot *slot_take(Oid database); /* NULL where all are taken */
 extern void slot_enter(WorkerSlot *slot, SlotState state);
 extern void slot_release(WorkerSlot *slot);
+extern void slot_try_later(WorkerSlot *slot); /* WANTED again, but not at once */
 extern void launcher_wake(void);
 
 /* database.c: what needs a database empty. */
