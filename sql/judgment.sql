@@ -95,6 +95,18 @@ FROM generate_series(4, 5) AS n;
 SELECT count(*) - :logged AS written_by_decide FROM factory.judgment_log;
 SELECT status FROM factory.decide('defect_rate', '{}', version => 3);
 
+-- decide() goes with a parallel scan; each worker compiles for itself.
+CREATE TABLE pieces AS SELECT i AS defect_count, 100 AS production_count, 'LINE-A' AS line_code FROM generate_series(0, 9999) AS i;
+ANALYZE pieces;
+BEGIN;
+SET LOCAL min_parallel_table_scan_size = 0;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM pieces WHERE (factory.decide('defect_rate', to_jsonb(pieces))).result = 'warning';
+SELECT count(*) FROM pieces WHERE (factory.decide('defect_rate', to_jsonb(pieces))).result = 'warning';
+COMMIT;
+DROP TABLE pieces;
+
 -- In a read-only transaction a judgment answers, and says that it left no row.
 BEGIN READ ONLY;
 SELECT result, components->>'log' AS log FROM factory.judge('defect_rate', '{"line_code": "LINE-A", "defect_count": 5, "production_count": 100}');

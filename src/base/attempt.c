@@ -9,14 +9,9 @@
 
 #include "access/xact.h"
 #include "base/attempt.h"
+#include "base/compat.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-
-bool
-attempt_is_possible(void)
-{
-	return !IsInParallelMode();
-}
 
 static bool
 survivable(const ErrorData *error)
@@ -33,6 +28,11 @@ attempt(AttemptBody body, void *argument)
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData *volatile error = NULL;
 
+	if (!compat_subtransaction_is_allowed())
+	{
+		body(argument);
+		return NULL;
+	}
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
 	PG_TRY();

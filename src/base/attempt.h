@@ -13,9 +13,9 @@ typedef void (*AttemptBody)(void *argument);
  * Runs the body in a subtransaction of its own, in the current memory context.
  * NULL when it worked; else all it did in the database is undone and the error is
  * returned.  Cancel, shutdown and lack of memory or disk are raised on: those are
- * not the body's to survive.  Not allowed in parallel mode (attempt_is_possible).
+ * not the body's to survive.  Where the server allows no subtransaction (in
+ * parallel mode before 17) the body runs without, and every error is raised.
  */
 extern ErrorData *attempt(AttemptBody body, void *argument);
-extern bool attempt_is_possible(void);
 
 #endif /* FACTORY_ATTEMPT_H */

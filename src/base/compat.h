@@ -103,6 +103,13 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define COMPAT_BGWORKER_INTERRUPTIBLE 0
 #endif
 
+/* 17 lets parallel workers have subtransactions of their own. */
+#if PG_VERSION_NUM >= 170000
+#define compat_subtransaction_is_allowed() true
+#else
+#define compat_subtransaction_is_allowed() (!IsInParallelMode())
+#endif
+
 /* Building jsonb: 19 keeps the result in the state. */
 #if PG_VERSION_NUM >= 190000
 typedef JsonbInState CompatJsonbState;

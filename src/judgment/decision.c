@@ -889,16 +889,13 @@ prepare_slot(Decision *decision)
 	MemoryContextSwitchTo(caller);
 }
 
-static bool
-any_may_raise(const Decision *decision)
+static void
+note_what_may_raise(Decision *decision)
 {
 	for (int i = 0; i < decision->let_count; i++)
-		if (decision->lets[i].value.may_raise)
-			return true;
+		decision->lets_may_raise |= decision->lets[i].value.may_raise;
 	for (int i = 0; i < decision->rule_count; i++)
-		if (decision->rules[i].when.may_raise)
-			return true;
-	return false;
+		decision->rules_may_raise |= decision->rules[i].when.may_raise;
 }
 
 /* --- the whole --------------------------------------------------------------------------------------- */
@@ -962,7 +959,7 @@ decision_compile(const char *name, int version, Oid owner, Jsonb *definition,
 		return NULL;
 	}
 	prepare_slot(decision);
-	decision->may_raise = any_may_raise(decision);
+	note_what_may_raise(decision);
 	return decision;
 }
 

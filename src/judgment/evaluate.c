@@ -4,8 +4,9 @@
  *
  * A condition that is NULL or fails is *undecided*: it does not match, and where no
  * other rule matches the result is unknown, never the default.  Failing is caught
- * by one subtransaction around all conditions; after a failure the rest goes on in
- * a new one.  Decisions made of leakproof functions alone need none.
+ * by one subtransaction around all let values and one around all conditions; after
+ * a failure the rest goes on in a new one.  What is made of leakproof functions
+ * alone needs none.
  */
 #include "postgres.h"
 
@@ -194,11 +195,11 @@ note_failure(Evaluation *run, const ErrorData *error)
 }
 
 static void
-run_steps(Evaluation *run, AttemptBody body)
+run_steps(Evaluation *run, AttemptBody body, bool may_raise)
 {
 	ErrorData *error;
 
-	if (!run->decision->may_raise || !attempt_is_possible())
+	if (!may_raise)
 	{
 		body(run);
 		return;
@@ -287,7 +288,7 @@ compute_outcome(Evaluation *run, const Rule *rule, Computed *computed)
 	ComputeAttempt work = {run->decision, &computed->value, (Datum) 0, true};
 	ErrorData *error = NULL;
 
-	if (computed->value.may_raise && attempt_is_possible())
+	if (computed->value.may_raise)
 		error = attempt(compute_body, &work);
 	else
 		compute_body(&work);
@@ -493,13 +494,13 @@ run_as_owner(Evaluation *run, void (*part)(Evaluation *))
 static void
 lets_part(Evaluation *run)
 {
-	run_steps(run, lets_body);
+	run_steps(run, lets_body, run->decision->lets_may_raise);
 }
 
 static void
 rules_part(Evaluation *run)
 {
-	run_steps(run, rules_body);
+	run_steps(run, rules_body, run->decision->rules_may_raise);
 	conclude(run);
 }
 

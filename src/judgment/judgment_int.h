@@ -227,7 +227,8 @@ typedef struct Decision
 	char *otherwise_because;
 	bool strict;
 	OnNull on_null;
-	bool may_raise;         /* some condition or let value */
+	bool lets_may_raise;
+	bool rules_may_raise;
 	bool needs_search_path; /* a condition calls a function of the users' */
 	JudgmentPolicy policy;
 	double rule_weight;

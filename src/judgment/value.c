@@ -205,7 +205,7 @@ input_body(void *argument)
 
 /*
  * The type's input function may raise: that is this field's problem, not the
- * caller's end.  Where no attempt is possible the error stands as it is.
+ * caller's end.
  */
 static Datum
 text_from_json(const ValueType *type, const JsonbValue *json, char **why)
@@ -218,7 +218,7 @@ text_from_json(const ValueType *type, const JsonbValue *json, char **why)
 	};
 	ErrorData *error = NULL;
 
-	if (type->type == TEXTOID || !attempt_is_possible())
+	if (type->type == TEXTOID)
 		input_body(&input);
 	else
 		error = attempt(input_body, &input);
