@@ -382,6 +382,7 @@ extern void verdict_raise(const Verdict *verdict) __attribute__((noreturn));
 
 extern Jsonb *chart_for(QuestionPlan *plan, const GuardedResult *result,
 						const char *title);
+extern const char *plan_chart_type(QuestionPlan *plan);
 extern bool model_plan(QuestionPlan *plan);
 extern QuestionPlan *ask_plan(const char *question, Jsonb *context, double *plan_ms);
 extern const char *plan_column_label(QuestionPlan *plan, const char *name);

@@ -195,33 +195,35 @@ put_numbers(DocBuilder *b, QuestionPlan *plan)
 	doc_end_array(b);
 }
 
-static const char *
-chart_type(QuestionPlan *plan, const GuardedResult *result)
+/* The chart a plan asks for, before its rows are known. */
+const char *
+plan_chart_type(QuestionPlan *plan)
 {
-	if (plan->metrics == NIL || result->rows == NIL)
-		return NULL;
-	if (plan->chart && strcmp(plan->chart, "table") == 0)
-		return NULL;
+	/* Only what adds up has shares: a rate has none. */
+	bool one_share =
+		list_length(plan->metrics) == 1 && list_length(plan->dimensions) == 1 &&
+		strcmp(((Metric *) linitial(plan->metrics))->additivity, "ratio") != 0;
+
+	if (plan->metrics == NIL || (plan->chart && strcmp(plan->chart, "table") == 0))
+		return "table";
 	if (plan->grain != GRAIN_NONE)
 		return "line";
 	if (plan->dimensions == NIL)
 		return "kpi";
-	if (plan->chart && strcmp(plan->chart, "pie") == 0 &&
-		list_length(plan->metrics) == 1 && list_length(plan->dimensions) == 1 &&
-		list_length(result->rows) <= CHART_PIE_PARTS)
-		return "pie";
-	return "bar";
+	return plan->chart && strcmp(plan->chart, "pie") == 0 && one_share ? "pie" : "bar";
 }
 
 /* NULL where a table serves best. */
 Jsonb *
 chart_for(QuestionPlan *plan, const GuardedResult *result, const char *title)
 {
-	const char *type = chart_type(plan, result);
+	const char *type = plan_chart_type(plan);
 	DocBuilder b;
 
-	if (type == NULL)
+	if (strcmp(type, "table") == 0 || result->rows == NIL)
 		return NULL;
+	if (strcmp(type, "pie") == 0 && list_length(result->rows) > CHART_PIE_PARTS)
+		type = "bar";
 	doc_build(&b);
 	doc_begin_object(&b, NULL);
 	doc_put_string(&b, "$schema", CHART_SCHEMA);

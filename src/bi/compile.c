@@ -455,6 +455,19 @@ plan_put_clarification(DocBuilder *b, QuestionPlan *plan)
 	doc_end_object(b);
 }
 
+/* The period as a condition on the dataset's column. */
+static void
+put_time_range(DocBuilder *b, QuestionPlan *plan)
+{
+	if (!plan->period.set || plan->dataset == NULL || plan->dataset->time_column == NULL)
+		return;
+	doc_begin_object(b, "time_range");
+	doc_put_string(b, "field", plan->dataset->time_column);
+	doc_put_string(b, "start", period_date_text(plan->period.from));
+	doc_put_string(b, "end", period_date_text(plan->period.until));
+	doc_end_object(b);
+}
+
 Jsonb *
 plan_to_document(QuestionPlan *plan)
 {
@@ -495,6 +508,7 @@ plan_to_document(QuestionPlan *plan)
 	doc_end_array(&b);
 	plan_put_filters(&b, "filters", plan);
 	plan_put_period(&b, "period", plan);
+	put_time_range(&b, plan);
 	doc_put_string(&b, "granularity",
 				   plan->grain == GRAIN_NONE ? NULL : grain_name(plan->grain));
 	if (plan->order_by)
@@ -506,7 +520,7 @@ plan_to_document(QuestionPlan *plan)
 	}
 	if (plan->limit > 0)
 		doc_put_int(&b, "limit", plan->limit);
-	doc_put_string(&b, "chart_type", plan->chart);
+	doc_put_string(&b, "chart_type", plan->clarification ? NULL : plan_chart_type(plan));
 	doc_end_object(&b);
 	return doc_finish(&b);
 }

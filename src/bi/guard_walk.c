@@ -224,6 +224,15 @@ window_refused(WindowClause *window, Walk *walk)
 static bool
 type_refused(Oid type, Walk *walk)
 {
+	Oid element = get_element_type(type);
+
+	if (OidIsValid(element))
+		type = element;
+	if (get_typtype(type) == TYPTYPE_DOMAIN && type >= FirstNormalObjectId)
+		return guard_refuse(walk->verdict, "node",
+							psprintf("a cast to domain %s is not allowed",
+									 format_type_be(type)),
+							pstrdup("Cast to the domain's base type."));
 	switch (type)
 	{
 		case REGCLASSOID:
@@ -317,6 +326,8 @@ node_refused(Node *node, Walk *walk)
 	{
 		case T_Const:
 			return type_refused(((Const *) node)->consttype, walk);
+		case T_CoerceViaIO:
+			return type_refused(((CoerceViaIO *) node)->resulttype, walk);
 		case T_RangeTblFunction:
 			return column_list_refused((RangeTblFunction *) node, walk);
 		case T_FuncExpr:
@@ -353,7 +364,6 @@ node_refused(Node *node, Walk *walk)
 		case T_SubLink:
 		case T_FieldSelect:
 		case T_RelabelType:
-		case T_CoerceViaIO:
 		case T_ArrayCoerceExpr:
 		case T_ConvertRowtypeExpr:
 		case T_CollateExpr:

@@ -232,6 +232,12 @@ SELECT strange_sum(value) FROM reading
 --
 SELECT 5::positive
 --
+SELECT '{5}'::positive[]
+--
+SELECT ('{' || value || '}')::positive[] FROM reading
+--
+SELECT '[{"a": 5}]'::jsonb -> 0 ->> 'a' FROM reading WHERE value = '5'::positive
+--
 SELECT factory.ask('OEE')
 --
 SELECT factory.run_sql('SELECT 1')
