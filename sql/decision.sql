@@ -24,7 +24,8 @@ SELECT factory.create_decision('chain', '{"inputs": {"a": "int"}, "let": {"c": "
 SELECT status FROM factory.judge('chain', '{"a": 3}');
 
 -- Hostile and odd conditions: refused with a plain reason, one and all.
-SELECT c.condition, p.message
+-- (From 19 on the server's hint on operators is shorter.)
+SELECT c.condition, replace(p.message, 'No operator matches the given name and argument types. ', '') AS message
 FROM unnest(ARRAY[
   '*', 'a.*', '(a).*', 'a, true', 'true) , (true', 'true) FROM pg_class WHERE (true', 'true) UNION SELECT (true',
   'true); DROP TABLE factory.decision; SELECT (true', 'true /* unfinished', '', '(SELECT true)',
