@@ -13,6 +13,7 @@
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
@@ -109,6 +110,26 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #else
 #define compat_subtransaction_is_allowed() (!IsInParallelMode())
 #endif
+
+/*
+ * What an operator means to a btree: 1 to 5 for < <= = >= >, 6 for <>, 0 where no
+ * btree knows it.  18 tells the same in its own words, with the same numbers.
+ */
+#define COMPAT_NOT_EQUAL_STRATEGY 6
+
+static inline int
+compat_operator_strategy(Oid operator)
+{
+#if PG_VERSION_NUM >= 180000
+	List *meanings = get_op_index_interpretation(operator);
+
+	return meanings ? (int) ((OpIndexInterpretation *) linitial(meanings))->cmptype : 0;
+#else
+	List *meanings = get_op_btree_interpretation(operator);
+
+	return meanings ? ((OpBtreeInterpretation *) linitial(meanings))->strategy : 0;
+#endif
+}
 
 /* Building jsonb: 19 keeps the result in the state. */
 #if PG_VERSION_NUM >= 190000

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "judgment/judgment_int.h"
+#include "judgment/rule_index.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parser.h"
@@ -960,6 +961,7 @@ decision_compile(const char *name, int version, Oid owner, Jsonb *definition,
 	}
 	prepare_slot(decision);
 	note_what_may_raise(decision);
+	rule_index_build(decision);
 	return decision;
 }
 

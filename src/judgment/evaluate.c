@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "judgment/judgment_int.h"
+#include "judgment/rule_index.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -134,21 +135,36 @@ compute_let(Evaluation *run, int i)
 }
 
 static void
+note_hit(Evaluation *run, Rule *rule)
+{
+	run->hits = lappend(run->hits, rule);
+	run->stopped = run->decision->hit_policy == HIT_FIRST;
+}
+
+static void
 decide_rule(Evaluation *run, Rule *rule)
 {
 	bool isnull;
 	bool holds;
 
-	run->evaluated++;
 	holds =
 		DatumGetBool(expression_evaluate(run->decision, &rule->when, &isnull)) && !isnull;
 	if (isnull)
 		rule_is_null(run, rule);
 	else if (holds)
-	{
-		run->hits = lappend(run->hits, rule);
-		run->stopped = run->decision->hit_policy == HIT_FIRST;
-	}
+		note_hit(run, rule);
+}
+
+/* The next rule to look at, or -1; the index leaves out those that fail. */
+static int
+next_rule(const Evaluation *run, RuleStanding *standing)
+{
+	*standing = RULE_OPEN;
+	if (run->stopped)
+		return -1;
+	if (run->indexed)
+		return rule_index_next(run->decision, run->next_rule, standing);
+	return run->next_rule < run->decision->rule_count ? run->next_rule : -1;
 }
 
 /* next_let and next_rule are advanced first: after an error they name the culprit. */
@@ -165,9 +181,19 @@ static void
 rules_body(void *argument)
 {
 	Evaluation *run = argument;
+	RuleStanding standing;
+	int number;
 
-	while (run->next_rule < run->decision->rule_count && !run->stopped)
-		decide_rule(run, &run->decision->rules[run->next_rule++]);
+	while ((number = next_rule(run, &standing)) >= 0)
+	{
+		Rule *rule = &run->decision->rules[number];
+
+		run->next_rule = number + 1;
+		if (standing == RULE_HOLDS)
+			note_hit(run, rule);
+		else
+			decide_rule(run, rule);
+	}
 }
 
 static void
@@ -444,6 +470,7 @@ conclude(Evaluation *run)
 {
 	Decision *decision = run->decision;
 
+	run->decided = run->stopped ? run->next_rule : decision->rule_count;
 	apply_hit_policy(run);
 	if (run->hits != NIL)
 	{
@@ -500,6 +527,9 @@ lets_part(Evaluation *run)
 static void
 rules_part(Evaluation *run)
 {
+	run->indexed = rule_index_enabled;
+	if (run->indexed)
+		rule_index_load(run->decision);
 	run_steps(run, rules_body, run->decision->rules_may_raise);
 	conclude(run);
 }

@@ -351,6 +351,30 @@ calls_users_function(Node *node, void *context)
 	return expression_tree_walker(node, calls_users_function, context);
 }
 
+/*
+ * The parts of an AND in an order in which those that cannot raise come first: SQL
+ * leaves the order open, and so a part that raises is asked only where no other
+ * part has said no.  The rule index counts on it.
+ */
+static Node *
+order_parts(Node *condition)
+{
+	List *safe = NIL;
+	List *others = NIL;
+	ListCell *cell;
+
+	foreach (cell, make_ands_implicit((Expr *) condition))
+	{
+		if (may_raise(lfirst(cell), NULL))
+			others = lappend(others, lfirst(cell));
+		else
+			safe = lappend(safe, lfirst(cell));
+	}
+	if (safe == NIL || others == NIL)
+		return condition;
+	return (Node *) make_ands_explicit(list_concat(safe, others));
+}
+
 /* --- compiling ------------------------------------------------------------------------ */
 
 typedef struct CompileAttempt
@@ -400,6 +424,8 @@ compile_body(void *argument)
 	free_parsestate(pstate);
 	/* Planning folds constants: a division by a zero written out fails here. */
 	node = (Node *) expression_planner((Expr *) node);
+	if (work->wanted == BOOLOID)
+		node = order_parts(node);
 
 	caller = MemoryContextSwitchTo(decision->context);
 	result->text = pstrdup(work->text);

@@ -246,7 +246,8 @@ typedef struct Decision
 	TupleDesc columns; /* inputs, lets, the judgment's time */
 	TupleTableSlot *slot;
 	ExprContext *econtext;
-	char **let_errors;          /* why a let value could not be computed, or NULL */
+	char **let_errors; /* why a let value could not be computed, or NULL */
+	struct RuleIndex *index;
 	struct RowShape *row_shape; /* how the rows last seen fill the inputs */
 	bool busy;
 } Decision;
@@ -325,11 +326,12 @@ typedef struct Evaluation
 	char *reason;     /* why, in one sentence */
 	List *undecided;  /* of Undecided * */
 	Jsonb *outcome;
-	int evaluated;     /* rules looked at */
+	int decided;       /* rules that are now known to match or not */
 	double elapsed_ms; /* of the rules */
 
 	int next_let; /* where an evaluation that failed goes on */
 	int next_rule;
+	bool indexed; /* the rule index leads the way */
 	bool stopped; /* "first" has its match */
 } Evaluation;
 

@@ -11,6 +11,7 @@
 #include "funcapi.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
+#include "judgment/rule_index.h"
 #include "judgment/store.h"
 #include "metrics/metrics.h"
 #include "miscadmin.h"
@@ -27,6 +28,11 @@ static const struct config_enum_entry log_modes[] = {{"off", LOG_OFF, false},
 static int max_input_bytes;
 
 static const Setting settings[] = {
+	{"factory.enable_rule_index",
+	 "Enables the index that decides most rules unevaluated.", SETTING_BOOL,
+	 &rule_index_enabled, .boot = true, .context = PGC_USERSET,
+	 .flags = GUC_NOT_IN_SAMPLE,
+	 .detail = "Answers are the same without; it is off to compare and to measure."},
 	{"factory.judgment_max_input", "Sets the largest input document that is judged.",
 	 SETTING_INT, &max_input_bytes, .boot = 1024 * 1024, .min = 1024,
 	 .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},

@@ -1,0 +1,114 @@
+-- The rule index changes how fast an answer comes, never the answer: random decisions
+-- over random inputs, judged with the index, without it, and by plain SQL.
+SET factory.frozen_clock = '2026-01-15 09:00:00+09';
+SET timezone = 'UTC';
+CREATE TEMP TABLE input (n int, f float8, g float4, i int, b bigint, s smallint, t text, c varchar, o boolean, d date, z timestamptz);
+
+CREATE FUNCTION pg_temp.pick(VARIADIC choices text[]) RETURNS text LANGUAGE sql VOLATILE
+AS 'SELECT choices[1 + floor(random() * array_length(choices, 1))::int]';
+
+-- One part of a condition: most are tests, some are not, some can raise.
+CREATE FUNCTION pg_temp.part(may_raise boolean) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	compare text := pg_temp.pick('<', '<=', '=', '>=', '>', '<>');
+	number text := (floor(random() * 9) - 4)::text;
+	float text := pg_temp.pick('-0.0', '0', '0.5', '''NaN''', '''Infinity''', '''-Infinity''', '1e-300', '-2.5');
+	letter text := pg_temp.pick('''a''', '''b''', '''ab''', '''''', '''가''');
+BEGIN
+	CASE floor(random() * 22)::int
+		WHEN 0, 1 THEN RETURN format('f %s %s', compare, float);
+		WHEN 2 THEN RETURN format('%s %s f', number, compare);
+		WHEN 3 THEN RETURN format('g %s %s::float8', compare, float);
+		WHEN 4, 5 THEN RETURN format('i %s %s', compare, number);
+		WHEN 6 THEN RETURN format('b %s %s', compare, pg_temp.pick(number, '9223372036854775807', '-9223372036854775808'));
+		WHEN 7 THEN RETURN format('s %s %s', compare, number);
+		WHEN 8, 9 THEN RETURN format('t %s %s', pg_temp.pick('=', '<>', '<', '>='), letter);
+		WHEN 10 THEN RETURN format('t IN (%s, ''b'', %s)', letter, pg_temp.pick('''a''', 'NULL', '''x'''));
+		WHEN 11 THEN RETURN format('c = %s', letter);
+		WHEN 12 THEN RETURN format('i IN (%s, 1, 2)', number);
+		WHEN 13 THEN RETURN format('i NOT IN (%s, 1)', number);
+		WHEN 14 THEN RETURN pg_temp.pick('o', 'NOT o', 'o IS TRUE', 'o IS NOT FALSE', 'o = true');
+		WHEN 15 THEN RETURN format('%s IS %s NULL', pg_temp.pick('f', 'i', 't', 'o', 'd'), pg_temp.pick('', 'NOT'));
+		WHEN 16 THEN RETURN format('d %s ''2026-01-%s''', compare, lpad((10 + random() * 9)::int::text, 2, '0'));
+		WHEN 17 THEN RETURN format('z %s ''2026-01-15 0%s:00+00''', compare, floor(random() * 9));
+		WHEN 18 THEN RETURN format('f BETWEEN %s AND %s', number, float);
+		WHEN 19 THEN RETURN format('(i %s %s OR t = %s)', compare, number, letter);
+		WHEN 20 THEN RETURN format('%s %s %s', CASE WHEN may_raise THEN '10.0 / i' ELSE 'i - s' END, compare, number);
+		ELSE RETURN format('i + s %s %s', compare, number);
+	END CASE;
+END $$;
+
+CREATE FUNCTION pg_temp.random_decision(rules int, hit_policy text, may_raise boolean) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
+	SELECT jsonb_build_object('hit_policy', hit_policy,
+		'inputs', '{"f": "float8", "g": "float4", "i": "int", "b": "bigint", "s": "smallint", "t": "text", "c": "varchar", "o": "boolean", "d": "date", "z": "timestamptz"}'::jsonb,
+		'on_null', pg_temp.pick('unknown', 'no_match'),
+		'default', '{"status": "NONE"}'::jsonb,
+		'rules', jsonb_agg(jsonb_build_object('id', 'r' || r, 'then', jsonb_build_object('status', 'S' || r),
+			'when', (SELECT string_agg(pg_temp.part(may_raise), ' AND ') FROM generate_series(0, floor(random() * 4)::int + r * 0)))))
+	FROM generate_series(1, rules) AS r
+$$;
+
+CREATE FUNCTION pg_temp.random_inputs(count int) RETURNS void LANGUAGE sql VOLATILE AS $$
+	TRUNCATE input;
+	INSERT INTO input SELECT n,
+		pg_temp.pick('-4', '-2.5', '-0', '0', '1e-300', '0.5', '3', 'NaN', 'Infinity', '-Infinity', NULL)::float8,
+		pg_temp.pick('-2.5', '-0', '0', '0.5', 'NaN', 'Infinity', NULL)::float4,
+		pg_temp.pick('-4', '-1', '0', '1', '2', '4', NULL)::int,
+		pg_temp.pick('-4', '0', '3', '9223372036854775807', '-9223372036854775808', NULL)::bigint,
+		pg_temp.pick('-3', '0', '2', NULL)::smallint,
+		pg_temp.pick('a', 'b', 'ab', '', '가', 'z', NULL), pg_temp.pick('a', 'b', 'q', NULL),
+		pg_temp.pick('t', 'f', NULL)::boolean,
+		pg_temp.pick('2026-01-12', '2026-01-15', '2026-01-19', 'infinity', NULL)::date,
+		pg_temp.pick('2026-01-15 03:00+00', '2026-01-15 08:30+00', '-infinity', NULL)::timestamptz
+	FROM generate_series(1, count) AS n
+$$;
+
+CREATE FUNCTION pg_temp.answers(decision text, indexed boolean) RETURNS TABLE (n int, answer text) LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	PERFORM set_config('factory.enable_rule_index', indexed::text, true);
+	RETURN QUERY SELECT input.n, concat_ws(' ', j.result, j.status, j.matched_rules::text, j.explanation->>'reasoning', j.components->>'rules_evaluated')
+	FROM input, factory.judge_row(decision, input) AS j;
+END $$;
+
+-- What SQL says of each rule: true, false, or NULL for undecided; first true wins.
+CREATE FUNCTION pg_temp.by_sql(definition jsonb) RETURNS TABLE (n int, hits text) LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT n, array_to_string(ARRAY[%s], '''') FROM input',
+		(SELECT string_agg(format('CASE WHEN %s THEN %L END', rule->>'when', rule->>'id' || ' '), ', ' ORDER BY number)
+		 FROM jsonb_array_elements(definition->'rules') WITH ORDINALITY AS r(rule, number)));
+END $$;
+
+SET factory.log = off;
+DO $$
+DECLARE
+	definition jsonb;
+	name text;
+	compared int := 0;
+	with_hits int := 0;
+	different int := 0;
+	wrong int := 0;
+	n int;
+	m int;
+BEGIN
+	PERFORM setseed(0.42);
+	FOR round IN 1 .. 40 LOOP
+		name := 'index_' || round;
+		definition := pg_temp.random_decision(5 + round * 3, CASE WHEN round % 4 = 0 THEN 'first' ELSE 'collect' END, round % 2 = 0);
+		PERFORM factory.create_decision(name, definition);
+		PERFORM pg_temp.random_inputs(250);
+		SELECT count(*), count(*) FILTER (WHERE on_answer.answer IS DISTINCT FROM off_answer.answer)
+		INTO n, m FROM pg_temp.answers(name, true) AS on_answer JOIN pg_temp.answers(name, false) AS off_answer USING (n);
+		compared := compared + n;
+		different := different + m;
+		-- Plain SQL cannot go on after a division by zero: compare where none divides.
+		CONTINUE WHEN round % 2 = 0;
+		SELECT count(*) FILTER (WHERE hits <> ''), count(*) FILTER (WHERE hits <> coalesce((
+			SELECT string_agg(r, ' ' ORDER BY number) || ' ' FROM unnest(j.matched_rules) WITH ORDINALITY AS x(r, number)), ''))
+		INTO n, m FROM pg_temp.by_sql(definition) JOIN input USING (n), factory.judge_row(name, input) AS j;
+		with_hits := with_hits + n;
+		wrong := wrong + m;
+	END LOOP;
+	RAISE NOTICE '% answers compared with and without the index, % differ', compared, different;
+	RAISE NOTICE 'plain SQL agrees: %, and there was something to agree on: %', wrong = 0, with_hits > 500;
+END $$;
+RESET factory.log;

@@ -1,0 +1,32 @@
+/*
+ * rule_index.h
+ *		Which rules a set of inputs leaves standing, without evaluating them.
+ */
+#ifndef FACTORY_RULE_INDEX_H
+#define FACTORY_RULE_INDEX_H
+
+#include "judgment/judgment_int.h"
+
+/* What the index knows of a rule once the inputs are there. */
+typedef enum RuleStanding
+{
+	RULE_FAILS, /* some test of it is false */
+	RULE_HOLDS, /* its tests are the whole condition, and all are true */
+	RULE_OPEN   /* a NULL or a part that is no test: evaluate it */
+} RuleStanding;
+
+extern bool rule_index_enabled; /* setting factory.enable_rule_index */
+
+/* Builds decision->index; called once, when the decision is compiled. */
+extern void rule_index_build(Decision *decision);
+
+/* Takes in what is in the decision's slot; before any of the two below. */
+extern void rule_index_load(Decision *decision);
+
+/* The first rule at or after the given one that is not known to fail, or -1. */
+extern int rule_index_next(const Decision *decision, int from, RuleStanding *standing);
+
+/* Memory that the index takes, in bytes. */
+extern Size rule_index_size(const Decision *decision);
+
+#endif /* FACTORY_RULE_INDEX_H */
