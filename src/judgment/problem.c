@@ -33,9 +33,10 @@ problem_report(Problems *problems, const char *level, const char *rule, char *pa
 
 	problem->level = level;
 	problem->rule = rule ? pstrdup(rule) : NULL;
-	problem->path = path;
-	problem->message = message;
-	problem->hint = hint;
+	/* What is given may lie in the decision's memory, which an error takes away. */
+	problem->path = pstrdup(path);
+	problem->message = pstrdup(message);
+	problem->hint = hint ? pstrdup(hint) : NULL;
 	if (is_error)
 		problems->errors++;
 	if (problems->collect)
