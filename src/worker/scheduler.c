@@ -377,11 +377,10 @@ connect_database(Oid database)
 	SetConfigOption("application_name", "pg_factory scheduler", PGC_USERSET,
 					PGC_S_SESSION);
 	/*
-	 * Nobody waits for our commits: a crash takes back the last moments of them in
-	 * order, claim, contents and outcome, and what was claimed is due again.  And a
-	 * standby that is away must not hold up a shutdown.
+	 * Flushed here: a run's row is there before the deed, also after a crash.  But a
+	 * standby that is away must not hold up a refresh or a shutdown.
 	 */
-	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
 					PGC_S_SESSION);
