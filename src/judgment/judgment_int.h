@@ -358,6 +358,9 @@ extern Jsonb *decision_values(Decision *decision, bool with_lets);
 /* The version in force, or the one asked for (0: in force); raises PF103. */
 extern Decision *decision_lookup(const char *name, int version);
 
+/* The same, one version for a whole statement at each place that calls. */
+extern Decision *decision_for_call(FmgrInfo *call, const char *name, int version);
+
 /* --- combining and explaining -------------------------------------------------------- */
 
 typedef struct ModelVerdict

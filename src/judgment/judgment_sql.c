@@ -269,7 +269,9 @@ factory_judge(PG_FUNCTION_ARGS)
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
 
 	check_size(name, request.input);
-	return judgment_datum(fcinfo, judge(decision_lookup(name, 0), &request), explain);
+	return judgment_datum(fcinfo,
+						  judge(decision_for_call(fcinfo->flinfo, name, 0), &request),
+						  explain);
 }
 
 FACTORY_FUNCTION(factory_judge_row);
@@ -289,7 +291,9 @@ factory_judge_row(PG_FUNCTION_ARGS)
 						errhint("Write factory.judge_row('decision', t) FROM table AS t; "
 								"factory.judge takes JSON.")));
 	request.row = PG_GETARG_HEAPTUPLEHEADER(1);
-	return judgment_datum(fcinfo, judge(decision_lookup(name, 0), &request), explain);
+	return judgment_datum(fcinfo,
+						  judge(decision_for_call(fcinfo->flinfo, name, 0), &request),
+						  explain);
 }
 
 FACTORY_FUNCTION(factory_decide);
@@ -299,7 +303,8 @@ factory_decide(PG_FUNCTION_ARGS)
 {
 	char *name = required_text(fcinfo, 0, "decision");
 	Jsonb *input = required_doc(fcinfo, 1, "input");
-	Decision *decision = decision_lookup(name, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
+	Decision *decision =
+		decision_for_call(fcinfo->flinfo, name, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
 	Judgment *judgment;
 
 	inputs_from_json(decision, input);

@@ -50,7 +50,8 @@ typedef struct CachedName
 
 static HTAB *cached_names = NULL;
 static uint64 functions_changed = 0;
-static List *retired = NIL; /* of Decision *, freed at the transaction's end */
+static List *retired = NIL;        /* of Decision *, freed at the transaction's end */
+static uint64 decisions_freed = 0; /* how often retired ones were freed */
 static Oid deployment_relation = InvalidOid;
 
 /* --- invalidation --------------------------------------------------------------------- */
@@ -90,6 +91,8 @@ free_retired(XactEvent event, void *argument)
 		return;
 	foreach (cell, retired)
 		decision_free(lfirst(cell));
+	if (retired != NIL)
+		decisions_freed++;
 	list_free(retired);
 	retired = NIL;
 }
@@ -393,6 +396,49 @@ decision_lookup(const char *name, int version)
 	if (compiled != NULL && (checked || is_current(entry, compiled)))
 		return compiled->decision;
 	return compile_version(entry, version, compiled);
+}
+
+/* What a call site judged by last, in its FmgrInfo. */
+typedef struct Pin
+{
+	char name[DECISION_NAME_MAX + 1];
+	int version;
+	TimestampTz statement;
+	uint64 freed;
+	Decision *decision;
+} Pin;
+
+/*
+ * A call site may outlive its statement, a decision its transaction: the pin holds
+ * within both only.
+ */
+static bool
+pin_holds(const Pin *pin, const char *name, int version)
+{
+	return pin->decision != NULL && pin->version == version &&
+		   pin->statement == GetCurrentStatementStartTimestamp() &&
+		   pin->freed == decisions_freed && strcmp(pin->name, name) == 0;
+}
+
+Decision *
+decision_for_call(FmgrInfo *call, const char *name, int version)
+{
+	Pin *pin = call->fn_extra;
+	Decision *decision;
+
+	if (pin != NULL && pin_holds(pin, name, version))
+		return pin->decision;
+	/* A statement that touches no table would not hear of a deployment else. */
+	AcceptInvalidationMessages();
+	decision = decision_lookup(name, version);
+	if (pin == NULL)
+		pin = call->fn_extra = MemoryContextAllocZero(call->fn_mcxt, sizeof(Pin));
+	strlcpy(pin->name, name, sizeof(pin->name));
+	pin->version = version;
+	pin->statement = GetCurrentStatementStartTimestamp();
+	pin->freed = decisions_freed;
+	pin->decision = decision;
+	return decision;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
