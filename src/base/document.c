@@ -297,6 +297,15 @@ doc_put_int(DocBuilder *b, const char *key, int64 number)
 }
 
 void
+doc_put_decimal(DocBuilder *b, const char *key, int64 number, int digits)
+{
+	JsonbValue value = {.type = jbvNumeric};
+
+	value.val.numeric = int64_div_fast_to_numeric(number, digits);
+	doc_put_scalar(b, key, &value);
+}
+
+void
 doc_put_number(DocBuilder *b, const char *key, double number)
 {
 	JsonbValue value = {.type = jbvNumeric};

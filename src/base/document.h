@@ -80,6 +80,8 @@ extern void doc_end_array(DocBuilder *b);
 extern void doc_put_string(DocBuilder *b, const char *key, const char *value);
 extern void doc_put_int(DocBuilder *b, const char *key, int64 value);
 extern void doc_put_number(DocBuilder *b, const char *key, double value);
+/* value / 10^digits, without the detour by text that floats take. */
+extern void doc_put_decimal(DocBuilder *b, const char *key, int64 value, int digits);
 extern void doc_put_bool(DocBuilder *b, const char *key, bool value);
 extern void doc_put_null(DocBuilder *b, const char *key);
 extern void doc_put_doc(DocBuilder *b, const char *key, Jsonb *value);

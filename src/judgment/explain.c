@@ -107,7 +107,7 @@ put_rules(DocBuilder *b, const Judgment *judgment)
 		doc_put_null(b, "rule_confidence");
 	doc_put_string(b, "rule_status", verdict ? verdict->status : "unknown");
 	doc_put_int(b, "rules_evaluated", rules->decided);
-	doc_put_number(b, "rule_time_ms", rules->elapsed_ms);
+	doc_put_decimal(b, "rule_time_ms", (int64) (rules->elapsed_ms * 1e6), 6);
 	if (verdict == NULL)
 		doc_put_string(b, "rule_reason", rules->reason);
 }

@@ -18,6 +18,7 @@
 #include "utils/uuid.h"
 
 /* Limits, by name. */
+#define DECISION_NAME_MAX 100 /* bytes */
 #define JUDGMENT_MAX_RULES 10000
 #define JUDGMENT_MAX_INPUTS 500
 #define JUDGMENT_RULE_CONFIDENCE 0.8 /* of a rule that states none (B21) */
@@ -358,8 +359,18 @@ extern Jsonb *decision_values(Decision *decision, bool with_lets);
 /* The version in force, or the one asked for (0: in force); raises PF103. */
 extern Decision *decision_lookup(const char *name, int version);
 
+/* What one place that calls judged by last. */
+typedef struct DecisionPin
+{
+	char name[DECISION_NAME_MAX + 1];
+	int version;
+	TimestampTz statement;
+	uint64 freed;
+	Decision *decision; /* NULL: nothing yet */
+} DecisionPin;
+
 /* The same, one version for a whole statement at each place that calls. */
-extern Decision *decision_for_call(FmgrInfo *call, const char *name, int version);
+extern Decision *decision_for_call(DecisionPin *pin, const char *name, int version);
 
 /* --- combining and explaining -------------------------------------------------------- */
 
@@ -407,7 +418,10 @@ typedef enum LogMode
 
 extern int judgment_log_mode; /* setting factory.log */
 
-/* Writes one row, or says in judgment->log why not. */
+/*
+ * Writes one row, or says in judgment->log why not.  Without an input the values of
+ * the decision's inputs are logged.
+ */
 extern void judgment_log(Judgment *judgment, Jsonb *input);
 
 /* Ids of the rules that matched, in hit order: a text[]. */

@@ -145,6 +145,8 @@ judgment_log(Judgment *judgment, Jsonb *input)
 	else
 	{
 		judgment->log = "written";
+		if (input == NULL)
+			input = decision_values(judgment->decision, false);
 		collect_values(judgment, input, row);
 		insert_row(row);
 	}

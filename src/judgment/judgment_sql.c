@@ -150,15 +150,38 @@ put_verdict(Row *row, const Judgment *judgment)
 	put_text(row, J_DEGRADED, judgment->degraded);
 }
 
-static Datum
-judgment_datum(FunctionCallInfo fcinfo, const Judgment *judgment, bool explain)
+/* What a place that calls keeps from one call to the next, in its FmgrInfo. */
+typedef struct CallSite
 {
-	TupleDesc desc;
+	DecisionPin pin;
+	TupleDesc result;
+} CallSite;
+
+static CallSite *
+call_site(FunctionCallInfo fcinfo)
+{
+	FmgrInfo *call = fcinfo->flinfo;
+	CallSite *site = call->fn_extra;
+	MemoryContext caller;
+
+	if (site != NULL)
+		return site;
+	caller = MemoryContextSwitchTo(call->fn_mcxt);
+	site = palloc0(sizeof(CallSite));
+	if (get_call_result_type(fcinfo, NULL, &site->result) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	site->result = BlessTupleDesc(site->result);
+	Assert(site->result->natts == J_COLUMNS);
+	MemoryContextSwitchTo(caller);
+	call->fn_extra = site;
+	return site;
+}
+
+static Datum
+judgment_datum(const CallSite *site, const Judgment *judgment, bool explain)
+{
 	Row row = {{0}, {0}};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	Assert(desc->natts == J_COLUMNS);
 	row.values[J_EXECUTION_ID] = UUIDPGetDatum(&judgment->execution_id);
 	put_text(&row, J_DECISION, judgment->decision->name);
 	row.values[J_VERSION] = Int32GetDatum(judgment->decision->version);
@@ -170,8 +193,7 @@ judgment_datum(FunctionCallInfo fcinfo, const Judgment *judgment, bool explain)
 	row.values[J_FROM_CACHE] = BoolGetDatum(false);
 	row.values[J_TIME] = Float8GetDatum(judgment->elapsed_ms);
 	row.values[J_CREATED_AT] = TimestampTzGetDatum(judgment->created_at);
-	return HeapTupleGetDatum(
-		heap_form_tuple(BlessTupleDesc(desc), row.values, row.nulls));
+	return HeapTupleGetDatum(heap_form_tuple(site->result, row.values, row.nulls));
 }
 
 /* --- judging ----------------------------------------------------------------------------- */
@@ -217,16 +239,13 @@ static Judgment *
 judge_and_log(Decision *decision, const JudgeRequest *request, JudgmentPolicy policy)
 {
 	Judgment *judgment;
-	Jsonb *logged = request->input;
 
 	if (request->input != NULL)
 		inputs_from_json(decision, request->input);
 	else
 		inputs_from_row(decision, request->row);
 	judgment = judgment_make(decision, policy, request->context);
-	if (logged == NULL)
-		logged = decision_values(decision, false);
-	judgment_log(judgment, logged);
+	judgment_log(judgment, request->input);
 	return judgment;
 }
 
@@ -267,10 +286,10 @@ factory_judge(PG_FUNCTION_ARGS)
 		.context = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
 	};
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
+	CallSite *site = call_site(fcinfo);
 
 	check_size(name, request.input);
-	return judgment_datum(fcinfo,
-						  judge(decision_for_call(fcinfo->flinfo, name, 0), &request),
+	return judgment_datum(site, judge(decision_for_call(&site->pin, name, 0), &request),
 						  explain);
 }
 
@@ -282,6 +301,7 @@ factory_judge_row(PG_FUNCTION_ARGS)
 	char *name = required_text(fcinfo, 0, "decision");
 	JudgeRequest request = {.policy = optional_text(fcinfo, 2)};
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
+	CallSite *site = call_site(fcinfo);
 
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
@@ -291,8 +311,7 @@ factory_judge_row(PG_FUNCTION_ARGS)
 						errhint("Write factory.judge_row('decision', t) FROM table AS t; "
 								"factory.judge takes JSON.")));
 	request.row = PG_GETARG_HEAPTUPLEHEADER(1);
-	return judgment_datum(fcinfo,
-						  judge(decision_for_call(fcinfo->flinfo, name, 0), &request),
+	return judgment_datum(site, judge(decision_for_call(&site->pin, name, 0), &request),
 						  explain);
 }
 
@@ -303,14 +322,15 @@ factory_decide(PG_FUNCTION_ARGS)
 {
 	char *name = required_text(fcinfo, 0, "decision");
 	Jsonb *input = required_doc(fcinfo, 1, "input");
+	CallSite *site = call_site(fcinfo);
 	Decision *decision =
-		decision_for_call(fcinfo->flinfo, name, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
+		decision_for_call(&site->pin, name, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
 	Judgment *judgment;
 
 	inputs_from_json(decision, input);
 	judgment = judgment_decide(decision);
 	judgment->log = "not written: decide() logs nothing";
-	return judgment_datum(fcinfo, judgment, true);
+	return judgment_datum(site, judgment, true);
 }
 
 /* --- versions ------------------------------------------------------------------------------ */

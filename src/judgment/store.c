@@ -398,22 +398,12 @@ decision_lookup(const char *name, int version)
 	return compile_version(entry, version, compiled);
 }
 
-/* What a call site judged by last, in its FmgrInfo. */
-typedef struct Pin
-{
-	char name[DECISION_NAME_MAX + 1];
-	int version;
-	TimestampTz statement;
-	uint64 freed;
-	Decision *decision;
-} Pin;
-
 /*
  * A call site may outlive its statement, a decision its transaction: the pin holds
  * within both only.
  */
 static bool
-pin_holds(const Pin *pin, const char *name, int version)
+pin_holds(const DecisionPin *pin, const char *name, int version)
 {
 	return pin->decision != NULL && pin->version == version &&
 		   pin->statement == GetCurrentStatementStartTimestamp() &&
@@ -421,24 +411,19 @@ pin_holds(const Pin *pin, const char *name, int version)
 }
 
 Decision *
-decision_for_call(FmgrInfo *call, const char *name, int version)
+decision_for_call(DecisionPin *pin, const char *name, int version)
 {
-	Pin *pin = call->fn_extra;
-	Decision *decision;
-
-	if (pin != NULL && pin_holds(pin, name, version))
+	if (pin_holds(pin, name, version))
 		return pin->decision;
 	/* A statement that touches no table would not hear of a deployment else. */
 	AcceptInvalidationMessages();
-	decision = decision_lookup(name, version);
-	if (pin == NULL)
-		pin = call->fn_extra = MemoryContextAllocZero(call->fn_mcxt, sizeof(Pin));
+	pin->decision = NULL;
+	pin->decision = decision_lookup(name, version);
 	strlcpy(pin->name, name, sizeof(pin->name));
 	pin->version = version;
 	pin->statement = GetCurrentStatementStartTimestamp();
 	pin->freed = decisions_freed;
-	pin->decision = decision;
-	return decision;
+	return pin->decision;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -7,8 +7,6 @@
 
 #include "utils/jsonb.h"
 
-#define DECISION_NAME_MAX 100 /* bytes */
-
 /* All raise what is wrong; versions are returned. The caller becomes the owner. */
 extern int decision_create(const char *name, Jsonb *definition, const char *description);
 extern int decision_save(const char *name, Jsonb *definition, const char *changelog);
