@@ -43,7 +43,7 @@ all: sidecar
 # PGXS does not know which object reads which header.
 $(OBJS): $(wildcard src/*/*.h) Makefile
 
-SQL_PARTS = $(foreach r,$(ROOMS),$(wildcard src/$(r)/tables.sql src/$(r)/functions.sql))
+SQL_PARTS = $(foreach r,$(ROOMS),$(wildcard src/$(r)/tables.sql src/$(r)/functions.sql)) src/base/close.sql
 
 # Upgrades rerun functions.sql with OR REPLACE; a fresh install must never replace anybody's object.
 pg_factory--$(EXTVERSION).sql: $(SQL_PARTS) Makefile pg_factory.control

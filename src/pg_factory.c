@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/quota.h"
 #include "bi/bi.h"
 #include "fmgr.h"
 #include "http/http.h"
@@ -30,7 +31,7 @@ typedef struct Room
 } Room;
 
 static const Room rooms[] = {
-	{base_define_settings},
+	{base_define_settings, quota_request_shmem, quota_attach_shmem},
 	{http_define_settings},
 	{metrics_define_settings, metrics_request_shmem, metrics_attach_shmem},
 	{llm_define_settings},

@@ -1,6 +1,6 @@
 /*
  * base.c
- *		The ground floor's settings, the clock and the tenant.
+ *		The ground floor's settings and the clock.
  */
 #include "postgres.h"
 
@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/settings.h"
+#include "base/tenant_int.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
@@ -74,6 +75,8 @@ void
 base_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+	tenant_define_settings();
+	quota_define_settings();
 }
 
 TimestampTz
@@ -101,20 +104,6 @@ clock_plant_zone(void)
 	if (plant_zone_name != NULL && plant_zone_name[0] != '\0')
 		return plant_zone_name;
 	return pg_get_timezone_name(session_timezone);
-}
-
-const char *
-tenant_current(void)
-{
-	return "default";
-}
-
-FACTORY_FUNCTION(factory_current_tenant);
-
-Datum
-factory_current_tenant(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(cstring_to_text(tenant_current()));
 }
 
 FACTORY_FUNCTION(factory_clock_now);

@@ -5,9 +5,8 @@
 #ifndef FACTORY_BASE_H
 #define FACTORY_BASE_H
 
-extern void base_define_settings(void);
+#include "base/tenant.h"
 
-/* The tenant this session works for; one tenant, "default", until there are more. */
-extern const char *tenant_current(void);
+extern void base_define_settings(void);
 
 #endif /* FACTORY_BASE_H */

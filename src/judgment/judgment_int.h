@@ -362,6 +362,7 @@ extern Decision *decision_lookup(const char *name, int version);
 /* What one place that calls judged by last. */
 typedef struct DecisionPin
 {
+	const char *tenant; /* tenant_current() */
 	char name[DECISION_NAME_MAX + 1];
 	int version;
 	TimestampTz statement;

@@ -5,7 +5,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/clock.h"
 #include "base/errors.h"
+#include "base/quota.h"
 #include "base/settings.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
@@ -45,6 +47,10 @@ void
 judgment_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+	quota_count_from(QUOTA_JUDGMENTS,
+					 "SELECT count(*) FROM (SELECT FROM factory.judgment_log "
+					 "WHERE tenant_id = $1 AND created_at >= $2 AND created_at < $3 "
+					 "LIMIT $4) AS judged");
 }
 
 /* --- arguments ---------------------------------------------------------------------- */
@@ -244,6 +250,7 @@ judge_and_log(Decision *decision, const JudgeRequest *request, JudgmentPolicy po
 		inputs_from_json(decision, request->input);
 	else
 		inputs_from_row(decision, request->row);
+	quota_take(QUOTA_JUDGMENTS, 1, clock_now());
 	judgment = judgment_make(decision, policy, request->context);
 	judgment_log(judgment, request->input);
 	return judgment;

@@ -40,12 +40,19 @@ typedef struct Compiled
 	Decision *decision;
 } Compiled;
 
+/* Compared byte by byte; the tenant's name is one pointer a backend. */
+typedef struct CachedKey
+{
+	const char *tenant;
+	char name[DECISION_NAME_MAX + 1];
+} CachedKey;
+
 typedef struct CachedName
 {
-	char name[DECISION_NAME_MAX + 1]; /* hash key */
-	bool valid;                       /* in_force is what the tables say */
-	int in_force;                     /* 0: nothing is deployed */
-	List *compiled;                   /* of Compiled * */
+	CachedKey key;
+	bool valid;     /* in_force is what the tables say */
+	int in_force;   /* 0: nothing is deployed */
+	List *compiled; /* of Compiled * */
 } CachedName;
 
 static HTAB *cached_names = NULL;
@@ -100,7 +107,7 @@ free_retired(XactEvent event, void *argument)
 static void
 store_prepare(void)
 {
-	HASHCTL control = {.keysize = DECISION_NAME_MAX + 1, .entrysize = sizeof(CachedName)};
+	HASHCTL control = {.keysize = sizeof(CachedKey), .entrysize = sizeof(CachedName)};
 
 	/* A dropped and created extension has another table. */
 	deployment_relation = house_relation("deployment");
@@ -108,7 +115,7 @@ store_prepare(void)
 		return;
 	control.hcxt = CacheMemoryContext;
 	cached_names = hash_create("pg_factory decisions", 64, &control,
-							   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(OPEROID, function_changed, (Datum) 0);
@@ -296,12 +303,13 @@ compile_version(CachedName *entry, int version, Compiled *compiled)
 	MemoryContext caller;
 	uint64 functions_seen = functions_changed;
 
-	if (!read_version(entry->name, version, true, &stored))
-		ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
-						errmsg("decision \"%s\" has no version %d", entry->name, version),
-						errhint("View factory.decision_definition lists the versions.")));
-	check_owner(entry->name, version, stored.owner);
-	decision = decision_compile(entry->name, version, stored.owner, stored.definition,
+	if (!read_version(entry->key.name, version, true, &stored))
+		ereport(ERROR,
+				(errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
+				 errmsg("decision \"%s\" has no version %d", entry->key.name, version),
+				 errhint("View factory.decision_definition lists the versions.")));
+	check_owner(entry->key.name, version, stored.owner);
+	decision = decision_compile(entry->key.name, version, stored.owner, stored.definition,
 								&problems);
 	caller = MemoryContextSwitchTo(CacheMemoryContext);
 	MemoryContextSetParent(decision->context, CacheMemoryContext);
@@ -330,7 +338,7 @@ is_current(CachedName *entry, const Compiled *compiled)
 	StoredVersion stored;
 
 	return compiled->functions_seen == functions_changed &&
-		   read_version(entry->name, compiled->version, false, &stored) &&
+		   read_version(entry->key.name, compiled->version, false, &stored) &&
 		   strcmp(stored.hash, compiled->hash) == 0 && stored.owner == compiled->owner;
 }
 
@@ -338,11 +346,15 @@ static CachedName *
 cached_name(const char *name)
 {
 	CachedName *entry;
+	CachedKey key;
 	bool found;
 
 	if (strlen(name) > DECISION_NAME_MAX)
 		raise_undefined(name);
-	entry = hash_search(cached_names, name, HASH_ENTER, &found);
+	memset(&key, 0, sizeof(key));
+	key.tenant = tenant_current();
+	strlcpy(key.name, name, sizeof(key.name));
+	entry = hash_search(cached_names, &key, HASH_ENTER, &found);
 	if (!found)
 	{
 		entry->valid = false;
@@ -358,14 +370,13 @@ cached_name(const char *name)
 static void
 refresh_name(CachedName *entry)
 {
-	char name[DECISION_NAME_MAX + 1];
+	CachedKey key = entry->key;
 	int in_force;
 
-	strlcpy(name, entry->name, sizeof(name));
 	if (entry->compiled == NIL)
-		(void) hash_search(cached_names, name, HASH_REMOVE, NULL);
-	in_force = read_in_force(name);
-	entry = cached_name(name);
+		(void) hash_search(cached_names, &key, HASH_REMOVE, NULL);
+	in_force = read_in_force(key.name);
+	entry = cached_name(key.name);
 	entry->in_force = in_force;
 	entry->valid = true;
 }
@@ -406,6 +417,7 @@ static bool
 pin_holds(const DecisionPin *pin, const char *name, int version)
 {
 	return pin->decision != NULL && pin->version == version &&
+		   pin->tenant == tenant_current() &&
 		   pin->statement == GetCurrentStatementStartTimestamp() &&
 		   pin->freed == decisions_freed && strcmp(pin->name, name) == 0;
 }
@@ -421,6 +433,7 @@ decision_for_call(DecisionPin *pin, const char *name, int version)
 	pin->decision = decision_lookup(name, version);
 	strlcpy(pin->name, name, sizeof(pin->name));
 	pin->version = version;
+	pin->tenant = tenant_current();
 	pin->statement = GetCurrentStatementStartTimestamp();
 	pin->freed = decisions_freed;
 	return pin->decision;

@@ -13,6 +13,7 @@
 
 #include "base/document.h"
 #include "base/errors.h"
+#include "base/quota.h"
 #include "base/settings.h"
 #include "common/pg_prng.h"
 #include "http/http.h"
@@ -56,6 +57,10 @@ void
 llm_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+	quota_count_from(QUOTA_TOKENS,
+					 "SELECT sum(total_tokens)::bigint FROM factory.llm_call "
+					 "WHERE tenant_id = $1 AND called_at >= $2 AND called_at < $3 "
+					 "AND $4 IS NOT NULL");
 }
 
 struct LlmCall
@@ -129,6 +134,7 @@ settle(LlmCall *call)
 	if (call->model != NULL)
 		answer->cost_usd =
 			cost_of(call->model, answer->prompt_tokens, answer->completion_tokens);
+	quota_add(QUOTA_TOKENS, answer->prompt_tokens + answer->completion_tokens);
 	ledger_enter(&row);
 }
 
@@ -508,6 +514,18 @@ take_ledger(LlmCall *call)
 }
 
 static void
+take_quota(LlmCall *call)
+{
+	const char *hint;
+	char *obstacle = quota_obstacle(QUOTA_TOKENS, &hint);
+
+	if (obstacle == NULL)
+		return;
+	end_with(call, LLM_DENIED, obstacle, hint);
+	call->answer.sqlstate = ERRCODE_FACTORY_QUOTA_EXCEEDED;
+}
+
+static void
 take_prompt(LlmCall *call)
 {
 	const LlmRequest *request = &call->request;
@@ -551,6 +569,8 @@ llm_start(const LlmRequest *request)
 	take_model(call);
 	if (!call->ended)
 		take_ledger(call);
+	if (!call->ended)
+		take_quota(call);
 	if (!call->ended)
 		take_prompt(call);
 	if (!call->ended)

@@ -1,0 +1,406 @@
+/*
+ * quota.c
+ *		How much a tenant has used of what it may use.
+ *
+ * Counts lie in shared memory, one slot a tenant and database, and are taken without
+ * a lock.  A slot begins at zero when it is first used after the server started; what
+ * was used before in this month is then counted in the rooms' own logs, but no further
+ * than the quota reaches.  A month begins at midnight of the server's log_timezone.
+ *
+ * Slots are never given back while their database exists: backends keep pointers.
+ */
+#include "postgres.h"
+
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/house.h"
+#include "base/quota.h"
+#include "base/settings.h"
+#include "base/tenant_int.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#define QUOTA_TRANCHE "pg_factory_quotas"
+#define QUOTA_WARNING_PART 5 /* warned when a fifth is left */
+
+struct QuotaSlot
+{
+	Oid database; /* InvalidOid: free */
+	char name[TENANT_NAME_MAX + 1];
+	pg_atomic_uint64 month_end; /* TimestampTz */
+	TimestampTz month_start;
+	TimestampTz counted_since;
+	pg_atomic_uint64 used[QUOTA_COUNT];
+	pg_atomic_flag loaded[QUOTA_COUNT]; /* what lies before counted_since is in */
+};
+
+typedef struct QuotaShared
+{
+	LWLock *lock; /* of giving out slots and of turning the month */
+	QuotaSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} QuotaShared;
+
+typedef struct QuotaRow
+{
+	const char *name;
+	const char *unit; /* in errors: "has used all of its 100 ..." */
+} QuotaRow;
+
+static const QuotaRow quota_table[QUOTA_COUNT] = {
+	[QUOTA_JUDGMENTS] = {"judgments_per_month", "judgments of this month"},
+	[QUOTA_TOKENS] = {"tokens_per_month", "model tokens of this month"},
+	[QUOTA_JOBS] = {"concurrent_jobs", "concurrent jobs"},
+};
+
+static const char *history[QUOTA_COUNT]; /* see quota_count_from() */
+static QuotaShared *shared = NULL;
+static int max_tenants = 256;
+
+static const Setting settings[] = {
+	{"factory.max_tenants", "Sets how many tenants, of all databases, are counted.",
+	 SETTING_INT, &max_tenants, .boot = 256, .min = 1, .max = 65536,
+	 .context = PGC_POSTMASTER},
+};
+
+void
+quota_define_settings(void)
+{
+	settings_define(settings, lengthof(settings));
+}
+
+static Size
+quota_shmem_size(void)
+{
+	return add_size(offsetof(QuotaShared, slots),
+					mul_size(max_tenants, sizeof(QuotaSlot)));
+}
+
+void
+quota_request_shmem(void)
+{
+	RequestAddinShmemSpace(quota_shmem_size());
+	RequestNamedLWLockTranche(QUOTA_TRANCHE, 1);
+}
+
+void
+quota_attach_shmem(void)
+{
+	bool found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("pg_factory quotas", quota_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, quota_shmem_size());
+		shared->lock = &GetNamedLWLockTranche(QUOTA_TRANCHE)->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+quota_count_from(Quota quota, const char *sql)
+{
+	history[quota] = sql;
+}
+
+/* --- months --------------------------------------------------------------------------- */
+
+/* Midnight of the first of a month, so many months after that of now. */
+static TimestampTz
+month_of(TimestampTz now, int later)
+{
+	struct pg_tm tm;
+	fsec_t fraction;
+	int offset;
+	const char *zone_name;
+	TimestampTz midnight;
+
+	if (timestamp2tm(now, &offset, &tm, &fraction, &zone_name, log_timezone) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("timestamp out of range")));
+	tm.tm_mon += later;
+	if (tm.tm_mon > MONTHS_PER_YEAR)
+	{
+		tm.tm_mon -= MONTHS_PER_YEAR;
+		tm.tm_year++;
+	}
+	tm.tm_mday = 1;
+	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+	offset = DetermineTimeZoneOffset(&tm, log_timezone);
+	if (tm2timestamp(&tm, 0, &offset, &midnight) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("timestamp out of range")));
+	return midnight;
+}
+
+/* The caller holds the lock.  Jobs that wait or run do so across the month's end. */
+static void
+begin_month(QuotaSlot *slot, TimestampTz now)
+{
+	slot->month_start = month_of(now, 0);
+	slot->counted_since = now;
+	for (int i = 0; i < QUOTA_COUNT; i++)
+		if (i != QUOTA_JOBS)
+		{
+			pg_atomic_write_u64(&slot->used[i], 0);
+			pg_atomic_clear_flag(&slot->loaded[i]);
+		}
+	pg_atomic_write_u64(&slot->month_end, (uint64) month_of(now, 1));
+}
+
+/* --- slots ------------------------------------------------------------------------------ */
+
+static void
+begin_slot(QuotaSlot *slot, const char *name, TimestampTz now)
+{
+	slot->database = MyDatabaseId;
+	strlcpy(slot->name, name, sizeof(slot->name));
+	pg_atomic_init_u64(&slot->month_end, 0);
+	for (int i = 0; i < QUOTA_COUNT; i++)
+	{
+		pg_atomic_init_u64(&slot->used[i], 0);
+		pg_atomic_init_flag(&slot->loaded[i]);
+	}
+	begin_month(slot, now);
+}
+
+static bool
+is_free(const QuotaSlot *slot)
+{
+	return !OidIsValid(slot->database) ||
+		   !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(slot->database));
+}
+
+/* The tenant's slot, or NULL where all are taken. */
+static QuotaSlot *
+find_slot(const char *name, TimestampTz now)
+{
+	QuotaSlot *free = NULL;
+
+	for (int i = 0; i < max_tenants; i++)
+	{
+		QuotaSlot *slot = &shared->slots[i];
+
+		if (slot->database == MyDatabaseId && strcmp(slot->name, name) == 0)
+			return slot;
+		if (free == NULL && !OidIsValid(slot->database))
+			free = slot;
+	}
+	/* Only when there is no other: it asks the catalogue. */
+	for (int i = 0; free == NULL && i < max_tenants; i++)
+		if (is_free(&shared->slots[i]))
+			free = &shared->slots[i];
+	if (free != NULL)
+		begin_slot(free, name, now);
+	return free;
+}
+
+static QuotaSlot *
+slot_of(Tenant *tenant, TimestampTz now)
+{
+	if (tenant->slot != NULL &&
+		(uint64) now < pg_atomic_read_u64(&tenant->slot->month_end))
+		return tenant->slot;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (tenant->slot == NULL)
+		tenant->slot = find_slot(tenant->name, now);
+	if (tenant->slot != NULL &&
+		(uint64) now >= pg_atomic_read_u64(&tenant->slot->month_end))
+	{
+		begin_month(tenant->slot, now);
+		memset(tenant->warned, 0, sizeof(tenant->warned));
+	}
+	LWLockRelease(shared->lock);
+	return tenant->slot;
+}
+
+/* --- what was used before we counted ------------------------------------------------------ */
+
+static int64
+count_history(const Tenant *tenant, Quota quota, const QuotaSlot *slot)
+{
+	Oid types[] = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	Datum values[] = {CStringGetTextDatum(tenant->name),
+					  TimestampTzGetDatum(slot->month_start),
+					  TimestampTzGetDatum(slot->counted_since),
+					  Int64GetDatum(tenant->limits[quota])};
+	HouseRights saved;
+	bool isnull;
+	int64 used;
+
+	house_enter(&saved);
+	SPI_connect();
+	if (SPI_execute_with_args(history[quota], lengthof(types), types, values, NULL, true,
+							  0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not count what tenant \"%s\" has used", tenant->name);
+	used = DatumGetInt64(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	house_leave(&saved);
+	return isnull ? 0 : used;
+}
+
+static void
+load_history(const Tenant *tenant, Quota quota, QuotaSlot *slot)
+{
+	int64 used;
+
+	if (history[quota] == NULL || !pg_atomic_unlocked_test_flag(&slot->loaded[quota]))
+		return;
+	used = count_history(tenant, quota, slot);
+	/* Of several that counted, one adds. */
+	if (pg_atomic_test_set_flag(&slot->loaded[quota]))
+		pg_atomic_fetch_add_u64(&slot->used[quota], used);
+}
+
+/* --- taking ----------------------------------------------------------------------------------- */
+
+static char *
+exceeded_reason(const Tenant *tenant, Quota quota)
+{
+	return psprintf("tenant \"%s\" has used all of its " INT64_FORMAT " %s", tenant->name,
+					tenant->limits[quota], quota_table[quota].unit);
+}
+
+static const char *
+exceeded_hint(Quota quota)
+{
+	if (quota == QUOTA_JOBS)
+		return "Wait until one of them is done, or ask your administrator.";
+	return psprintf("Ask your administrator to raise %s with factory.alter_tenant(), or "
+					"wait for the next month.",
+					quota_table[quota].name);
+}
+
+static void
+warn_once(Tenant *tenant, Quota quota, int64 used)
+{
+	int64 limit = tenant->limits[quota];
+
+	if (tenant->warned[quota] || used < limit - limit / QUOTA_WARNING_PART)
+		return;
+	tenant->warned[quota] = true;
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("tenant \"%s\" has used " INT64_FORMAT " of its " INT64_FORMAT " %s",
+					tenant->name, used, limit, quota_table[quota].unit),
+			 errhint("At the limit further ones are refused; view factory.tenant_usage "
+					 "shows how far it is.")));
+}
+
+/* The slot of a tenant that has such a quota, with its history in it; or NULL. */
+static QuotaSlot *
+limited_slot(Tenant *tenant, Quota quota, QuotaSlot *slot)
+{
+	if (tenant->limits[quota] == QUOTA_NONE)
+		return NULL;
+	if (slot == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("quota of tenant \"%s\" cannot be kept", tenant->name),
+				 errdetail("All %d places for counting tenants are taken.", max_tenants),
+				 errhint("Raise factory.max_tenants and restart the server.")));
+	load_history(tenant, quota, slot);
+	return slot;
+}
+
+void
+quota_take(Quota quota, int64 amount, TimestampTz now)
+{
+	Tenant *tenant = tenant_session();
+	QuotaSlot *slot = slot_of(tenant, now);
+	int64 used;
+
+	if (limited_slot(tenant, quota, slot) == NULL)
+	{
+		if (slot != NULL)
+			pg_atomic_fetch_add_u64(&slot->used[quota], amount);
+		return;
+	}
+	used = (int64) pg_atomic_fetch_add_u64(&slot->used[quota], amount) + amount;
+	if (used > tenant->limits[quota])
+	{
+		pg_atomic_fetch_sub_u64(&slot->used[quota], amount);
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_QUOTA_EXCEEDED),
+						errmsg_internal("%s", exceeded_reason(tenant, quota)),
+						errhint("%s", exceeded_hint(quota))));
+	}
+	warn_once(tenant, quota, used);
+}
+
+char *
+quota_obstacle(Quota quota, const char **hint)
+{
+	Tenant *tenant = tenant_session();
+	QuotaSlot *slot = limited_slot(tenant, quota, slot_of(tenant, clock_now()));
+	int64 used;
+
+	if (slot == NULL)
+		return NULL;
+	used = (int64) pg_atomic_read_u64(&slot->used[quota]);
+	if (used < tenant->limits[quota])
+	{
+		warn_once(tenant, quota, used);
+		return NULL;
+	}
+	*hint = exceeded_hint(quota);
+	return exceeded_reason(tenant, quota);
+}
+
+void
+quota_add(Quota quota, int64 amount)
+{
+	QuotaSlot *slot = slot_of(tenant_session(), clock_now());
+
+	if (slot != NULL)
+		pg_atomic_fetch_add_u64(&slot->used[quota], (uint64) amount);
+}
+
+/* --- for SQL ----------------------------------------------------------------------------------- */
+
+FACTORY_FUNCTION(factory_quota_usage);
+
+/* What each tenant of this database has used since we count, as far as the caller may see. */
+Datum
+factory_quota_usage(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < max_tenants; i++)
+	{
+		QuotaSlot *slot = &shared->slots[i];
+
+		if (slot->database != MyDatabaseId || !tenant_may_see(slot->name))
+			continue;
+		for (int quota = 0; quota < QUOTA_COUNT; quota++)
+		{
+			Datum values[] = {
+				CStringGetTextDatum(slot->name),
+				CStringGetTextDatum(quota_table[quota].name),
+				Int64GetDatum((int64) pg_atomic_read_u64(&slot->used[quota])),
+				TimestampTzGetDatum(slot->month_start),
+				TimestampTzGetDatum(!pg_atomic_unlocked_test_flag(&slot->loaded[quota])
+										? slot->month_start
+										: slot->counted_since)};
+			bool nulls[lengthof(values)] = {0};
+
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		}
+	}
+	return (Datum) 0;
+}
