@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION factory.metrics() RETURNS text
 LANGUAGE c VOLATILE PARALLEL SAFE STRICT
 AS 'MODULE_PATHNAME', 'factory_metrics';
 COMMENT ON FUNCTION factory.metrics() IS
-'every metric of this server, of all databases and tenants, in Prometheus'' text format';
+'every metric of this server, of all databases, in Prometheus'' text format; a role of a tenant gets the tenant''s';
 
 CREATE OR REPLACE FUNCTION factory.reset_metrics() RETURNS void
 LANGUAGE c VOLATILE PARALLEL SAFE STRICT

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/compat.h"
+#include "base/tenant.h"
 #include "common/shortest_dec.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -122,7 +123,8 @@ put_metric(StringInfo text, MetricId metric)
 	{
 		MetricSeries *series = metric_series_at(i);
 
-		if (series->key.metric != metric || metric_series_is_unused_reserve(i))
+		if (series->key.metric != metric || metric_series_is_unused_reserve(i) ||
+			!tenant_may_see(series->key.values))
 			continue;
 		if (row->kind == METRIC_HISTOGRAM)
 			put_histogram(text, series);
@@ -181,6 +183,13 @@ FACTORY_FUNCTION(factory_reset_metrics);
 Datum
 factory_reset_metrics(PG_FUNCTION_ARGS)
 {
+	if (tenant_is_bound())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to reset metrics"),
+				 errdetail("They are all tenants'; this session works for tenant \"%s\".",
+						   tenant_current()),
+				 errhint("A role that belongs to no tenant may reset them.")));
 	metric_reset_all();
 	PG_RETURN_VOID();
 }
