@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "base/audit.h"
 #include "base/base.h"
 #include "base/compat.h"
 #include "base/errors.h"
@@ -85,6 +86,8 @@ _PG_init(void)
 	previous_shmem_startup = shmem_startup_hook;
 	shmem_startup_hook = factory_shmem_startup;
 
-	if (!IsBinaryUpgrade)
-		worker_register_launcher();
+	if (IsBinaryUpgrade)
+		return;
+	audit_install_hooks();
+	worker_register_launcher();
 }

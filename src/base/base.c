@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "base/activity.h"
+#include "base/audit.h"
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/compat.h"
@@ -76,6 +78,8 @@ base_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
 	tenant_define_settings();
+	activity_define_settings();
+	audit_define_settings();
 	quota_define_settings();
 }
 

@@ -256,3 +256,230 @@ COMMENT ON FUNCTION factory.schedule_next(text, timestamptz, text, int) IS
 REVOKE ALL ON FUNCTION factory.schedule_next(text, timestamptz, text, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.schedule_next(text, timestamptz, text, int)
 	TO factory_admin, factory_author, factory_operator, factory_analyst, factory_monitor;
+
+-- The audit log.
+
+ALTER TABLE factory.audit_log ALTER tenant_id SET DEFAULT factory.current_tenant();
+
+CREATE OR REPLACE FUNCTION factory.refuse_audit_change() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE EXCEPTION 'the audit log cannot be changed'
+		USING ERRCODE = 'PF006',
+			DETAIL = format('%s on %I.%I was refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+			HINT = 'Old months go by factory.drop_audit_before(), as factory.audit_retention allows.';
+END
+$$;
+COMMENT ON FUNCTION factory.refuse_audit_change() IS
+'refuses to change what the audit log says';
+ALTER FUNCTION factory.refuse_audit_change() OWNER TO factory_auditor;
+REVOKE ALL ON FUNCTION factory.refuse_audit_change() FROM PUBLIC;
+
+-- The row's trigger reaches every partition, also one attached by hand; the
+-- statement's speaks up even where there is no row.
+CREATE OR REPLACE TRIGGER refuse_row_change BEFORE UPDATE OR DELETE ON factory.audit_log
+	FOR EACH ROW EXECUTE FUNCTION factory.refuse_audit_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON factory.audit_log
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.refuse_audit_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON factory.audit_log_default
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.refuse_audit_change();
+ALTER TABLE factory.audit_log ENABLE ALWAYS TRIGGER refuse_row_change, ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE factory.audit_log_default ENABLE ALWAYS TRIGGER refuse_change;
+
+-- Events of the whole server are written also where the session has no tenant.
+DROP POLICY IF EXISTS house_writes ON factory.audit_log;
+CREATE POLICY house_writes ON factory.audit_log FOR INSERT TO factory_owner WITH CHECK (true);
+
+CREATE OR REPLACE FUNCTION factory.make_audit_months(ahead integer DEFAULT 3) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
+SET client_min_messages = 'warning'
+AS $$
+DECLARE
+	this_month CONSTANT timestamptz := date_trunc('month', clock_timestamp());
+	month timestamptz;
+	name text;
+	made integer := 0;
+BEGIN
+	-- One session makes months; the others wait for it and find them made.
+	LOCK TABLE factory.audit_log IN SHARE UPDATE EXCLUSIVE MODE;
+	FOR i IN 0 .. ahead LOOP
+		month := this_month + make_interval(months => i);
+		name := 'audit_log_' || to_char(month, 'YYYY_MM');
+		CONTINUE WHEN to_regclass('factory.' || name) IS NOT NULL;
+		BEGIN
+			EXECUTE format('CREATE TABLE factory.%I PARTITION OF factory.audit_log FOR VALUES FROM (%L) TO (%L)',
+				name, month, month + interval '1 month');
+			EXECUTE format('CREATE INDEX ON factory.%I (tenant_id, created_at)', name);
+			EXECUTE format('CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON factory.%I
+				FOR EACH STATEMENT EXECUTE FUNCTION factory.refuse_audit_change()', name);
+			EXECUTE format('ALTER TABLE factory.%I ENABLE ALWAYS TRIGGER refuse_change', name);
+			PERFORM factory.protect_table(format('factory.%I', name)::regclass);
+			made := made + 1;
+		EXCEPTION WHEN check_violation THEN
+			-- The default partition has rows of that month already, and keeps it.
+		END;
+	END LOOP;
+	RETURN made;
+END
+$$;
+COMMENT ON FUNCTION factory.make_audit_months(integer) IS
+'makes the audit log''s partitions of this month and those ahead, where they are missing';
+ALTER FUNCTION factory.make_audit_months(integer) OWNER TO factory_auditor;
+REVOKE ALL ON FUNCTION factory.make_audit_months(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.make_audit_months(integer) TO factory_owner;
+GRANT EXECUTE ON FUNCTION factory.protect_table(regclass) TO factory_auditor;
+
+CREATE OR REPLACE FUNCTION factory.audit(action text, object_type text, object text,
+	before jsonb DEFAULT NULL, after jsonb DEFAULT NULL) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_audit';
+COMMENT ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) IS
+'writes one row of the audit log; for functions that run as the house';
+REVOKE ALL ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) TO factory_owner, factory_auditor;
+
+CREATE OR REPLACE FUNCTION factory.drop_audit_before(before timestamptz DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
+AS $$
+DECLARE
+	retention CONSTANT interval := current_setting('factory.audit_retention')::interval;
+	latest CONSTANT timestamptz := clock_timestamp() - retention;
+	cutoff CONSTANT timestamptz := coalesce(before, latest);
+	old record;
+	dropped text[] := '{}';
+	removed bigint;
+BEGIN
+	IF retention = interval '0' THEN
+		RAISE EXCEPTION 'the audit log is kept for ever'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Set "factory.audit_retention", such as to ''1826d''.';
+	END IF;
+	IF cutoff > latest THEN
+		RAISE EXCEPTION 'the audit log is kept for %', current_setting('factory.audit_retention')
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Name an earlier time, or lower "factory.audit_retention".';
+	END IF;
+	FOR old IN
+		SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+		WHERE i.inhparent = 'factory.audit_log'::regclass AND c.relname ~ '^audit_log_[0-9]{4}_[0-9]{2}$'
+			AND c.relowner = 'factory_auditor'::regrole
+			AND to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= cutoff
+		ORDER BY c.relname
+	LOOP
+		EXECUTE format('DROP TABLE factory.%I', old.name);
+		dropped := dropped || old.name;
+	END LOOP;
+	-- What no month was there for.
+	ALTER TABLE factory.audit_log_default NO FORCE ROW LEVEL SECURITY;
+	ALTER TABLE factory.audit_log_default DISABLE TRIGGER USER;
+	DELETE FROM factory.audit_log_default AS a WHERE a.created_at < cutoff;
+	GET DIAGNOSTICS removed = ROW_COUNT;
+	ALTER TABLE factory.audit_log_default ENABLE ALWAYS TRIGGER refuse_row_change;
+	ALTER TABLE factory.audit_log_default ENABLE ALWAYS TRIGGER refuse_change;
+	ALTER TABLE factory.audit_log_default FORCE ROW LEVEL SECURITY;
+	IF dropped <> '{}' OR removed > 0 THEN
+		PERFORM factory.audit('drop', 'audit_log', NULL,
+			jsonb_build_object('months', to_jsonb(dropped), 'rows_of_no_month', removed),
+			jsonb_build_object('kept_since', cutoff));
+	END IF;
+	RETURN cardinality(dropped);
+END
+$$;
+COMMENT ON FUNCTION factory.drop_audit_before(timestamptz) IS
+'drops the audit log''s months that are older than that, or than factory.audit_retention; returns how many';
+ALTER FUNCTION factory.drop_audit_before(timestamptz) OWNER TO factory_auditor;
+REVOKE ALL ON FUNCTION factory.drop_audit_before(timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.drop_audit_before(timestamptz) TO factory_admin;
+
+-- Whether the factory may act here.
+
+CREATE OR REPLACE FUNCTION factory.activity_changed() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_activity_changed';
+COMMENT ON FUNCTION factory.activity_changed() IS
+'tells every backend that activation or pause changed';
+REVOKE ALL ON FUNCTION factory.activity_changed() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER activity_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON factory.activation FOR EACH STATEMENT EXECUTE FUNCTION factory.activity_changed();
+CREATE OR REPLACE TRIGGER activity_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON factory.worker_pause FOR EACH STATEMENT EXECUTE FUNCTION factory.activity_changed();
+ALTER TABLE factory.activation ENABLE ALWAYS TRIGGER activity_changed;
+ALTER TABLE factory.worker_pause ENABLE ALWAYS TRIGGER activity_changed;
+
+CREATE OR REPLACE FUNCTION factory.activity(OUT may_act boolean, OUT workers_may_act boolean,
+	OUT reason text, OUT hint text)
+LANGUAGE c VOLATILE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_activity';
+COMMENT ON FUNCTION factory.activity() IS
+'whether models are called and workers work in this database, and if not, why, and what to do';
+REVOKE ALL ON FUNCTION factory.activity() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.activity()
+	TO factory_admin, factory_author, factory_operator, factory_analyst, factory_monitor;
+
+CREATE OR REPLACE FUNCTION factory.activate(cluster_names text[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	earlier CONSTANT jsonb := (SELECT jsonb_agg(to_jsonb(a)) FROM factory.activation AS a);
+	names CONSTANT text[] := coalesce(cluster_names, ARRAY[current_setting('cluster_name')]);
+BEGIN
+	PERFORM factory.require_house_administrator();
+	IF NOT current_setting('cluster_name') = ANY (names) THEN
+		RAISE EXCEPTION 'this server''s cluster_name is not among those to activate'
+			USING ERRCODE = 'invalid_parameter_value',
+				DETAIL = format('It is "%s".', current_setting('cluster_name')),
+				HINT = 'Name it too, or call activate() on the server that shall act.';
+	END IF;
+	DELETE FROM factory.activation;
+	INSERT INTO factory.activation (system_identifier, database, cluster_names)
+	SELECT s.system_identifier, d.oid, names
+	FROM pg_control_system() AS s, pg_database AS d WHERE d.datname = current_database();
+	PERFORM factory.audit('activate', 'database', current_database(), earlier,
+		(SELECT jsonb_agg(to_jsonb(a)) FROM factory.activation AS a));
+END
+$$;
+COMMENT ON FUNCTION factory.activate(text[]) IS
+'lets the factory act in this database: after a restore, in a copy, after pg_upgrade; cluster_names: the servers that may (this one)';
+
+CREATE OR REPLACE FUNCTION factory.pause_workers(reason text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM factory.require_house_administrator();
+	INSERT INTO factory.worker_pause AS p (reason, paused_by) VALUES (pause_workers.reason, SESSION_USER)
+	ON CONFLICT (only_one) DO UPDATE SET reason = excluded.reason, paused_by = excluded.paused_by,
+		paused_at = excluded.paused_at;
+	PERFORM factory.audit('pause', 'workers', current_database(), NULL, jsonb_build_object('reason', reason));
+END
+$$;
+COMMENT ON FUNCTION factory.pause_workers(text) IS
+'lets this database''s workers rest until resume_workers(); what is under way is finished';
+
+CREATE OR REPLACE FUNCTION factory.resume_workers() RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	pause jsonb;
+BEGIN
+	PERFORM factory.require_house_administrator();
+	DELETE FROM factory.worker_pause AS p RETURNING to_jsonb(p) - 'only_one' INTO pause;
+	IF pause IS NULL THEN
+		RETURN false;
+	END IF;
+	PERFORM factory.audit('resume', 'workers', current_database(), pause, NULL);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION factory.resume_workers() IS
+'lets this database''s workers work again; false where they were not paused';
+
+REVOKE ALL ON FUNCTION factory.activate(text[]), factory.pause_workers(text), factory.resume_workers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.activate(text[]), factory.pause_workers(text), factory.resume_workers()
+	TO factory_admin;

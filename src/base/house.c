@@ -68,3 +68,10 @@ house_relation(const char *name)
 						errhint("Run CREATE EXTENSION pg_factory in this database.")));
 	return relation;
 }
+
+bool
+house_owns_schema(Oid schema, Oid role)
+{
+	return schema == get_namespace_oid(HOUSE_SCHEMA, true) && role == house_owner() &&
+		   !superuser_arg(role);
+}

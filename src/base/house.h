@@ -32,4 +32,7 @@ extern Oid house_relation(const char *name);
 /* The same, InvalidOid where it is not there. */
 extern Oid house_relation_if_exists(const char *name);
 
+/* Whether that is the house's schema, and the role the house's owner and nobody more. */
+extern bool house_owns_schema(Oid schema, Oid role);
+
 #endif /* FACTORY_HOUSE_H */

@@ -65,3 +65,84 @@ CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON factory.tenant_role FOR EACH STATEMENT EXECUTE FUNCTION factory.tenant_changed();
 ALTER TABLE factory.tenant ENABLE ALWAYS TRIGGER tenant_changed;
 ALTER TABLE factory.tenant_role ENABLE ALWAYS TRIGGER tenant_changed;
+
+-- What was done, by whom.  It belongs to a role of its own, so that neither the house
+-- nor its administrators can change it.  No key and no index on the parent, and no month
+-- made by this script: months are made when needed, and dump and restore stay clean.
+DO $$
+DECLARE
+	theirs pg_catalog.pg_roles;
+BEGIN
+	SELECT * INTO theirs FROM pg_catalog.pg_roles WHERE rolname = 'factory_auditor';
+	IF NOT FOUND THEN
+		CREATE ROLE factory_auditor NOLOGIN;
+	ELSIF theirs.rolcanlogin OR theirs.rolsuper OR theirs.rolbypassrls THEN
+		RAISE EXCEPTION 'role "factory_auditor" can log in, is a superuser or bypasses row security'
+			USING ERRCODE = 'invalid_role_specification',
+				HINT = 'Run: ALTER ROLE factory_auditor NOLOGIN NOSUPERUSER NOBYPASSRLS; and see that nobody is a member of it.';
+	END IF;
+END
+$$;
+
+CREATE TABLE factory.audit_log (
+	tenant_id text NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	actor text NOT NULL,
+	actor_type text NOT NULL CHECK (actor_type IN ('user', 'system', 'api', 'webhook')),
+	session_role name NOT NULL,
+	acting_role name NOT NULL,
+	action text NOT NULL,
+	object_type text NOT NULL,
+	object text,
+	before jsonb,
+	after jsonb,
+	source_address inet,
+	application text,
+	trace_id text
+) PARTITION BY RANGE (created_at);
+COMMENT ON TABLE factory.audit_log IS
+'what was changed, by whom and from where; nobody can change what is written';
+COMMENT ON COLUMN factory.audit_log.actor IS
+'the acting role, or the subject that a request claims; session_role and acting_role are what the server knows';
+CREATE TABLE factory.audit_log_default PARTITION OF factory.audit_log DEFAULT;
+CREATE INDEX ON factory.audit_log_default (tenant_id, created_at);
+
+GRANT USAGE, CREATE ON SCHEMA factory TO factory_auditor;
+ALTER TABLE factory.audit_log OWNER TO factory_auditor;
+ALTER TABLE factory.audit_log_default OWNER TO factory_auditor;
+REVOKE ALL ON factory.audit_log, factory.audit_log_default FROM PUBLIC;
+GRANT SELECT, INSERT ON factory.audit_log TO factory_owner;
+GRANT SELECT ON factory.audit_log TO factory_admin;
+SELECT pg_catalog.pg_extension_config_dump('factory.audit_log', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.audit_log_default', '');
+
+-- Where the house may act: this database of this server, under these names.  A copy
+-- brings rows that do not fit the place it is in; what a dump is restored into has no
+-- row of its own (pg_dump's scripts run with row_security off).
+CREATE TABLE factory.activation (
+	system_identifier bigint NOT NULL,
+	database oid NOT NULL,
+	cluster_names text[] NOT NULL,
+	activated_by name NOT NULL DEFAULT SESSION_USER,
+	activated_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE factory.activation IS
+'where the factory may act on its own; written by activate()';
+INSERT INTO factory.activation (system_identifier, database, cluster_names)
+SELECT s.system_identifier, d.oid, ARRAY[pg_catalog.current_setting('cluster_name')]
+FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d
+WHERE d.datname = pg_catalog.current_database() AND pg_catalog.current_setting('row_security') = 'on';
+
+CREATE TABLE factory.worker_pause (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	reason text,
+	paused_by name NOT NULL,
+	paused_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE factory.worker_pause IS
+'a row while this database''s workers are paused; written by pause_workers()';
+
+REVOKE ALL ON factory.activation, factory.worker_pause FROM PUBLIC;
+GRANT SELECT ON factory.activation, factory.worker_pause TO factory_admin, factory_monitor;
+SELECT pg_catalog.pg_extension_config_dump('factory.activation', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.worker_pause', '');

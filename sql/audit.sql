@@ -1,0 +1,146 @@
+-- The audit log: who did what, and nobody can change it; and the switches.
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+SET timezone = 'UTC';
+
+-- What is written says who, as what, and from where.
+CREATE ROLE audit_boss;
+GRANT factory_admin TO audit_boss;
+SET application_name = 'audit test';
+SET factory.trace_id = 'trace 1';
+SET ROLE audit_boss;
+SELECT factory.pause_workers('stocktaking');
+RESET ROLE;
+RESET factory.trace_id;
+SELECT tenant_id, actor, actor_type, session_role = session_user AS by_session, acting_role, action, object_type, object,
+	before, after, source_address, application, trace_id, created_at <= clock_timestamp() AS in_time FROM factory.audit_log;
+-- A request through factoryd names its subject; what the server knows stays beside it.
+BEGIN;
+SELECT set_config('request.jwt.claims', '{"sub": "mina@plant.example", "role": "audit_boss"}', true) <> '' AS claimed,
+	set_config('request.headers', '{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}', true) <> '' AS traced;
+SET LOCAL ROLE audit_boss;
+SELECT factory.resume_workers();
+COMMIT;
+SELECT actor, actor_type, acting_role, action, before - 'paused_at' AS before, trace_id FROM factory.audit_log WHERE action = 'resume';
+SELECT factory.resume_workers() AS were_paused;
+-- Who does nothing leaves nothing; a rollback takes deed and row.
+BEGIN;
+SELECT factory.pause_workers();
+ROLLBACK;
+SELECT count(*) FROM factory.audit_log WHERE action = 'pause';
+
+-- Months are made before they come.
+SELECT count(*) AS months FROM pg_inherits WHERE inhparent = 'factory.audit_log'::regclass
+	AND inhrelid::regclass::text ~ '^factory.audit_log_[0-9]{4}_[0-9]{2}$';
+SELECT count(*) AS rows_of_no_month FROM factory.audit_log_default;
+SELECT factory.make_audit_months(5) AS made;
+SELECT count(*) AS open_partitions FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'factory.audit_log'::regclass AND NOT (c.relrowsecurity AND c.relforcerowsecurity AND c.relowner = 'factory_auditor'::regrole
+	AND (SELECT count(*) = 2 AND bool_and(t.tgenabled = 'A') FROM pg_trigger AS t WHERE t.tgrelid = c.oid));
+
+-- Nobody changes it: not its reader, not the house, not a superuser, not by the back door.
+UPDATE factory.audit_log SET actor = 'somebody else';
+\set VERBOSITY terse
+DELETE FROM factory.audit_log;
+DELETE FROM factory.audit_log WHERE false;
+TRUNCATE factory.audit_log;
+TRUNCATE factory.audit_log_default;
+SELECT inhrelid::regclass AS this_month FROM pg_inherits WHERE inhparent = 'factory.audit_log'::regclass
+	AND inhrelid::regclass::text = to_char(clock_timestamp(), '"factory.audit_log_"YYYY_MM') \gset
+CREATE PROCEDURE tamper(command text) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE command;
+	RAISE NOTICE 'done';
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE '% %', SQLSTATE, regexp_replace(SQLERRM, '\d{4}_\d\d', 'MONTH');
+END $$;
+CALL tamper('UPDATE factory.audit_log SET actor = NULL WHERE false');
+CALL tamper('DELETE FROM ' || :'this_month');
+CALL tamper('TRUNCATE ' || :'this_month');
+CALL tamper('UPDATE ' || :'this_month' || ' SET actor = $x$me$x$');
+SET session_replication_role = replica;
+CALL tamper('DELETE FROM factory.audit_log');
+CALL tamper('DELETE FROM ' || :'this_month');
+RESET session_replication_role;
+SET ROLE audit_boss;
+CALL tamper('DELETE FROM factory.audit_log');
+CALL tamper('DELETE FROM ' || :'this_month');
+CALL tamper('SELECT factory.audit(''create'', ''lie'', NULL)');
+CALL tamper('INSERT INTO factory.audit_log (actor, actor_type, session_role, acting_role, action, object_type)
+	VALUES (''a'', ''user'', ''b'', ''c'', ''create'', ''lie'')');
+SELECT count(*) > 0 AS may_read FROM factory.audit_log;
+SET ROLE factory_owner;
+CALL tamper('DELETE FROM factory.audit_log');
+CALL tamper('ALTER TABLE factory.audit_log DISABLE TRIGGER ALL');
+CALL tamper('DROP TABLE ' || :'this_month');
+CALL tamper('DROP TABLE factory.audit_log');
+RESET ROLE;
+CREATE ROLE audit_guest;
+SET ROLE audit_guest;
+SELECT count(*) FROM factory.audit_log;
+SELECT factory.pause_workers();
+SELECT factory.activate();
+RESET ROLE;
+
+-- A tenant reads its own rows.
+SELECT factory.create_tenant('busan');
+CREATE ROLE busan_boss;
+GRANT factory_admin TO busan_boss;
+SELECT factory.map_tenant_role('busan', 'busan_boss');
+SET ROLE busan_boss;
+SELECT count(*) FROM factory.audit_log;
+SELECT factory.pause_workers();
+RESET ROLE;
+
+-- Where nothing can be changed nothing is written, and nothing fails for it.
+BEGIN READ ONLY;
+SELECT factory.audit('look', 'nothing', NULL);
+COMMIT;
+
+-- Retention: whole months, and only old ones.
+\set VERBOSITY default
+SELECT factory.drop_audit_before('infinity');
+SELECT factory.drop_audit_before() AS dropped;
+CREATE TABLE factory.audit_log_2020_01 PARTITION OF factory.audit_log FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2020-02-01 00:00+00');
+ALTER TABLE factory.audit_log_2020_01 OWNER TO factory_auditor;
+INSERT INTO factory.audit_log (tenant_id, created_at, actor, actor_type, session_role, acting_role, action, object_type)
+VALUES ('default', '2020-01-15', 'a', 'user', 'a', 'a', 'create', 'old'), ('busan', '2020-03-15', 'a', 'user', 'a', 'a', 'create', 'old');
+DELETE FROM factory.audit_log_2020_01;
+SELECT count(*) AS of_no_month FROM factory.audit_log_default;
+SET ROLE audit_boss;
+SELECT factory.drop_audit_before('2020-03-01') AS dropped;
+SELECT factory.drop_audit_before() AS dropped;
+RESET ROLE;
+SELECT actor, action, object_type, before, after - 'kept_since' AS after FROM factory.audit_log WHERE action = 'drop';
+SELECT count(*) FROM factory.audit_log WHERE created_at < '2021-01-01';
+SELECT count(*) AS gap FROM pg_trigger WHERE tgrelid = 'factory.audit_log_default'::regclass AND tgenabled <> 'A';
+DELETE FROM factory.audit_log_default;
+
+-- Whether the house may act.
+SELECT * FROM factory.activity();
+SELECT factory.pause_workers('stocktaking');
+SELECT * FROM factory.activity();
+SELECT factory.resume_workers();
+SET factory.enabled = off;
+SELECT * FROM factory.activity();
+RESET factory.enabled;
+-- As if it were a copy: of another database, of another server, under another name.
+BEGIN;
+UPDATE factory.activation SET database = 1;
+SELECT * FROM factory.activity();
+UPDATE factory.activation SET system_identifier = 1;
+SELECT * FROM factory.activity();
+DELETE FROM factory.activation;
+SELECT * FROM factory.activity();
+ROLLBACK;
+SELECT may_act FROM factory.activity();
+SELECT factory.activate('{elsewhere}');
+SELECT factory.activate(ARRAY['elsewhere', current_setting('cluster_name')]);
+SELECT may_act FROM factory.activity();
+SELECT cluster_names[1] FROM factory.activation;
+SELECT action, object_type, jsonb_array_length(before) AS before, after -> 0 -> 'cluster_names' -> 0 AS after
+FROM factory.audit_log WHERE action = 'activate';
+
+DROP PROCEDURE tamper;
+SELECT factory.drop_tenant('busan');
+DROP OWNED BY audit_boss, busan_boss;
+DROP ROLE audit_boss, audit_guest, busan_boss;
