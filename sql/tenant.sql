@@ -13,7 +13,7 @@ WHERE c.relnamespace = 'factory'::regnamespace AND c.relkind IN ('r', 'p')
   AND NOT (c.relrowsecurity AND c.relforcerowsecurity AND EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid));
 SELECT c.oid::regclass AS table_without_tenant FROM pg_class AS c
 WHERE c.relnamespace = 'factory'::regnamespace AND c.relkind IN ('r', 'p')
-  AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND a.attnotnull) ORDER BY 1::text;
+  AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND a.attnotnull) ORDER BY c.oid::regclass::text COLLATE "C";
 SELECT c.oid::regclass AS with_open_owner, r.rolname FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner
 WHERE c.relnamespace = 'factory'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND (r.rolsuper OR r.rolbypassrls OR r.rolcanlogin);
 SELECT p.oid::regprocedure AS definer_with_open_owner, r.rolname FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner

@@ -9,6 +9,7 @@
 #include "base/errors.h"
 #include "base/quota.h"
 #include "base/settings.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
 #include "judgment/judgment.h"
@@ -17,6 +18,7 @@
 #include "judgment/store.h"
 #include "metrics/metrics.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -338,6 +340,65 @@ factory_decide(PG_FUNCTION_ARGS)
 	judgment = judgment_decide(decision);
 	judgment->log = "not written: decide() logs nothing";
 	return judgment_datum(site, judgment, true);
+}
+
+/*
+ * {status, result} of the rules alone, for comparing many.  An input that the version
+ * does not take is an outcome too; its error was raised before anything was begun, so
+ * that nothing needs to be undone.
+ */
+static Datum
+brief_datum(const char *status, const char *result)
+{
+	Datum values[] = {CStringGetTextDatum(status), CStringGetTextDatum(result)};
+
+	return PointerGetDatum(
+		construct_array(values, lengthof(values), TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static bool
+takes_input(Decision *decision, Jsonb *input)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool taken = true;
+
+	PG_TRY();
+	{
+		inputs_from_json(decision, input);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_FACTORY_INVALID_INPUT)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		taken = false;
+	}
+	PG_END_TRY();
+	return taken;
+}
+
+FACTORY_FUNCTION(factory_decide_brief);
+
+Datum
+factory_decide_brief(PG_FUNCTION_ARGS)
+{
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	DecisionPin *pin = fcinfo->flinfo->fn_extra;
+	Decision *decision;
+	Judgment *judgment;
+
+	if (pin == NULL)
+		pin = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(DecisionPin));
+	decision = decision_for_call(pin, name, PG_GETARG_INT32(2));
+	if (!takes_input(decision, PG_GETARG_JSONB_P(1)))
+		return brief_datum("invalid", "unknown");
+	judgment = judgment_decide(decision);
+	return brief_datum(judgment->known && judgment->verdict.status
+						   ? judgment->verdict.status
+						   : "unknown",
+					   judgment->result ? judgment->result : "unknown");
 }
 
 /* --- versions ------------------------------------------------------------------------------ */

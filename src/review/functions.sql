@@ -1,0 +1,616 @@
+-- When a judgment was given: its id begins with that, in milliseconds since 1970.
+CREATE OR REPLACE FUNCTION factory.execution_time(execution_id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'epoch'::timestamptz + interval '1 millisecond'
+		* ('x' || substr(translate(execution_id::text, '-', ''), 1, 12))::bit(48)::bigint
+$$;
+COMMENT ON FUNCTION factory.execution_time(uuid) IS
+'when a judgment was given, to the millisecond: with it a look-up reads one partition of the log';
+
+CREATE OR REPLACE FUNCTION factory.find_judgment(execution_id uuid) RETURNS factory.judgment_log
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	judged CONSTANT timestamptz := factory.execution_time(execution_id);
+	logged factory.judgment_log;
+BEGIN
+	SELECT * INTO logged FROM factory.judgment_log AS l
+	WHERE l.execution_id = find_judgment.execution_id AND l.tenant_id = factory.current_tenant()
+		AND l.created_at >= judged AND l.created_at < judged + interval '1 millisecond';
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'no judgment % is in the log', execution_id
+			USING ERRCODE = 'no_data_found',
+				HINT = 'Judgments are logged unless factory.log is off or the transaction was rolled back; old ones are dropped.';
+	END IF;
+	RETURN logged;
+END
+$$;
+COMMENT ON FUNCTION factory.find_judgment(uuid) IS
+'one row of the judgment log';
+
+CREATE OR REPLACE FUNCTION factory.acting_role() RETURNS name
+LANGUAGE c STABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_acting_role';
+COMMENT ON FUNCTION factory.acting_role() IS
+'the role that the session acts as, also within a function that runs as its owner';
+REVOKE ALL ON FUNCTION factory.acting_role() FROM PUBLIC;
+
+-- Feedback.
+
+CREATE OR REPLACE FUNCTION factory.feedback(execution_id uuid, kind text, correct_result jsonb DEFAULT NULL, comment text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	known CONSTANT text[] := ARRAY['correct', 'incorrect', 'partial', 'correction', 'helpful', 'not_helpful', 'comment'];
+	meant CONSTANT text := CASE kind WHEN 'thumbs_up' THEN 'correct' WHEN 'thumbs_down' THEN 'incorrect' ELSE kind END;
+	judged factory.judgment_log;
+	answer text := correct_result ->> 'status';
+BEGIN
+	IF execution_id IS NULL OR meant IS NULL OR meant <> ALL (known) THEN
+		RAISE EXCEPTION 'no feedback of kind "%"', kind
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = format('Kinds are %s; thumbs_up and thumbs_down mean correct and incorrect.', array_to_string(known, ', '));
+	END IF;
+	IF meant = 'correction' AND answer IS NULL THEN
+		RAISE EXCEPTION 'a correction says what would have been right'
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Give it as correct_result => ''{"status": "NORMAL"}''.';
+	END IF;
+	IF meant = 'comment' AND comment IS NULL THEN
+		RAISE EXCEPTION 'a comment has a text'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Give it as comment => ''...''.';
+	END IF;
+	judged := factory.find_judgment(execution_id);
+	INSERT INTO factory.judgment_feedback (execution_id, decision, version, kind, correct_status,
+		correct_result, comment, given_by, judged_at)
+	VALUES (feedback.execution_id, judged.decision, judged.version, meant,
+		CASE WHEN meant = 'correct' THEN judged.status ELSE answer END,
+		feedback.correct_result, feedback.comment, factory.acting_role(), judged.created_at);
+END
+$$;
+COMMENT ON FUNCTION factory.feedback(uuid, text, jsonb, text) IS
+'says of a judgment whether it was right: correct, incorrect, partial, correction with {"status": ...}, helpful, not_helpful or comment';
+
+-- The last word on each judgment that says whether it was right.
+CREATE OR REPLACE VIEW factory.judgment_truth AS
+SELECT DISTINCT ON (f.execution_id) f.execution_id, f.decision, f.version, f.judged_at,
+	f.kind = 'correct' AS was_right, f.correct_status, f.given_by, f.given_at
+FROM factory.judgment_feedback AS f
+WHERE f.tenant_id = factory.current_tenant() AND f.kind IN ('correct', 'incorrect', 'partial', 'correction')
+ORDER BY f.execution_id, f.id DESC;
+COMMENT ON VIEW factory.judgment_truth IS
+'what people last said of judgments: right or not, and what would have been right';
+
+CREATE OR REPLACE VIEW factory.version_accuracy AS
+SELECT t.decision, t.version, count(*) AS feedbacks,
+	count(*) FILTER (WHERE t.was_right) AS correct,
+	CASE WHEN count(*) < 10 THEN 1.0
+		ELSE count(*) FILTER (WHERE t.was_right)::float8 / count(*) END AS accuracy,
+	count(*) < 10 AS assumed
+FROM (SELECT *, row_number() OVER (PARTITION BY decision, version ORDER BY judged_at DESC, execution_id DESC) AS recent
+	FROM factory.judgment_truth) AS t
+WHERE t.recent <= 100
+GROUP BY t.decision, t.version;
+COMMENT ON VIEW factory.version_accuracy IS
+'how often a version was right, over its last 100 judgments that people spoke of; fewer than 10 count as 1.0 and say assumed';
+
+CREATE OR REPLACE VIEW factory.rule_coverage AS
+WITH defined AS (
+	SELECT v.decision, v.version, r.rule ->> 'id' AS rule, r.position
+	FROM factory.decision_version AS v,
+		jsonb_array_elements(v.definition -> 'rules') WITH ORDINALITY AS r(rule, position)
+	WHERE v.tenant_id = factory.current_tenant()
+), judged AS (
+	SELECT l.decision, l.version, count(*) AS judgments
+	FROM factory.judgment_log AS l
+	WHERE l.tenant_id = factory.current_tenant() AND l.created_at >= factory.clock_now() - interval '30 days'
+	GROUP BY 1, 2
+), hit AS (
+	SELECT l.decision, l.version, m.rule, count(*) AS hits, max(l.created_at) AS last_hit
+	FROM factory.judgment_log AS l, unnest(l.matched_rules) AS m(rule)
+	WHERE l.tenant_id = factory.current_tenant() AND l.created_at >= factory.clock_now() - interval '30 days'
+	GROUP BY 1, 2, 3
+)
+SELECT d.decision, d.version, d.position, d.rule, coalesce(h.hits, 0) AS hits,
+	coalesce(h.hits, 0)::float8 / nullif(j.judgments, 0) AS share, h.last_hit
+FROM defined AS d
+JOIN judged AS j ON j.decision = d.decision AND j.version = d.version
+LEFT JOIN hit AS h ON h.decision = d.decision AND h.version = d.version AND h.rule = d.rule;
+COMMENT ON VIEW factory.rule_coverage IS
+'how often each rule of a version matched in the last 30 days, of what share of judgments, and when last';
+
+-- Looking back.
+
+CREATE OR REPLACE FUNCTION factory.decide_brief(decision text, input jsonb, version integer) RETURNS text[]
+LANGUAGE c STABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_decide_brief';
+COMMENT ON FUNCTION factory.decide_brief(text, jsonb, integer) IS
+'{status, result} of decide(), without the rest; {invalid, unknown} where the version does not take the input';
+
+CREATE OR REPLACE FUNCTION factory.chi_square_probability(statistic float8, degrees integer) RETURNS float8
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_chi_square_probability';
+COMMENT ON FUNCTION factory.chi_square_probability(float8, integer) IS
+'the probability that chance alone gives a chi-square statistic at least so large';
+
+-- What a comparison of outcome pairs says, as one document.  pairs is an array of
+-- {"was": [status, result], "becomes": [status, result], "count", "first", "last"}.
+CREATE OR REPLACE FUNCTION factory.summarize_changes(pairs jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH pair AS (
+		SELECT p -> 'was' ->> 0 AS was, p -> 'becomes' ->> 0 AS becomes,
+			p -> 'was' ->> 1 IN ('warning', 'critical') AS was_alarm,
+			p -> 'becomes' ->> 1 IN ('warning', 'critical') AS becomes_alarm,
+			(p ->> 'count')::bigint AS n
+		FROM jsonb_array_elements(pairs) AS p
+	), total AS (
+		SELECT coalesce(sum(n), 0)::float8 AS n,
+			coalesce(sum(n) FILTER (WHERE was IS DISTINCT FROM becomes), 0) AS changed,
+			coalesce(sum(n) FILTER (WHERE was_alarm), 0)::float8 AS was_alarms,
+			coalesce(sum(n) FILTER (WHERE becomes_alarm), 0)::float8 AS becomes_alarms,
+			coalesce(sum(n) FILTER (WHERE was_alarm AND NOT becomes_alarm), 0)::float8 AS saved,
+			coalesce(sum(n) FILTER (WHERE becomes_alarm AND NOT was_alarm), 0)::float8 AS added
+		FROM pair
+	), outcome AS (
+		SELECT status, sum(was_n) AS was_n, sum(becomes_n) AS becomes_n
+		FROM (SELECT was AS status, n AS was_n, 0 AS becomes_n FROM pair
+			UNION ALL SELECT becomes, 0, n FROM pair) AS both_sides
+		GROUP BY status
+	), proportion AS (
+		-- Pooled two-proportion test: NIST/SEMATECH e-Handbook 7.3.3.
+		SELECT (was_alarms - becomes_alarms) / nullif(sqrt(
+				(was_alarms + becomes_alarms) * (1 - (was_alarms + becomes_alarms) / nullif(2 * n, 0))), 0) AS z
+		FROM total
+	), homogeneity AS (
+		-- Chi-square test of homogeneity of two samples of equal size: e-Handbook 7.4.5.
+		SELECT sum((was_n - becomes_n)::float8 ^ 2 / (was_n + becomes_n)) AS statistic, count(*)::int - 1 AS degrees
+		FROM outcome
+	)
+	SELECT jsonb_build_object(
+		'total_samples', t.n::bigint,
+		'changed', t.changed,
+		'decision_distribution', jsonb_build_object(
+			'baseline', (SELECT jsonb_object_agg(coalesce(status, 'unknown'), was_n) FROM outcome WHERE was_n > 0),
+			'modified', (SELECT jsonb_object_agg(coalesce(status, 'unknown'), becomes_n) FROM outcome WHERE becomes_n > 0)),
+		'alarms', jsonb_build_object('baseline', t.was_alarms::bigint, 'modified', t.becomes_alarms::bigint,
+			'saved', t.saved::bigint, 'added', t.added::bigint),
+		'significance', jsonb_build_object(
+			'two_proportion', (SELECT jsonb_build_object('z', z,
+				'p_value', CASE WHEN z IS NULL THEN 1 ELSE factory.chi_square_probability(z * z, 1) END) FROM proportion),
+			'chi_square', (SELECT jsonb_build_object('statistic', coalesce(statistic, 0), 'degrees', greatest(degrees, 0),
+				'p_value', CASE WHEN degrees > 0 THEN factory.chi_square_probability(statistic, degrees) ELSE 1 END) FROM homogeneity),
+			-- The same inputs judged twice are pairs: McNemar, Psychometrika 12 (1947).
+			'mcnemar', jsonb_build_object('statistic', coalesce((t.saved - t.added) ^ 2 / nullif(t.saved + t.added, 0), 0),
+				'p_value', CASE WHEN t.saved + t.added = 0 THEN 1
+					ELSE factory.chi_square_probability((t.saved - t.added) ^ 2 / (t.saved + t.added), 1) END)))
+	FROM total AS t
+$$;
+COMMENT ON FUNCTION factory.summarize_changes(jsonb) IS
+'distributions, alarms and significance of a comparison';
+
+CREATE OR REPLACE FUNCTION factory.require_version(decision text, version integer) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM factory.decision_version AS v WHERE v.tenant_id = factory.current_tenant()
+			AND v.decision = require_version.decision AND v.version = require_version.version) THEN
+		RAISE EXCEPTION 'decision "%" has no version %', decision, version
+			USING ERRCODE = 'PF103', HINT = 'View factory.decision_definition lists the versions.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION factory.require_version(text, integer) IS
+'raises where a decision has no such version';
+
+-- What was judged by rules alone is compared as it was logged; where a model had a say,
+-- the rules of that day are asked again, so that rules are compared with rules.
+CREATE OR REPLACE FUNCTION factory.replay(decision text, version integer, since timestamptz, until timestamptz DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	till CONSTANT timestamptz := coalesce(until, factory.clock_now());
+	days CONSTANT float8 := greatest(extract(epoch FROM till - since) / 86400, 1.0 / 24);
+	pairs jsonb;
+	changes jsonb;
+	confusion jsonb;
+	report jsonb;
+BEGIN
+	IF since IS NULL OR since >= till THEN
+		RAISE EXCEPTION 'no time to replay between % and %', since, till
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Give "since" as a time before "until".';
+	END IF;
+	PERFORM factory.require_version(decision, version);
+	-- One grouping, so that parallel workers can share it.
+	EXECUTE $query$
+		SELECT coalesce(jsonb_agg(jsonb_build_object('was', was, 'becomes', becomes, 'count', n,
+			'first', first_id, 'last', last_id) ORDER BY n DESC, was, becomes), '[]')
+		FROM (SELECT CASE WHEN l.method_used = 'rule_only' THEN ARRAY[coalesce(l.status, 'unknown'), l.result]
+					ELSE factory.decide_brief(l.decision, l.input, l.version) END AS was,
+				factory.decide_brief(l.decision, l.input, $2) AS becomes,
+				count(*) AS n, min(l.execution_id::text) AS first_id, max(l.execution_id::text) AS last_id
+			FROM factory.judgment_log AS l
+			WHERE l.tenant_id = factory.current_tenant() AND l.decision = $1
+				AND l.created_at >= $3 AND l.created_at < $4
+			GROUP BY 1, 2) AS paired
+	$query$ INTO pairs USING decision, version, since, till;
+	SELECT coalesce(jsonb_agg(p - 'first' - 'last' || jsonb_build_object('examples',
+			(SELECT jsonb_agg(jsonb_build_object('execution_id', l.execution_id, 'version', l.version,
+				'input', l.input, 'created_at', l.created_at) ORDER BY l.execution_id)
+			 FROM (SELECT p ->> 'first' UNION SELECT p ->> 'last') AS example(id),
+				factory.find_judgment(example.id::uuid) AS l))), '[]')
+	INTO changes
+	FROM jsonb_array_elements(pairs) AS p
+	WHERE p -> 'was' -> 0 <> p -> 'becomes' -> 0;
+	SELECT jsonb_build_object('judged', count(*),
+			'baseline_accuracy', avg((was = correct)::int::float8),
+			'modified_accuracy', avg((becomes = correct)::int::float8),
+			'matrix', (SELECT coalesce(jsonb_agg(jsonb_build_object('correct', m.correct, 'becomes', m.becomes, 'count', m.n)), '[]')
+				FROM (SELECT t.correct_status AS correct, (factory.decide_brief(l.decision, l.input, replay.version))[1] AS becomes, count(*) AS n
+					FROM factory.judgment_truth AS t, factory.find_judgment(t.execution_id) AS l
+					WHERE t.decision = replay.decision AND t.correct_status IS NOT NULL AND t.judged_at >= replay.since AND t.judged_at < till
+					GROUP BY 1, 2 ORDER BY 1, 2) AS m))
+	INTO confusion
+	FROM (SELECT l.status AS was, (factory.decide_brief(l.decision, l.input, replay.version))[1] AS becomes, t.correct_status AS correct
+		FROM factory.judgment_truth AS t, factory.find_judgment(t.execution_id) AS l
+		WHERE t.decision = replay.decision AND t.correct_status IS NOT NULL AND t.judged_at >= replay.since AND t.judged_at < till) AS truth;
+	report := factory.summarize_changes(pairs);
+	RETURN jsonb_build_object('decision', decision, 'version', version, 'since', since, 'until', till)
+		|| report
+		|| jsonb_build_object('changes', changes,
+			'alarms', report -> 'alarms' || jsonb_build_object(
+				'saved_per_day', round(((report -> 'alarms' ->> 'saved')::float8 / days)::numeric, 2),
+				'added_per_day', round(((report -> 'alarms' ->> 'added')::float8 / days)::numeric, 2)),
+			'feedback', confusion);
+END
+$$;
+COMMENT ON FUNCTION factory.replay(text, integer, timestamptz, timestamptz) IS
+'judges what was judged in that time again by a version''s rules, writing nothing: what changes, for whom, how many alarms, and whether that is chance';
+
+CREATE OR REPLACE FUNCTION factory.backtest(decision text, versions integer[], query text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	most CONSTANT integer := 5;
+	baseline CONSTANT integer := versions[1];
+	comparisons jsonb := '[]';
+	pairs jsonb;
+	version integer;
+BEGIN
+	IF coalesce(cardinality(versions), 0) NOT BETWEEN 1 AND most OR array_position(versions, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'a backtest takes 1 to % versions', most
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Give them as ARRAY[1, 2]; the first is what the others are compared with.';
+	END IF;
+	FOREACH version IN ARRAY versions LOOP
+		PERFORM factory.require_version(decision, version);
+	END LOOP;
+	FOREACH version IN ARRAY CASE WHEN cardinality(versions) = 1 THEN versions ELSE versions[2:] END LOOP
+		EXECUTE format($query$
+			SELECT coalesce(jsonb_agg(jsonb_build_object('was', was, 'becomes', becomes, 'count', n,
+				'examples', examples) ORDER BY n DESC, was, becomes), '[]')
+			FROM (SELECT factory.decide_brief($1, input, $2) AS was, factory.decide_brief($1, input, $3) AS becomes,
+					count(*) AS n, jsonb_build_array(min(input::text)::jsonb) AS examples
+				FROM (SELECT to_jsonb(given) AS input FROM (%s) AS given) AS inputs
+				GROUP BY 1, 2) AS paired
+		$query$, query) INTO pairs USING decision, baseline, version;
+		comparisons := comparisons || (jsonb_build_object('version', version)
+			|| factory.summarize_changes(pairs)
+			|| jsonb_build_object('changes', (SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(pairs) AS p
+				WHERE p -> 'was' -> 0 <> p -> 'becomes' -> 0)));
+	END LOOP;
+	RETURN jsonb_build_object('decision', decision, 'baseline', baseline, 'comparisons', comparisons);
+END
+$$;
+COMMENT ON FUNCTION factory.backtest(text, integer[], text) IS
+'judges the rows of a query by the rules of several versions, and compares each with the first';
+
+CREATE OR REPLACE FUNCTION factory.explain_judgment(execution_id uuid) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	judged CONSTANT factory.judgment_log := factory.find_judgment(execution_id);
+	again factory.judgment;
+BEGIN
+	again := factory.decide(judged.decision, judged.input, judged.version);
+	RETURN jsonb_build_object('execution_id', execution_id, 'decision', judged.decision, 'version', judged.version,
+		'judged_at', judged.created_at, 'judged_by', judged.created_by, 'input', judged.input,
+		'recorded', jsonb_build_object('result', judged.result, 'status', judged.status, 'severity', judged.severity,
+			'confidence', judged.confidence, 'method_used', judged.method_used, 'matched_rules', judged.matched_rules,
+			'degraded', judged.degraded, 'components', judged.components),
+		'rules_today', jsonb_build_object('result', again.result, 'status', again.status, 'severity', again.severity,
+			'confidence', again.confidence, 'matched_rules', again.matched_rules),
+		'same', again.status IS NOT DISTINCT FROM judged.status AND again.matched_rules IS NOT DISTINCT FROM judged.matched_rules,
+		'explanation', coalesce(again.explanation, judged.explanation));
+END
+$$;
+COMMENT ON FUNCTION factory.explain_judgment(uuid) IS
+'a judgment from the log, and what the rules of the version of that day say to its input, with their reasons';
+
+-- Versions as tables.
+
+CREATE OR REPLACE FUNCTION factory.condition_parts(condition text) RETURNS text[]
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_condition_parts';
+COMMENT ON FUNCTION factory.condition_parts(text) IS
+'the conditions that a condition joins by AND; null where it does more than that';
+
+CREATE OR REPLACE FUNCTION factory.csv_lines(csv text, OUT line integer, OUT fields text[]) RETURNS SETOF record
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_csv_lines';
+COMMENT ON FUNCTION factory.csv_lines(text) IS
+'the lines of a CSV text with their fields (RFC 4180)';
+
+CREATE OR REPLACE FUNCTION factory.find_definition(decision text, version integer, OUT found_version integer, OUT definition jsonb)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	SELECT v.version, v.definition INTO found_version, definition
+	FROM factory.decision_version AS v
+	WHERE v.tenant_id = factory.current_tenant() AND v.decision = find_definition.decision
+		AND v.version = coalesce(find_definition.version,
+			(SELECT p.version FROM factory.deployment AS p WHERE p.tenant_id = factory.current_tenant()
+				AND p.decision = find_definition.decision AND p.status = 'active'));
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'decision "%" has no version %', decision, coalesce(version::text, 'in force')
+			USING ERRCODE = 'PF103', HINT = 'View factory.decision_definition lists the versions.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION factory.find_definition(text, integer) IS
+'a version''s document; of the version in force where none is named';
+
+-- A rule's condition in cells: "defect_rate >= 0.05 AND line = 'A'" is ">= 0.05" in column
+-- defect_rate and "= 'A'" in column line.  What does not begin with a name, or names one a
+-- second time, stays in column "when".
+CREATE OR REPLACE FUNCTION factory.condition_cells(condition text, names text[]) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	cells jsonb := '{}';
+	rest text[] := '{}';
+	part text;
+	name text;
+BEGIN
+	IF factory.condition_parts(condition) IS NULL THEN
+		RETURN jsonb_build_object('when', condition);
+	END IF;
+	FOREACH part IN ARRAY factory.condition_parts(condition) LOOP
+		name := (regexp_match(part, '^([[:alpha:]_][[:alnum:]_]*)\s*(?=[<>=!]|\m(?:in|between|is|like|ilike|not)\M)', 'i'))[1];
+		IF name = ANY (names) AND NOT cells ? name THEN
+			cells := cells || jsonb_build_object(name, btrim(substr(part, length(name) + 1)));
+		ELSIF part <> '' THEN
+			rest := rest || part;
+		END IF;
+	END LOOP;
+	RETURN cells || CASE WHEN rest = '{}' THEN '{}' ELSE jsonb_build_object('when', array_to_string(rest, ' AND ')) END;
+END
+$$;
+COMMENT ON FUNCTION factory.condition_cells(text, text[]) IS
+'a condition taken apart into one cell an input';
+
+CREATE OR REPLACE FUNCTION factory.rule_table(definition jsonb, OUT columns text[], OUT cells text[])
+RETURNS SETOF record
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	names CONSTANT text[] := ARRAY(
+		SELECT key FROM jsonb_object_keys(definition -> 'inputs') AS key
+		UNION SELECT key FROM jsonb_object_keys(coalesce(definition -> 'let', '{}')) AS key);
+	rule jsonb;
+	conditions jsonb[] := '{}';
+	used text[];
+	i integer;
+BEGIN
+	FOR rule IN SELECT * FROM jsonb_array_elements(definition -> 'rules') LOOP
+		conditions := conditions || factory.condition_cells(rule ->> 'when', names);
+	END LOOP;
+	used := ARRAY(SELECT name FROM unnest(names) AS name
+		WHERE EXISTS (SELECT FROM unnest(conditions) AS c WHERE c ? name) ORDER BY name);
+	columns := ARRAY['id'] || used || ARRAY['when', 'status', 'severity', 'confidence', 'priority', 'recommended_actions', 'because', 'rest'];
+	FOR i IN 1 .. coalesce(cardinality(conditions), 0) LOOP
+		rule := definition -> 'rules' -> (i - 1);
+		cells := ARRAY[rule ->> 'id']
+			|| ARRAY(SELECT coalesce(conditions[i] ->> name, '') FROM unnest(used) AS name ORDER BY name)
+			|| ARRAY[coalesce(conditions[i] ->> 'when', ''),
+				coalesce(rule -> 'then' ->> 'status', ''), coalesce(rule -> 'then' ->> 'severity', ''),
+				coalesce(rule ->> 'confidence', ''), coalesce(rule ->> 'priority', ''),
+				coalesce((SELECT string_agg(action, '; ') FROM jsonb_array_elements_text(rule -> 'then' -> 'recommended_actions') AS action), ''),
+				coalesce(rule ->> 'because', ''),
+				coalesce(nullif((rule - ARRAY['id', 'when', 'then', 'confidence', 'priority', 'because']
+					|| CASE WHEN (rule -> 'then') - ARRAY['status', 'severity', 'recommended_actions'] = '{}' THEN '{}'
+						WHEN rule -> 'then' IS NULL THEN '{}'
+						ELSE jsonb_build_object('then', (rule -> 'then') - ARRAY['status', 'severity', 'recommended_actions']) END)::text, '{}'), '')];
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION factory.rule_table(jsonb) IS
+'the rules of a document as rows of cells';
+
+CREATE OR REPLACE FUNCTION factory.rules_as_table(decision text, version integer DEFAULT NULL) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH rules AS (
+		SELECT t.columns, t.cells, row_number() OVER () AS position
+		FROM factory.find_definition(decision, version) AS d, factory.rule_table(d.definition) AS t
+	), lines AS (
+		SELECT columns AS fields, 0 AS position FROM (SELECT columns FROM rules LIMIT 1) AS head
+		UNION ALL SELECT cells, position FROM rules
+	)
+	SELECT string_agg((SELECT string_agg(CASE WHEN field ~ '[",\r\n]|^\s|\s$'
+				THEN '"' || replace(field, '"', '""') || '"' ELSE field END, ',' ORDER BY place)
+			FROM unnest(fields) WITH ORDINALITY AS f(field, place)), E'\n' ORDER BY position) || E'\n'
+	FROM lines
+$$;
+COMMENT ON FUNCTION factory.rules_as_table(text, integer) IS
+'the rules of a version (the one in force where none is named) as CSV: one row a rule, one column an input';
+
+CREATE OR REPLACE FUNCTION factory.rule_from_cells(columns text[], cells text[], line integer) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	own CONSTANT text[] := ARRAY['id', 'when', 'status', 'severity', 'confidence', 'priority', 'recommended_actions', 'because', 'rest'];
+	cell CONSTANT jsonb := (SELECT coalesce(jsonb_object_agg(c, btrim(v)), '{}') FROM unnest(columns, cells) AS u(c, v) WHERE btrim(v) <> '');
+	conditions CONSTANT text[] := ARRAY(
+		-- What is no plain AND is put in brackets, on a line of their own for a comment's sake.
+		SELECT CASE WHEN factory.condition_parts(c.condition) IS NULL AND count(*) OVER () > 1
+			THEN '(' || c.condition || E'\n)' ELSE c.condition END
+		FROM (SELECT CASE u.c WHEN 'when' THEN btrim(u.v) ELSE u.c || ' ' || btrim(u.v) END AS condition, u.c = 'when' AS last, u.place
+			FROM unnest(columns, cells) WITH ORDINALITY AS u(c, v, place)
+			WHERE (u.c = 'when' OR u.c <> ALL (own)) AND btrim(u.v) <> '') AS c
+		ORDER BY c.last, c.place);
+	rest CONSTANT jsonb := coalesce((cell ->> 'rest')::jsonb, '{}');
+	outcome jsonb := coalesce(rest -> 'then', '{}');
+	rule jsonb := rest - 'then';
+BEGIN
+	outcome := outcome || jsonb_strip_nulls(jsonb_build_object('status', cell -> 'status', 'severity', cell -> 'severity'));
+	IF cell ? 'recommended_actions' THEN
+		outcome := outcome || jsonb_build_object('recommended_actions',
+			to_jsonb(regexp_split_to_array(cell ->> 'recommended_actions', '\s*;\s*')));
+	END IF;
+	rule := rule || jsonb_build_object('id', cell -> 'id', 'when', coalesce(array_to_string(conditions, ' AND '), ''))
+		|| jsonb_strip_nulls(jsonb_build_object('because', cell -> 'because',
+			'confidence', (cell ->> 'confidence')::numeric, 'priority', (cell ->> 'priority')::numeric));
+	IF outcome <> '{}' THEN
+		rule := rule || jsonb_build_object('then', outcome);
+	END IF;
+	RETURN rule;
+EXCEPTION WHEN invalid_text_representation THEN
+	RAISE EXCEPTION 'line % of the table: %', line, SQLERRM
+		USING ERRCODE = 'PF101', HINT = '"confidence" and "priority" are numbers, "rest" is JSON.';
+END
+$$;
+COMMENT ON FUNCTION factory.rule_from_cells(text[], text[], integer) IS
+'a rule from a row of cells';
+
+CREATE OR REPLACE FUNCTION factory.rules_from_csv(decision text, csv text, changelog text) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	own CONSTANT text[] := ARRAY['id', 'when', 'status', 'severity', 'confidence', 'priority', 'recommended_actions', 'because', 'rest'];
+	base CONSTANT jsonb := (SELECT d.definition FROM factory.find_definition(decision, NULL) AS d);
+	names CONSTANT text[] := own || ARRAY(
+		SELECT key FROM jsonb_object_keys(base -> 'inputs') AS key
+		UNION SELECT key FROM jsonb_object_keys(coalesce(base -> 'let', '{}')) AS key);
+	columns text[];
+	rules jsonb := '[]';
+	rule jsonb;
+	old text;
+	row record;
+	unknown text;
+BEGIN
+	FOR row IN SELECT * FROM factory.csv_lines(csv) LOOP
+		IF columns IS NULL THEN
+			columns := ARRAY(SELECT btrim(field) FROM unnest(row.fields) WITH ORDINALITY AS f(field, place) ORDER BY place);
+			SELECT c INTO unknown FROM unnest(columns) AS c WHERE c <> ALL (names) LIMIT 1;
+			IF FOUND THEN
+				RAISE EXCEPTION 'the table has a column "%" that decision "%" does not know', unknown, decision
+					USING ERRCODE = 'PF101', DETAIL = format('Known are %s.', array_to_string(names, ', ')),
+						HINT = 'Columns are inputs, let values and the rules'' own keys; take the table from rules_as_table().';
+			END IF;
+			IF NOT 'id' = ANY (columns) THEN
+				RAISE EXCEPTION 'the table has no column "id"'
+					USING ERRCODE = 'PF101', HINT = 'Take the table from rules_as_table().';
+			END IF;
+			CONTINUE;
+		END IF;
+		IF cardinality(row.fields) <> cardinality(columns) THEN
+			RAISE EXCEPTION 'line % of the table has % fields, its head has %', row.line, cardinality(row.fields), cardinality(columns)
+				USING ERRCODE = 'PF101', HINT = 'A field with a comma stands in quotes.';
+		END IF;
+		rule := factory.rule_from_cells(columns, row.fields, row.line);
+		-- A condition that says the same keeps its words.
+		SELECT r ->> 'when' INTO old FROM jsonb_array_elements(base -> 'rules') AS r WHERE r -> 'id' = rule -> 'id';
+		IF FOUND AND factory.condition_cells(old, names) = factory.condition_cells(rule ->> 'when', names) THEN
+			rule := rule || jsonb_build_object('when', old);
+		END IF;
+		rules := rules || rule;
+	END LOOP;
+	IF rules = '[]' THEN
+		RAISE EXCEPTION 'the table has no rules'
+			USING ERRCODE = 'PF101', HINT = 'Take the table from rules_as_table().';
+	END IF;
+	RETURN factory.save_version(decision, base || jsonb_build_object('rules', rules), changelog);
+END
+$$;
+COMMENT ON FUNCTION factory.rules_from_csv(text, text, text) IS
+'saves a draft with the rules of a table as rules_as_table() gives it, all else as in the version in force; returns the version';
+
+CREATE OR REPLACE FUNCTION factory.diff_versions(decision text, version integer, other integer,
+	OUT path text, OUT change text, OUT was jsonb, OUT becomes jsonb)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH old AS (SELECT d.definition AS doc FROM factory.find_definition(decision, version) AS d),
+	new AS (SELECT d.definition AS doc FROM factory.find_definition(decision, other) AS d),
+	old_rule AS (SELECT rule ->> 'id' AS id, rule, place FROM old, jsonb_array_elements(doc -> 'rules') WITH ORDINALITY AS r(rule, place)),
+	new_rule AS (SELECT rule ->> 'id' AS id, rule, place FROM new, jsonb_array_elements(doc -> 'rules') WITH ORDINALITY AS r(rule, place)),
+	same_rule AS (
+		SELECT o.id, o.rule AS was, n.rule AS becomes, o.place AS was_place, n.place AS becomes_place,
+			-- Its place among the rules that both have.
+			rank() OVER (ORDER BY o.place) AS was_rank, rank() OVER (ORDER BY n.place) AS becomes_rank
+		FROM old_rule AS o JOIN new_rule AS n ON n.id = o.id
+	)
+	SELECT coalesce(o.key, n.key), CASE WHEN o.key IS NULL THEN 'added' WHEN n.key IS NULL THEN 'removed' ELSE 'changed' END,
+		o.value, n.value
+	FROM (SELECT e.* FROM old, jsonb_each(doc - 'rules') AS e) AS o
+	FULL JOIN (SELECT e.* FROM new, jsonb_each(doc - 'rules') AS e) AS n ON n.key = o.key
+	WHERE o.value IS DISTINCT FROM n.value
+	UNION ALL
+	SELECT 'rules.' || coalesce(o.id, n.id), CASE WHEN o.id IS NULL THEN 'added' ELSE 'removed' END, o.rule, n.rule
+	FROM old_rule AS o FULL JOIN new_rule AS n ON n.id = o.id
+	WHERE o.id IS NULL OR n.id IS NULL
+	UNION ALL
+	SELECT 'rules.' || s.id || '.' || k.key,
+		CASE WHEN NOT s.was ? k.key THEN 'added' WHEN NOT s.becomes ? k.key THEN 'removed' ELSE 'changed' END,
+		s.was -> k.key, s.becomes -> k.key
+	FROM same_rule AS s, LATERAL (SELECT key FROM jsonb_object_keys(s.was || s.becomes) AS key) AS k
+	WHERE s.was -> k.key IS DISTINCT FROM s.becomes -> k.key
+	UNION ALL
+	SELECT 'rules.' || id, 'moved', to_jsonb(was_place), to_jsonb(becomes_place) FROM same_rule WHERE was_rank <> becomes_rank
+	ORDER BY 1, 2
+$$;
+COMMENT ON FUNCTION factory.diff_versions(text, integer, integer) IS
+'what another version adds, removes, changes and moves, key by key and rule by rule';
+
+REVOKE ALL ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid),
+	factory.feedback(uuid, text, jsonb, text), factory.decide_brief(text, jsonb, integer),
+	factory.chi_square_probability(float8, integer), factory.summarize_changes(jsonb),
+	factory.require_version(text, integer), factory.replay(text, integer, timestamptz, timestamptz),
+	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
+	factory.condition_parts(text), factory.csv_lines(text), factory.find_definition(text, integer),
+	factory.condition_cells(text, text[]), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
+	factory.rule_from_cells(text[], text[], integer), factory.rules_from_csv(text, text, text),
+	factory.diff_versions(text, integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid),
+	factory.feedback(uuid, text, jsonb, text), factory.decide_brief(text, jsonb, integer),
+	factory.chi_square_probability(float8, integer), factory.summarize_changes(jsonb),
+	factory.require_version(text, integer), factory.replay(text, integer, timestamptz, timestamptz),
+	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
+	factory.find_definition(text, integer) TO factory_admin, factory_author, factory_operator;
+GRANT EXECUTE ON FUNCTION factory.condition_parts(text), factory.csv_lines(text),
+	factory.condition_cells(text, text[]), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
+	factory.rule_from_cells(text[], text[], integer), factory.rules_from_csv(text, text, text),
+	factory.diff_versions(text, integer, integer) TO factory_admin, factory_author;
+REVOKE ALL ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage FROM PUBLIC;
+GRANT SELECT ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage
+	TO factory_admin, factory_author, factory_operator;
