@@ -1,3 +1,7 @@
+-- The schema is ours and new: one that was there before could be somebody's.  As a
+-- member of the extension it comes and goes with it, and no dump repeats it.
+CREATE SCHEMA factory;
+
 -- Everything of ours is closed until it is opened, function by function.
 REVOKE ALL ON SCHEMA factory FROM PUBLIC;
 GRANT USAGE ON SCHEMA factory TO PUBLIC;
@@ -59,12 +63,17 @@ SELECT pg_catalog.pg_extension_config_dump('factory.tenant_role', '');
 CREATE FUNCTION factory.tenant_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'factory_tenant_changed';
 REVOKE ALL ON FUNCTION factory.tenant_changed() FROM PUBLIC;
-CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+-- Row by row: changes that are replicated fire no other triggers.
+CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE
+	ON factory.tenant FOR EACH ROW EXECUTE FUNCTION factory.tenant_changed();
+CREATE TRIGGER tenants_truncated AFTER TRUNCATE
 	ON factory.tenant FOR EACH STATEMENT EXECUTE FUNCTION factory.tenant_changed();
-CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE
+	ON factory.tenant_role FOR EACH ROW EXECUTE FUNCTION factory.tenant_changed();
+CREATE TRIGGER tenants_truncated AFTER TRUNCATE
 	ON factory.tenant_role FOR EACH STATEMENT EXECUTE FUNCTION factory.tenant_changed();
-ALTER TABLE factory.tenant ENABLE ALWAYS TRIGGER tenant_changed;
-ALTER TABLE factory.tenant_role ENABLE ALWAYS TRIGGER tenant_changed;
+ALTER TABLE factory.tenant ENABLE ALWAYS TRIGGER tenant_changed, ENABLE ALWAYS TRIGGER tenants_truncated;
+ALTER TABLE factory.tenant_role ENABLE ALWAYS TRIGGER tenant_changed, ENABLE ALWAYS TRIGGER tenants_truncated;
 
 -- What was done, by whom.  It belongs to a role of its own, so that neither the house
 -- nor its administrators can change it.  No key and no index on the parent, and no month

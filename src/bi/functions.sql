@@ -5,10 +5,16 @@ COMMENT ON FUNCTION factory.bi_table_changed() IS
 'tells every backend that a table of the question room changed';
 REVOKE ALL ON FUNCTION factory.bi_table_changed() FROM PUBLIC;
 
-CREATE OR REPLACE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON factory.catalog
+CREATE OR REPLACE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON factory.catalog
+FOR EACH ROW EXECUTE FUNCTION factory.bi_table_changed();
+CREATE OR REPLACE TRIGGER truncated AFTER TRUNCATE ON factory.catalog
 FOR EACH STATEMENT EXECUTE FUNCTION factory.bi_table_changed();
-CREATE OR REPLACE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON factory.allowed_function
+ALTER TABLE factory.catalog ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;
+CREATE OR REPLACE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON factory.allowed_function
+FOR EACH ROW EXECUTE FUNCTION factory.bi_table_changed();
+CREATE OR REPLACE TRIGGER truncated AFTER TRUNCATE ON factory.allowed_function
 FOR EACH STATEMENT EXECUTE FUNCTION factory.bi_table_changed();
+ALTER TABLE factory.allowed_function ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;
 
 CREATE OR REPLACE FUNCTION factory.load_catalog(catalog jsonb) RETURNS integer
 LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT

@@ -49,9 +49,12 @@ CREATE UNIQUE INDEX deployment_active ON factory.deployment (tenant_id, decision
 CREATE FUNCTION factory.deployment_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'factory_deployment_changed';
 REVOKE ALL ON FUNCTION factory.deployment_changed() FROM PUBLIC;
-CREATE TRIGGER deployment_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+-- Row by row: changes that are replicated fire no other triggers.
+CREATE TRIGGER deployment_changed AFTER INSERT OR UPDATE OR DELETE
+	ON factory.deployment FOR EACH ROW EXECUTE FUNCTION factory.deployment_changed();
+CREATE TRIGGER deployments_truncated AFTER TRUNCATE
 	ON factory.deployment FOR EACH STATEMENT EXECUTE FUNCTION factory.deployment_changed();
-ALTER TABLE factory.deployment ENABLE ALWAYS TRIGGER deployment_changed;
+ALTER TABLE factory.deployment ENABLE ALWAYS TRIGGER deployment_changed, ENABLE ALWAYS TRIGGER deployments_truncated;
 
 -- One row a judgment. No key on the parent, so that dump and restore stay clean, and
 -- a default partition, so that a missing month never stops a judgment.
