@@ -121,6 +121,7 @@ SET factory.tenant = 'west';
 SELECT factory.current_tenant();
 RESET factory.tenant;
 SELECT factory.map_tenant_role('north', 'postgres');
+SELECT factory.map_tenant_role('north', 'factory_admin');
 CREATE ROLE service;
 GRANT SET ON PARAMETER factory.tenant TO service;
 SET ROLE service;

@@ -175,6 +175,12 @@ BEGIN
 				DETAIL = 'Row security does not bind superusers.',
 				HINT = 'Map a role without superuser.';
 	END IF;
+	IF EXISTS (SELECT FROM pg_roles WHERE oid = map_tenant_role.role AND rolname LIKE 'factory\_%') THEN
+		RAISE EXCEPTION 'role "%" is everybody''s and cannot belong to a tenant', role
+			USING ERRCODE = 'invalid_role_specification',
+				DETAIL = 'Its members would all work for that tenant.',
+				HINT = 'Map a role of the tenant''s own, and grant it what it needs.';
+	END IF;
 	IF tenant = 'default' THEN
 		INSERT INTO factory.tenant (tenant_id) VALUES (tenant) ON CONFLICT DO NOTHING;
 	END IF;
