@@ -60,7 +60,10 @@ works('postgres', 'ALTER DATABASE busan RENAME TO pusan', 'a served database can
 is_served('pusan', 'and is served again');
 works('postgres', 'CREATE DATABASE incheon TEMPLATE pusan', 'it can be copied');
 is_served('pusan', 'and is served again');
-is_served('incheon', 'and so is the copy');
+like($node->safe_psql('incheon', 'SELECT reason FROM factory.activity()'), qr/is a copy or a restored dump of the one that was activated/,
+	'the copy rests, as nobody has asked for two');
+$node->safe_psql('incheon', 'SELECT factory.activate()');
+is_served('incheon', 'and is served when it is activated');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM factory.worker_status WHERE kind = 'scheduler'}), 3,
 	'all places are taken now');
 

@@ -23,6 +23,7 @@ CREATE MATERIALIZED VIEW mv_dropped AS SELECT 1 AS one;
 SELECT factory.schedule_refresh('"Line A".mv', 'every second', 'Asia/Seoul');
 SELECT factory.schedule_refresh('mv_dropped', 'daily at 06:00');
 DROP MATERIALIZED VIEW mv_dropped;
+SELECT factory.activate(ARRAY['primary', 'standby']);
 });
 
 # On a standby nothing runs, and the status can be read.
@@ -54,7 +55,41 @@ $standby->safe_psql('postgres', 'CREATE DATABASE restored');
 $standby->command_ok([ 'pg_restore', '--exit-on-error', '-d', $standby->connstr('restored'), $file ], 'and restored');
 is($standby->safe_psql('restored', q{SELECT view, schedule, timezone FROM factory.refresh_status}),
 	'"Line A".mv|every second|Asia/Seoul', 'with its schedules, but none of a dropped view');
+ok($standby->poll_query_until('restored', q{SELECT state LIKE 'resting: this database is a copy or a restored dump%'
+	FROM factory.worker_status WHERE database = 'restored'}), 'which rest: what is restored does not act on its own');
+is($standby->safe_psql('restored', 'SELECT count(*) FROM factory.refresh_run'), 0, 'nothing has run');
+$standby->safe_psql('restored', 'SELECT factory.activate()');
 ok($standby->poll_query_until('restored', q{SELECT last_status = 'succeeded' FROM factory.refresh_status}),
-	'which run at once, as nobody has to start them');
+	'until somebody activates it');
+
+# A copy of the server under another name does not act, though it has every right to write.
+$standby->backup('clone');
+my $clone = PostgreSQL::Test::Cluster->new('clone');
+$clone->init_from_backup($standby, 'clone');
+$clone->start;
+ok($clone->poll_query_until('postgres', q{SELECT state LIKE 'resting: cluster_name%' FROM factory.worker_status
+	WHERE database = 'postgres'}), 'a clone of the server rests and says why');
+is($clone->safe_psql('postgres', q{SELECT may_act FROM factory.activity()}), 'f', 'and calls no model');
+$clone->safe_psql('postgres', q{SELECT factory.activate(ARRAY['primary', 'standby', 'clone'])});
+ok($clone->poll_query_until('postgres', q{SELECT state NOT LIKE 'resting%' FROM factory.worker_status
+	WHERE database = 'postgres'}), 'until it is told to act');
+$clone->stop;
+
+# The switches: a pause is the database's, factory.enabled the server's.
+$standby->safe_psql('restored', q{SELECT factory.pause_workers('new presses on line 3')});
+ok($standby->poll_query_until('restored', q{SELECT state LIKE 'resting: workers are paused by % new presses on line 3'
+	FROM factory.worker_status WHERE database = 'restored'}), 'a pause shows by whom and why');
+is($standby->safe_psql('restored', 'SELECT factory.resume_workers(), factory.resume_workers()'), 't|f', 'it is ended once');
+$last = $standby->safe_psql('restored', 'SELECT at FROM "Line A".mv');
+ok($standby->poll_query_until('restored', qq{SELECT at > '$last' FROM "Line A".mv}), 'and the refreshes go on');
+$standby->safe_psql('postgres', 'ALTER SYSTEM SET factory.enabled = off');
+$standby->reload;
+ok($standby->poll_query_until('restored', q{SELECT bool_and(state LIKE 'resting: factory.enabled is off')
+	FROM factory.worker_status WHERE kind = 'scheduler'}), 'switched off, all workers rest');
+is($standby->safe_psql('restored', q{SELECT count(*) FROM factory.refresh_run WHERE status = 'running'}), 0, 'nothing runs on');
+$standby->safe_psql('postgres', 'ALTER SYSTEM RESET factory.enabled');
+$standby->reload;
+ok($standby->poll_query_until('restored', q{SELECT bool_or(state NOT LIKE 'resting%') FROM factory.worker_status
+	WHERE kind = 'scheduler'}), 'switched on, they work again');
 $standby->stop;
 done_testing();

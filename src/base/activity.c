@@ -57,9 +57,10 @@ static const struct
 	[FIT_OTHER_CLUSTER] = {"cluster_name of this server is not among those activated",
 						   "If this server shall act, run SELECT factory.activate();, "
 						   "naming all servers that may."},
-	[FIT_OTHER_DATABASE] = {"this database is a copy of the one that was activated",
-							"If it shall act on its own, run SELECT "
-							"factory.activate();."},
+	[FIT_OTHER_DATABASE] =
+		{"this database is a copy or a restored dump of the one that was activated",
+		 "If it shall act on its own, run SELECT "
+		 "factory.activate();."},
 	[FIT_OTHER_SYSTEM] = {"this database was activated in another server",
 						  "If it shall act here, run SELECT factory.activate();."},
 };

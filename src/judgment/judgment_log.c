@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "base/activity.h"
 #include "base/base.h"
 #include "base/house.h"
 #include "catalog/pg_type.h"
@@ -138,6 +139,8 @@ judgment_log(Judgment *judgment, Jsonb *input)
 
 	if (judgment_log_mode == LOG_OFF)
 		judgment->log = "off";
+	else if (!house_is_enabled())
+		judgment->log = "not written: factory.enabled is off";
 	else if (RecoveryInProgress())
 		judgment->log = "not written: the server is a standby";
 	else if (XactReadOnly)

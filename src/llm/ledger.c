@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "base/activity.h"
 #include "base/base.h"
 #include "base/house.h"
 #include "catalog/pg_type.h"
@@ -152,11 +153,12 @@ void
 ledger_enter(const LlmLedgerRow *row)
 {
 	const char *tenant = tenant_current();
+	const char *reason;
 	HouseRights saved;
 
 	/* A name that is no model's must not become a label: anybody can invent them. */
 	count_call(row->model ? row->model->name : "unknown", row->answer);
-	if (ledger_obstacle() != NULL)
+	if (ledger_obstacle() != NULL || !house_may_act(&reason))
 		return;
 	house_enter(&saved);
 	SPI_connect();

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "base/activity.h"
 #include "base/document.h"
 #include "base/errors.h"
 #include "base/quota.h"
@@ -501,6 +502,19 @@ take_model(LlmCall *call)
 	call->deadline = TimestampTzPlusMilliseconds(call->started, timeout_of(call));
 }
 
+/* What is switched off, or is a copy that nobody has activated, spends nothing. */
+static void
+take_activity(LlmCall *call)
+{
+	const char *reason;
+
+	if (house_may_act(&reason))
+		return;
+	end_with(call, LLM_DENIED, psprintf("the factory rests, %s", reason),
+			 house_rest_hint());
+	call->answer.sqlstate = ERRCODE_FACTORY_AT_REST;
+}
+
 static void
 take_ledger(LlmCall *call)
 {
@@ -567,6 +581,8 @@ llm_start(const LlmRequest *request)
 	call->request = *request;
 	call->started = GetCurrentTimestamp();
 	take_model(call);
+	if (!call->ended)
+		take_activity(call);
 	if (!call->ended)
 		take_ledger(call);
 	if (!call->ended)

@@ -325,3 +325,15 @@ refresh_settle_lost(void)
 	SPI_finish();
 	house_leave(&saved);
 }
+
+bool
+refresh_is_wanted(void)
+{
+	bool wanted;
+
+	SPI_connect();
+	SPI_execute("SELECT FROM factory.refresh_schedule WHERE enabled LIMIT 1", true, 1);
+	wanted = SPI_processed > 0;
+	SPI_finish();
+	return wanted;
+}

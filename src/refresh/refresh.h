@@ -68,4 +68,7 @@ extern void refresh_record(const RefreshRun *run, const ErrorData *error);
 extern int refresh_timeout_ms(void);
 extern int refresh_lock_timeout_ms(void);
 
+/* Whether any tenant has anything scheduled; for workers. */
+extern bool refresh_is_wanted(void);
+
 #endif /* FACTORY_REFRESH_H */

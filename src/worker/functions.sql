@@ -11,6 +11,14 @@ CREATE OR REPLACE TRIGGER wake_scheduler
 	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
 ALTER TABLE factory.refresh_schedule ENABLE ALWAYS TRIGGER wake_scheduler;
 
+-- Whoever lets workers rest or work.
+CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON factory.activation
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
+CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON factory.worker_pause
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
+ALTER TABLE factory.activation ENABLE ALWAYS TRIGGER wake_scheduler;
+ALTER TABLE factory.worker_pause ENABLE ALWAYS TRIGGER wake_scheduler;
+
 CREATE OR REPLACE FUNCTION factory.worker_slots(OUT kind text, OUT database oid, OUT pid int,
 	OUT state text, OUT since timestamptz, OUT next_wake timestamptz)
 RETURNS SETOF record

@@ -10,8 +10,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/activity.h"
+#include "base/audit.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -32,6 +36,9 @@
 /* A due row that a session holds locked, or a step that failed: look again. */
 #define SCHEDULER_RETRY_MS 1000L
 
+/* The audit log's readers are not held up longer than this. */
+#define TIDY_LOCK_TIMEOUT_MS 1000
+
 /* Key of the lock that keeps a second scheduler out; SQL cannot reach class 3. */
 #define SCHEDULER_LOCK_KEY 0x50466163
 #define SCHEDULER_LOCK_CLASS 3
@@ -42,6 +49,9 @@ static WorkerSlot *my_slot = NULL;
 
 /* What was due before this was missed. */
 static TimestampTz serving_since = 0;
+
+/* When the audit log was looked after last. */
+static TimestampTz tidied_at = 0;
 
 /* There may be runs in the table that nobody is doing. */
 static bool unsettled = true;
@@ -259,6 +269,49 @@ run_claimed(const RefreshRun *run, MemoryContext context)
 	show_in_slot(false, 0);
 }
 
+/* --- rest --------------------------------------------------------------------------------- */
+
+/* Shown in worker_status; a change is worth a line in the log.  NULL: at work. */
+static void
+show_rest(const char *reason)
+{
+	bool changed;
+
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	changed = strncmp(my_slot->rest, reason ? reason : "", REST_SIZE - 1) != 0;
+	if (changed)
+		strlcpy(my_slot->rest, reason ? reason : "", REST_SIZE);
+	LWLockRelease(worker_shared->lock);
+	if (changed && reason != NULL)
+		ereport(LOG, (errmsg("workers of database \"%s\" rest: %s",
+							 get_database_name(MyDatabaseId), reason),
+					  errhint("%s", house_rest_hint())));
+	else if (changed)
+		ereport(LOG, (errmsg("workers of database \"%s\" work again",
+							 get_database_name(MyDatabaseId))));
+}
+
+/* --- the audit log ------------------------------------------------------------------------ */
+
+/* Once a day: months ahead are made, and those that are old enough go. */
+static void
+tidy_audit_log(void)
+{
+	tidied_at = clock_now();
+	set_limit("lock_timeout", TIDY_LOCK_TIMEOUT_MS);
+	if (begin_transaction())
+	{
+		audit_make_months();
+		SPI_connect();
+		SPI_execute("SELECT factory.drop_audit_before() "
+					"WHERE pg_catalog.current_setting('factory.audit_retention') <> '0'",
+					false, 0);
+		SPI_finish();
+	}
+	end_transaction();
+	set_limit("lock_timeout", 0);
+}
+
 /* --- a step ----------------------------------------------------------------------------- */
 
 /* One look, in a transaction of its own, and what follows from it. */
@@ -267,17 +320,24 @@ step(MemoryContext context, TimestampTz *next_due)
 {
 	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
 	RefreshRun claimed;
+	const char *reason = NULL;
 
 	begin_look();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	if (begin_transaction())
 	{
-		if (unsettled)
-			refresh_settle_lost();
-		claim = refresh_claim(serving_since, &claimed, next_due);
+		if (!house_may_work(&reason))
+			claim = refresh_is_wanted() ? REFRESH_CLAIM_WAIT : REFRESH_CLAIM_NOTHING;
+		else
+		{
+			if (unsettled)
+				refresh_settle_lost();
+			claim = refresh_claim(serving_since, &claimed, next_due);
+			unsettled = false;
+		}
+		show_rest(claim == REFRESH_CLAIM_WAIT ? reason : NULL);
 	}
 	end_transaction();
-	unsettled = false;
 
 	switch (claim)
 	{
@@ -287,7 +347,10 @@ step(MemoryContext context, TimestampTz *next_due)
 		case REFRESH_CLAIM_SETTLED:
 			return STEP_AGAIN;
 		case REFRESH_CLAIM_WAIT:
-			return STEP_WAIT;
+			if (reason != NULL || clock_now() - tidied_at < USECS_PER_DAY)
+				return STEP_WAIT;
+			tidy_audit_log();
+			return STEP_AGAIN;
 		case REFRESH_CLAIM_NOTHING:
 			break;
 	}
@@ -308,6 +371,7 @@ safe_step(MemoryContext context, TimestampTz *next_due)
 	{
 		EmitErrorReport();
 		(void) rescue(context);
+		set_limit("lock_timeout", 0);
 		unsettled = true;
 		*next_due = clock_now() + SCHEDULER_RETRY_MS * 1000;
 	}
@@ -354,7 +418,10 @@ static void
 wait_until(TimestampTz moment)
 {
 	show_in_slot(false, moment);
-	pgstat_report_activity(STATE_IDLE, "waiting for the next due time");
+	/* Only we write it. */
+	pgstat_report_activity(STATE_IDLE, my_slot->rest[0] != '\0'
+										   ? psprintf("resting: %s", my_slot->rest)
+										   : "waiting for the next due time");
 	pgstat_report_stat(true);
 	if (sleep_until(moment))
 		ResetLatch(MyLatch);

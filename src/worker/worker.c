@@ -121,6 +121,7 @@ slot_release(WorkerSlot *slot)
 	slot->latch = NULL;
 	slot->busy = false;
 	slot->next_wake = 0;
+	slot->rest[0] = '\0';
 	slot_enter(slot, SLOT_FREE);
 	if (slot->bars == 0)
 		slot->database = InvalidOid;
@@ -263,6 +264,8 @@ slot_state_name(const WorkerSlot *slot)
 		case SLOT_STARTING:
 			return "starting";
 		case SLOT_RUNNING:
+			if (slot->rest[0] != '\0')
+				return psprintf("resting: %s", slot->rest);
 			return slot->busy ? "refreshing" : "waiting";
 	}
 	return "unknown";

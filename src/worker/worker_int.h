@@ -30,6 +30,9 @@ typedef enum SlotState
 	SLOT_RUNNING
 } SlotState;
 
+/* Room for why a scheduler rests. */
+#define REST_SIZE 160
+
 /* All of it under WorkerShared.lock. */
 typedef struct WorkerSlot
 {
@@ -44,6 +47,7 @@ typedef struct WorkerSlot
 	TimestampTz since;      /* when the state was reached */
 	TimestampTz not_before; /* WANTED: when the launcher may try again */
 	TimestampTz next_wake;  /* RUNNING: 0 for not known */
+	char rest[REST_SIZE];   /* RUNNING: why it does nothing; empty where it works */
 } WorkerSlot;
 
 typedef struct WorkerShared
