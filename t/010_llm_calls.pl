@@ -131,6 +131,8 @@ $node->command_ok([ 'pg_dump', '--no-sync', '-p', $node->port, '-h', $node->host
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-p', $node->port, '-h', $node->host, '-f', $dump, 'restored' ],
 	'restore');
+like(sql(q{SELECT factory.complete('mini', 'x')}, database => 'restored'), qr/PF005/, 'a restored dump spends nothing');
+$node->safe_psql('restored', 'SELECT factory.activate()');
 is(sql($kept, database => 'restored'), sql($kept), 'all is there, and calls work');
 
 # The wire is UTF-8, whatever the database is.
