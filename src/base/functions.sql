@@ -347,6 +347,38 @@ COMMENT ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) IS
 REVOKE ALL ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) TO factory_owner, factory_auditor;
 
+-- Tables whose rows are configuration tell of every change, whichever way it comes:
+-- EXECUTE FUNCTION factory.audit_change(OBJECT TYPE, COLUMN THAT NAMES IT).
+CREATE OR REPLACE FUNCTION factory.audit_change() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	earlier jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) - 'tenant_id' END;
+	later jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) - 'tenant_id' END;
+	object CONSTANT text := coalesce(to_jsonb(NEW), to_jsonb(OLD)) ->> TG_ARGV[1];
+BEGIN
+	-- A dump that is being restored changes nothing that was not told where it was made.
+	IF current_setting('row_security') = 'off' OR earlier = later THEN
+		RETURN NULL;
+	END IF;
+	IF TG_OP = 'UPDATE' THEN
+		SELECT jsonb_object_agg(b.key, b.value), jsonb_object_agg(b.key, a.value) INTO earlier, later
+		FROM jsonb_each(earlier) AS b JOIN jsonb_each(later) AS a ON a.key = b.key AND a.value <> b.value;
+	END IF;
+	PERFORM factory.audit(CASE TG_OP WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'alter' ELSE 'drop' END,
+		TG_ARGV[0], object, earlier, later);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION factory.audit_change() IS
+'a trigger for tables of configuration: one row of the audit log for each row that is changed';
+REVOKE ALL ON FUNCTION factory.audit_change() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.tenant
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('tenant', 'tenant_id');
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.tenant_role
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('tenant_role', 'role');
+
 CREATE OR REPLACE FUNCTION factory.drop_audit_before(before timestamptz DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
@@ -489,3 +521,21 @@ COMMENT ON FUNCTION factory.resume_workers() IS
 REVOKE ALL ON FUNCTION factory.activate(text[]), factory.pause_workers(text), factory.resume_workers() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.activate(text[]), factory.pause_workers(text), factory.resume_workers()
 	TO factory_admin;
+
+-- What the factory takes of the server.
+
+CREATE OR REPLACE FUNCTION factory.resource_use(OUT resource text, OUT name text, OUT used bigint,
+	OUT resource_limit bigint, OUT unit text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED STRICT
+AS 'MODULE_PATHNAME', 'factory_resource_use';
+COMMENT ON FUNCTION factory.resource_use() IS
+'what the factory takes of this server; read view resource_usage instead';
+CREATE OR REPLACE VIEW factory.resource_usage AS
+SELECT u.resource, u.name, u.used, u.resource_limit, u.unit FROM factory.resource_use() AS u;
+COMMENT ON VIEW factory.resource_usage IS
+'shared memory, worker processes, connections of factoryd, sizes of tables and this session''s own memory; workers share max_worker_processes and connections max_connections with everybody';
+REVOKE ALL ON FUNCTION factory.resource_use() FROM PUBLIC;
+REVOKE ALL ON factory.resource_usage FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.resource_use() TO factory_admin, factory_monitor;
+GRANT SELECT ON factory.resource_usage TO factory_admin, factory_monitor;

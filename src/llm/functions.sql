@@ -26,6 +26,9 @@ COMMENT ON FUNCTION factory.check_model_server(text) IS
 REVOKE ALL ON FUNCTION factory.check_model_server(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.check_model_server(text) TO factory_admin;
 
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.model
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('model', 'name');
+
 CREATE OR REPLACE FUNCTION factory.create_model(name text, server text, model text,
 	input_price numeric = NULL, output_price numeric = NULL, tier int = NULL,
 	options jsonb = NULL) RETURNS void
