@@ -255,13 +255,6 @@ house_is_enabled(void)
 }
 
 bool
-house_was_activated(void)
-{
-	find_out();
-	return fit != FIT_NO_ROW;
-}
-
-bool
 house_may_act(const char **reason)
 {
 	if (!enabled)

@@ -25,12 +25,6 @@ extern const char *house_rest_hint(void);
 /* Whether factory.enabled is on; needs no transaction. */
 extern bool house_is_enabled(void);
 
-/*
- * Whether factory.activation has any row.  It has none in a database that a dump is
- * being restored into: what happens there is not news.
- */
-extern bool house_was_activated(void);
-
 extern void activity_define_settings(void);
 
 #endif /* FACTORY_ACTIVITY_H */

@@ -167,6 +167,15 @@ compat_wait_event(const char *name)
 #endif
 }
 
+/* The same, for a caller that has a static to keep it in. */
+static inline uint32
+compat_named_wait(uint32 *kept, const char *name)
+{
+	if (*kept == 0)
+		*kept = compat_wait_event(name);
+	return *kept;
+}
+
 /* May this role use that foreign server?  16 has one function for all objects. */
 static inline bool
 compat_may_use_server(Oid server, Oid role)

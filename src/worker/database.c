@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 #include "worker/worker_int.h"
 
+static uint32 wait_event = 0;
 static ProcessUtility_hook_type previous_utility = NULL;
 static object_access_hook_type previous_object_access = NULL;
 
@@ -74,7 +75,8 @@ bar_database(Oid database)
 
 	ConditionVariablePrepareToSleep(&worker_shared->gone);
 	while (ask_to_leave(database))
-		ConditionVariableSleep(&worker_shared->gone, PG_WAIT_EXTENSION);
+		ConditionVariableSleep(&worker_shared->gone,
+							   compat_named_wait(&wait_event, "FactoryWorkerLeaves"));
 	ConditionVariableCancelSleep();
 }
 

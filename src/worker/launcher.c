@@ -30,6 +30,8 @@
 #include "utils/timestamp.h"
 #include "worker/worker_int.h"
 
+static uint32 wait_event = 0;
+
 /* Databases that are looked into at the same time. */
 #define LAUNCHER_LOOKS_AT_ONCE 3
 
@@ -325,6 +327,6 @@ factory_launcher_main(Datum argument)
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
 							 (timeout >= 0 ? WL_TIMEOUT : 0),
-						 timeout, PG_WAIT_EXTENSION);
+						 timeout, compat_named_wait(&wait_event, "FactoryLauncherMain"));
 	}
 }

@@ -45,6 +45,7 @@
 
 bool worker_is_scheduler = false;
 
+static uint32 wait_event = 0;
 static WorkerSlot *my_slot = NULL;
 
 /* What was due before this was missed. */
@@ -406,7 +407,7 @@ sleep_until(TimestampTz moment)
 
 		before = clock_now();
 		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
-						   PG_WAIT_EXTENSION);
+						   compat_named_wait(&wait_event, "FactorySchedulerMain"));
 		if (events & WL_LATCH_SET)
 			return true;
 	}

@@ -68,7 +68,7 @@ worker_attach_shmem(void)
 	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	worker_shared = ShmemInitStruct("factory worker", shared_size(), &found);
+	worker_shared = ShmemInitStruct("pg_factory workers", shared_size(), &found);
 	if (!found)
 	{
 		memset(worker_shared, 0, shared_size());
