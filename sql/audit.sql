@@ -13,7 +13,7 @@ SELECT factory.pause_workers('stocktaking');
 RESET ROLE;
 RESET factory.trace_id;
 SELECT tenant_id, actor, actor_type, session_role = session_user AS by_session, acting_role, action, object_type, object,
-	before, after, source_address, application, trace_id, created_at <= clock_timestamp() AS in_time FROM factory.audit_log;
+	before, after, source_address, application, trace_id, created_at <= clock_timestamp() AS in_time FROM factory.audit_log WHERE application = 'audit test';
 -- A request through factoryd names its subject; what the server knows stays beside it.
 BEGIN;
 SELECT set_config('request.jwt.claims', '{"sub": "mina@plant.example", "role": "audit_boss"}', true) <> '' AS claimed,
@@ -110,7 +110,7 @@ SET ROLE audit_boss;
 SELECT factory.drop_audit_before('2020-03-01') AS dropped;
 SELECT factory.drop_audit_before() AS dropped;
 RESET ROLE;
-SELECT actor, action, object_type, before, after - 'kept_since' AS after FROM factory.audit_log WHERE action = 'drop';
+SELECT actor, action, object_type, before, after - 'kept_since' AS after FROM factory.audit_log WHERE action = 'drop' AND object_type = 'audit_log';
 SELECT count(*) FROM factory.audit_log WHERE created_at < '2021-01-01';
 SELECT count(*) AS gap FROM pg_trigger WHERE tgrelid = 'factory.audit_log_default'::regclass AND tgenabled <> 'A';
 DELETE FROM factory.audit_log_default;

@@ -48,6 +48,6 @@ SELECT factory.alter_model('told', input_price => 2);
 UPDATE factory.model SET input_price = 3 WHERE name = 'told';
 UPDATE factory.model SET input_price = 3 WHERE name = 'told';
 SELECT factory.drop_model('told');
-SELECT action, object_type, object, before, after FROM factory.audit_log
+SELECT action, object_type, object, before - 'created_at' AS before, after - 'created_at' AS after FROM factory.audit_log
 WHERE object IN ('told', 'ulsan') OR (object_type = 'tenant_role' AND object LIKE 'resource_%') ORDER BY created_at;
 DROP SERVER told;

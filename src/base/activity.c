@@ -271,6 +271,11 @@ house_may_act(const char **reason)
 bool
 house_may_work(const char **reason)
 {
+	/*
+	 * A commit wakes workers before it tells other backends what it changed: what is
+	 * remembered may be stale, and nobody would wake them again.
+	 */
+	known = false;
 	if (!house_may_act(reason))
 		return false;
 	if (paused)

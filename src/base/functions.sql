@@ -125,6 +125,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	own CONSTANT text := current_setting('factory.tenant');
 	held record;
 	rows bigint;
 BEGIN
@@ -134,13 +135,14 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				HINT = 'Set factory.default_tenant to '''' so that roles without a tenant have none.';
 	END IF;
-	-- Its rows are counted as it sees them.
+	-- Its rows are counted as it sees them.  What the audit log says of it stays.
 	PERFORM set_config('factory.tenant', name, true);
 	FOR held IN
 		SELECT c.oid::regclass AS relation FROM pg_class AS c
 		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
 		WHERE c.relnamespace = 'factory'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-			AND c.oid NOT IN ('factory.tenant'::regclass, 'factory.tenant_role'::regclass)
+			AND c.oid NOT IN ('factory.tenant'::regclass, 'factory.tenant_role'::regclass,
+				'factory.audit_log'::regclass)
 		ORDER BY 1
 	LOOP
 		EXECUTE format('SELECT count(*) FROM %s WHERE tenant_id = $1', held.relation) INTO rows USING name;
@@ -151,13 +153,13 @@ BEGIN
 					HINT = 'Keep the tenant without roles, or delete or archive its rows first.';
 		END IF;
 	END LOOP;
+	PERFORM set_config('factory.tenant', own, true);
 	DELETE FROM factory.tenant_role AS r WHERE r.tenant_id = name;
 	DELETE FROM factory.tenant AS t WHERE t.tenant_id = name;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'tenant "%" does not exist', name
 			USING ERRCODE = 'PF003', HINT = 'Table factory.tenant lists the tenants.';
 	END IF;
-	PERFORM set_config('factory.tenant', '', true);
 END
 $$;
 COMMENT ON FUNCTION factory.drop_tenant(text) IS

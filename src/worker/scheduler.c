@@ -414,6 +414,16 @@ sleep_until(TimestampTz moment)
 	return false;
 }
 
+/* Here a cancel finds no refresh to cancel, and is none. */
+static void
+heed_interrupts(void)
+{
+	HOLD_CANCEL_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	RESUME_CANCEL_INTERRUPTS();
+	QueryCancelPending = false;
+}
+
 /* Until the moment comes, or a session announces work. */
 static void
 wait_until(TimestampTz moment)
@@ -426,9 +436,7 @@ wait_until(TimestampTz moment)
 	pgstat_report_stat(true);
 	if (sleep_until(moment))
 		ResetLatch(MyLatch);
-	/* A cancel that finds no refresh to cancel is none. */
-	QueryCancelPending = false;
-	CHECK_FOR_INTERRUPTS();
+	heed_interrupts();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -479,7 +487,7 @@ factory_scheduler_main(Datum argument)
 	{
 		TimestampTz next_due = DT_NOEND;
 
-		CHECK_FOR_INTERRUPTS();
+		heed_interrupts();
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
 		result = safe_step(context, &next_due);
