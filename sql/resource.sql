@@ -41,13 +41,3 @@ DROP SCHEMA trap CASCADE;
 SELECT factory.unmap_tenant_role('resource_tenant');
 SELECT factory.drop_tenant('ulsan');
 DROP ROLE resource_watch, resource_tenant, resource_guest;
--- Every change of a tenant, a role's tenant and a model was told, also one by hand.
-CREATE SERVER told FOREIGN DATA WRAPPER factory_llm OPTIONS (base_url 'https://models.example/v1');
-SELECT factory.create_model('told', 'told', 'm', input_price => 1);
-SELECT factory.alter_model('told', input_price => 2);
-UPDATE factory.model SET input_price = 3 WHERE name = 'told';
-UPDATE factory.model SET input_price = 3 WHERE name = 'told';
-SELECT factory.drop_model('told');
-SELECT action, object_type, object, before - 'created_at' AS before, after - 'created_at' AS after FROM factory.audit_log
-WHERE object IN ('told', 'ulsan') OR (object_type = 'tenant_role' AND object LIKE 'resource_%') ORDER BY created_at;
-DROP SERVER told;

@@ -68,6 +68,8 @@ foreach my $file (grep { -e } "$root/README.md", sort glob("$root/docs/*.md"))
 	next unless @examples;
 	my $database = "docs_" . lc($name =~ s/\W/_/gr);
 	$node->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE plant");
+	# A copy rests until it is told to act; a reader's database is none.
+	$node->safe_psql($database, 'SELECT factory.activate()');
 	my $script = join '', map { "$_->{sql}\n\\echo $mark\n" } @examples;
 	my ($out, $err) = ('', '');
 	IPC::Run::run(

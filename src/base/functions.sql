@@ -350,14 +350,15 @@ REVOKE ALL ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) FROM PUBLIC
 GRANT EXECUTE ON FUNCTION factory.audit(text, text, text, jsonb, jsonb) TO factory_owner, factory_auditor;
 
 -- Tables whose rows are configuration tell of every change, whichever way it comes:
--- EXECUTE FUNCTION factory.audit_change(OBJECT TYPE, COLUMN THAT NAMES IT).
+-- EXECUTE FUNCTION factory.audit_change(OBJECT TYPE, COLUMN THAT NAMES IT, COLUMN TO LEAVE OUT ...).
 CREATE OR REPLACE FUNCTION factory.audit_change() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	earlier jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) - 'tenant_id' END;
-	later jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) - 'tenant_id' END;
+	untold CONSTANT text[] := '{tenant_id}'::text[] || TG_ARGV[2:];
+	earlier jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) - untold END;
+	later jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) - untold END;
 	object CONSTANT text := coalesce(to_jsonb(NEW), to_jsonb(OLD)) ->> TG_ARGV[1];
 BEGIN
 	-- A dump that is being restored changes nothing that was not told where it was made.

@@ -65,3 +65,8 @@ REVOKE ALL ON FUNCTION factory.describe_catalog(), factory.plan(text, jsonb), fa
 GRANT EXECUTE ON FUNCTION factory.describe_catalog(), factory.plan(text, jsonb), factory.to_sql(text),
 	factory.ask(text, jsonb), factory.check_sql(text), factory.run_sql(text, integer)
 	TO factory_analyst, factory_operator, factory_admin;
+
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.catalog
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('catalog', 'domain', 'document');
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.allowed_function
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('allowed_function', 'function');

@@ -36,6 +36,42 @@ AS 'MODULE_PATHNAME', 'factory_check_decision';
 COMMENT ON FUNCTION factory.check_decision(jsonb) IS
 'everything wrong or odd in a definition: errors would refuse it, warnings would not';
 
+-- The document itself stays in decision_version; its hash tells which it was.
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.decision
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('decision', 'name');
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.decision_version
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('decision_version', 'decision', 'definition');
+
+CREATE OR REPLACE FUNCTION factory.audit_deployment() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF current_setting('row_security') = 'off' OR (TG_OP = 'UPDATE' AND NEW.status = OLD.status) THEN
+		RETURN NULL;
+	END IF;
+	IF TG_OP = 'INSERT' AND NEW.status = 'active' THEN
+		PERFORM factory.audit('deploy', 'decision', NEW.decision,
+			(SELECT jsonb_build_object('version', p.version) FROM factory.deployment AS p
+			 WHERE p.tenant_id = NEW.tenant_id AND p.decision = NEW.decision AND p.id < NEW.id
+			 ORDER BY p.id DESC LIMIT 1),
+			jsonb_build_object('version', NEW.version, 'changelog', NEW.changelog));
+	ELSIF TG_OP = 'UPDATE' AND NEW.status <> 'superseded' THEN
+		PERFORM factory.audit(CASE NEW.status WHEN 'rolled_back' THEN 'rollback' ELSE 'alter' END,
+			'decision', NEW.decision, jsonb_build_object('version', OLD.version, 'status', OLD.status),
+			jsonb_build_object('status', NEW.status, 'reason', NEW.reason));
+	ELSIF TG_OP = 'DELETE' THEN
+		PERFORM factory.audit('drop', 'deployment', OLD.decision, to_jsonb(OLD) - 'tenant_id', NULL);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION factory.audit_deployment() IS
+'a trigger: the audit log tells which version was put in force, instead of which';
+REVOKE ALL ON FUNCTION factory.audit_deployment() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER audit_deployment AFTER INSERT OR UPDATE OR DELETE ON factory.deployment
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_deployment();
+
 -- Judging.
 
 CREATE OR REPLACE FUNCTION factory.judge(decision text, input jsonb, policy text DEFAULT NULL,

@@ -48,3 +48,8 @@ GRANT EXECUTE ON FUNCTION factory.schedule_refresh(regclass, text, text, bool),
 REVOKE ALL ON factory.refresh_status FROM PUBLIC;
 GRANT SELECT ON factory.refresh_status
 	TO factory_admin, factory_author, factory_operator, factory_monitor;
+
+-- Not of what every run changes.
+CREATE OR REPLACE TRIGGER audit_change
+	AFTER INSERT OR DELETE OR UPDATE OF schedule, timezone, concurrent, enabled ON factory.refresh_schedule
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('schedule', 'view_name', 'next_due');
