@@ -117,7 +117,7 @@ egress_denial(const struct sockaddr *address)
 			return ipv6_denial(
 				((const struct sockaddr_in6 *) address)->sin6_addr.s6_addr);
 		default:
-			return "not an internet address";
+			return EGRESS_NOT_AN_ADDRESS;
 	}
 }
 
@@ -134,5 +134,5 @@ egress_denial_text(const char *address)
 		return egress_denial((struct sockaddr *) &ipv4);
 	if (inet_pton(AF_INET6, bare, &ipv6.sin6_addr) == 1)
 		return egress_denial((struct sockaddr *) &ipv6);
-	return "not an internet address";
+	return EGRESS_NOT_AN_ADDRESS;
 }

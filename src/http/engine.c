@@ -27,17 +27,24 @@
 /* Sockets at once, idle ones included; more transfers wait inside curl. */
 #define ENGINE_MAX_CONNECTIONS 256
 
-/* Connections kept open for the next call. */
-#define ENGINE_MAX_IDLE_CONNECTIONS 16
+/*
+ * Connections kept open for the next call.  curl counts busy ones among them, so
+ * the limit is lifted while more are under way; when those are through, all but
+ * this many should go, and curl can only let all of them go.
+ */
+#define ENGINE_MAX_IDLE_CONNECTIONS 64
 
 #define ENGINE_EVENTS 64
 
 typedef struct Engine
 {
 	CURLM *multi;
+	CURLSH *share;
 	int epoll;
 	WaitEventSet *wait_set;
 	uint32 wait_event;
+	int under_way;     /* easy handles added and not dropped */
+	bool is_wide;      /* more were under way than may stay open */
 	TimestampTz timer; /* when curl wants to be called; DT_NOEND for never */
 	EngineEndCallback on_end;
 } Engine;
@@ -122,10 +129,30 @@ engine_add(CURL *easy)
 	sigset_t saved;
 	CURLMcode result;
 
+	if (++engine.under_way > ENGINE_MAX_IDLE_CONNECTIONS && !engine.is_wide)
+	{
+		engine.is_wide = true;
+		curl_multi_setopt(engine.multi, CURLMOPT_MAXCONNECTS,
+						  (long) ENGINE_MAX_CONNECTIONS);
+	}
 	block_signals(&saved);
 	result = curl_multi_add_handle(engine.multi, easy);
 	restore_signals(&saved);
 	return result == CURLM_OK;
+}
+
+/* No transfer is under way: the next begins with a multi handle of its own. */
+static void
+close_connections(void)
+{
+	sigset_t saved;
+
+	block_signals(&saved);
+	(void) curl_multi_cleanup(engine.multi);
+	restore_signals(&saved);
+	engine.multi = NULL;
+	engine.timer = DT_NOEND;
+	engine.is_wide = false;
 }
 
 void
@@ -137,6 +164,7 @@ engine_drop(CURL *easy)
 	(void) curl_multi_remove_handle(engine.multi, easy);
 	curl_easy_cleanup(easy);
 	restore_signals(&saved);
+	engine.under_way--;
 }
 
 static int
@@ -218,6 +246,23 @@ make_wait_set(void)
 	engine.wait_set = set;
 }
 
+/* One thread, so no locks.  Connections and names are the multi handle's to keep. */
+static void
+make_share(void)
+{
+	CURLSH *share = curl_share_init();
+
+	if (share != NULL)
+		(void) curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	engine.share = share;
+}
+
+CURLSH *
+engine_share(void)
+{
+	return engine.share;
+}
+
 static void
 make_multi(void)
 {
@@ -233,6 +278,8 @@ make_multi(void)
 	curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
 					  (long) ENGINE_MAX_CONNECTIONS);
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) ENGINE_MAX_IDLE_CONNECTIONS);
+	if (engine.share == NULL)
+		make_share();
 	engine.multi = multi;
 }
 
@@ -240,6 +287,8 @@ make_multi(void)
 void
 engine_begin(EngineEndCallback on_end)
 {
+	if (engine.is_wide && engine.under_way == 0)
+		close_connections();
 	if (engine.multi != NULL)
 		return;
 	engine.on_end = on_end;

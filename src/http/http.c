@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "base/settings.h"
 #include "http/http.h"
 #include "http/http_int.h"
 #include "lib/ilist.h"
@@ -22,8 +23,47 @@
 /* All header lines of an answer together. */
 #define HTTP_MAX_HEADER_BYTES (64 * 1024)
 
+/* A request's body; what is larger was not meant to be sent. */
+#define HTTP_MAX_REQUEST_BYTES ((size_t) 128 * 1024 * 1024)
+
 /* http_start() sends what goes without waiting, but not for ever. */
 #define HTTP_START_TURNS 16
+
+static int connect_timeout_ms;
+static int first_byte_timeout_ms;
+static char *proxy = NULL;
+
+static const Setting settings[] = {
+	{"factory.http_connect_timeout",
+	 "Sets the time a request to another server may take to be connected.", SETTING_INT,
+	 &connect_timeout_ms, .boot = 10000, .min = 1, .max = INT_MAX, .context = PGC_USERSET,
+	 .flags = GUC_UNIT_MS,
+	 .detail = "Resolving the name and agreeing on TLS are part of it."},
+	{"factory.http_first_byte_timeout",
+	 "Sets the time another server may take to begin its answer; 0 means no limit but "
+	 "the call's.",
+	 SETTING_INT, &first_byte_timeout_ms, .boot = 0, .min = 0, .max = INT_MAX,
+	 .context = PGC_USERSET, .flags = GUC_UNIT_MS},
+	{"factory.http_proxy",
+	 "Sets the proxy that requests to other servers go through; empty means none.",
+	 SETTING_STRING, &proxy, .boot_text = "", .context = PGC_SIGHUP,
+	 .flags = GUC_SUPERUSER_ONLY,
+	 .detail =
+		 "The environment's proxies are never used.  A proxy resolves names itself, "
+		 "so it must keep requests out of your network."},
+};
+
+void
+http_define_settings(void)
+{
+	settings_define(settings, lengthof(settings));
+}
+
+static bool
+has_proxy(void)
+{
+	return proxy != NULL && proxy[0] != '\0';
+}
 
 /* How far a transfer has come. */
 typedef enum Phase
@@ -78,7 +118,11 @@ struct HttpTransfer
 	MemoryContextCallback on_reset;
 	MemoryContext context;
 	TimestampTz started;
+	TimestampTz handed_over; /* to curl; 0 while queued */
 	TimestampTz deadline;
+	int connect_ms;
+	int first_byte_ms; /* 0 for no limit of its own */
+	char *keep_headers;
 	size_t request_length;
 	bool is_tls;
 	bool allow_private;
@@ -87,6 +131,7 @@ struct HttpTransfer
 	/* written in curl's callbacks */
 	Phase phase;
 	const char *denial; /* of the last address refused */
+	bool no_descriptor;
 	bool too_large;
 	size_t header_bytes;
 	char *body; /* malloc'd */
@@ -98,6 +143,7 @@ struct HttpTransfer
 	TimestampTz ended;
 	long status;
 	int retry_after_ms;
+	List *headers;
 	char *content_type;
 	char *reason;
 };
@@ -122,7 +168,8 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		transfer->denial = denial;
 		return CURL_SOCKET_BAD;
 	}
-	if (!AcquireExternalFD())
+	transfer->no_descriptor = !AcquireExternalFD();
+	if (transfer->no_descriptor)
 		return CURL_SOCKET_BAD;
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 	if (fd < 0)
@@ -298,6 +345,35 @@ retry_after(CURL *easy)
 	return (int) Min(wait_ms, (double) INT_MAX);
 }
 
+static char *
+lower_case(const char *name)
+{
+	char *lower = pstrdup(name);
+
+	for (char *c = lower; *c; c++)
+		*c = pg_tolower((unsigned char) *c);
+	return lower;
+}
+
+static List *
+kept_headers(const HttpTransfer *transfer)
+{
+	struct curl_header *header = NULL;
+	List *kept = NIL;
+
+	if (transfer->keep_headers == NULL)
+		return NIL;
+	while ((header = curl_easy_nextheader(transfer->easy, CURLH_HEADER, -1, header)) !=
+		   NULL)
+	{
+		char *name = lower_case(header->name);
+
+		if (strstr(name, transfer->keep_headers) != NULL)
+			kept = lappend(kept, psprintf("%s: %s", name, header->value));
+	}
+	return kept;
+}
+
 static void
 note_answer(HttpTransfer *transfer)
 {
@@ -308,6 +384,7 @@ note_answer(HttpTransfer *transfer)
 	if (content_type != NULL)
 		transfer->content_type = MemoryContextStrdup(transfer->context, content_type);
 	transfer->retry_after_ms = retry_after(transfer->easy);
+	transfer->headers = kept_headers(transfer);
 	end_transfer(transfer, HTTP_ANSWERED, NULL);
 }
 
@@ -327,6 +404,9 @@ note_failure(HttpTransfer *transfer, CURLcode result)
 			 (result == CURLE_COULDNT_CONNECT || result == CURLE_ABORTED_BY_CALLBACK))
 		end_transfer(transfer, HTTP_DENIED,
 					 psprintf("the host is at %s, which is closed", transfer->denial));
+	else if (transfer->no_descriptor && result == CURLE_COULDNT_CONNECT)
+		end_transfer(transfer, HTTP_UNREACHABLE,
+					 psprintf("failed while %s: out of file descriptors", doing));
 	else
 		end_transfer(transfer, HTTP_UNREACHABLE,
 					 psprintf("failed while %s: %s", doing, words_of_result(result)));
@@ -347,14 +427,53 @@ on_engine_end(CURL *easy, CURLcode result)
 	MemoryContextSwitchTo(caller);
 }
 
+/* --- limits of time ----------------------------------------------------------------- */
+
+/* Ends where the phase does that a limit is for; the call's deadline has no name. */
+typedef struct PhaseLimit
+{
+	TimestampTz moment;
+	const char *setting;
+	int limit_ms;
+} PhaseLimit;
+
 static void
-note_timeout(HttpTransfer *transfer)
+tighten(PhaseLimit *limit, const HttpTransfer *transfer, int limit_ms,
+		const char *setting)
+{
+	TimestampTz moment = TimestampTzPlusMilliseconds(transfer->handed_over, limit_ms);
+
+	if (moment < limit->moment)
+		*limit = (PhaseLimit){moment, setting, limit_ms};
+}
+
+static PhaseLimit
+nearest_limit(const HttpTransfer *transfer)
+{
+	PhaseLimit limit = {.moment = transfer->deadline};
+
+	if (transfer->is_queued)
+		return limit;
+	if (transfer->phase < PHASE_SEND)
+		tighten(&limit, transfer, transfer->connect_ms, "factory.http_connect_timeout");
+	if (transfer->phase < PHASE_RECEIVE && transfer->first_byte_ms > 0)
+		tighten(&limit, transfer, transfer->first_byte_ms,
+				"factory.http_first_byte_timeout");
+	return limit;
+}
+
+static void
+note_timeout(HttpTransfer *transfer, const PhaseLimit *limit)
 {
 	const char *doing = phase_words[phase_reached(transfer)];
+	MemoryContext caller = MemoryContextSwitchTo(transfer->context);
 
 	end_transfer(transfer, HTTP_TIMED_OUT,
-				 MemoryContextStrdup(transfer->context,
-									 psprintf("timed out while %s", doing)));
+				 limit->setting
+					 ? psprintf("timed out while %s, after the %d ms of \"%s\"", doing,
+								limit->limit_ms, limit->setting)
+					 : psprintf("timed out while %s", doing));
+	MemoryContextSwitchTo(caller);
 }
 
 /* --- beginning ------------------------------------------------------------------------- */
@@ -369,7 +488,8 @@ set_limits(CURL *easy, HttpTransfer *transfer, const HttpRequest *request)
 
 	SET(CURLOPT_PROTOCOLS_STR, request->allow_http ? "http,https" : "https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_PROXY, proxy ? proxy : "");
+	SET(CURLOPT_NOPROXY, "");
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -377,7 +497,7 @@ set_limits(CURL *easy, HttpTransfer *transfer, const HttpRequest *request)
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	if (request->ca_file != NULL)
 		SET(CURLOPT_CAINFO, request->ca_file);
-	/* The deadline is ours; curl's own limit on connecting must not come before it. */
+	/* The limits of time are ours; curl's own must not come before them. */
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) INT_MAX);
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, transfer);
@@ -399,6 +519,10 @@ set_behaviour(CURL *easy, HttpTransfer *transfer)
 	SET(CURLOPT_QUICK_EXIT, 1L);
 #endif
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	/* Where HTTP/2 is offered, one connection carries what is asked at once. */
+	SET(CURLOPT_PIPEWAIT, transfer->is_tls ? 1L : 0L);
+	if (engine_share() != NULL)
+		SET(CURLOPT_SHARE, engine_share());
 	SET(CURLOPT_ACCEPT_ENCODING, "");
 	SET(CURLOPT_HEADERFUNCTION, take_header);
 	SET(CURLOPT_HEADERDATA, transfer);
@@ -465,10 +589,16 @@ make_transfer(const HttpRequest *request)
 	transfer->context = CurrentMemoryContext;
 	transfer->started = GetCurrentTimestamp();
 	transfer->deadline = request->deadline;
+	transfer->connect_ms = request->connect_ms ? request->connect_ms : connect_timeout_ms;
+	transfer->first_byte_ms =
+		request->first_byte_ms ? request->first_byte_ms : first_byte_timeout_ms;
+	transfer->keep_headers =
+		request->keep_headers ? pstrdup(request->keep_headers) : NULL;
 	transfer->request_length = request->body ? request->body_length : 0;
 	transfer->phase = PHASE_RESOLVE;
 	transfer->is_tls = pg_strncasecmp(request->url, "https:", 6) == 0;
-	transfer->allow_private = request->allow_private;
+	/* A proxy resolves the name: the address we connect to is the proxy's own. */
+	transfer->allow_private = request->allow_private || has_proxy();
 	transfer->group = request->group ? pstrdup(request->group) : NULL;
 	transfer->group_limit = request->group_limit;
 	transfer->max_answer = request->max_answer;
@@ -501,6 +631,7 @@ static void
 hand_to_engine(HttpTransfer *transfer)
 {
 	dlist_push_tail(&under_way, &transfer->node);
+	transfer->handed_over = GetCurrentTimestamp();
 	if (!engine_add(transfer->easy))
 		end_transfer(transfer, HTTP_UNREACHABLE, "libcurl could not take the request");
 }
@@ -547,10 +678,23 @@ begin_transfer(HttpTransfer *transfer, const HttpRequest *request)
 			break;
 }
 
-HttpTransfer *
-http_start(const HttpRequest *request)
+/* Through a proxy, a closed address can still be told where the URL spells it out. */
+static const char *
+spelled_denial(const HttpRequest *request)
 {
-	HttpTransfer *transfer = make_transfer(request);
+	char *host;
+	const char *denial;
+
+	if (request->allow_private || !has_proxy())
+		return NULL;
+	host = http_url_host(request->url);
+	denial = host ? egress_denial_text(host) : NULL;
+	return denial && strcmp(denial, EGRESS_NOT_AN_ADDRESS) != 0 ? denial : NULL;
+}
+
+static bool
+request_is_refused(HttpTransfer *transfer, const HttpRequest *request)
+{
 	char *why = http_url_error(request->url);
 
 	if (why != NULL)
@@ -559,29 +703,78 @@ http_start(const HttpRequest *request)
 	else if (!transfer->is_tls && !request->allow_http)
 		end_transfer(transfer, HTTP_DENIED,
 					 pstrdup("the URL is plain http, which is closed"));
+	else if (spelled_denial(request) != NULL)
+		end_transfer(transfer, HTTP_DENIED,
+					 psprintf("the host is at %s, which is closed",
+							  spelled_denial(request)));
+	else if (transfer->request_length > HTTP_MAX_REQUEST_BYTES)
+		end_transfer(transfer, HTTP_TOO_LARGE,
+					 psprintf("the request is over the limit of %zu bytes",
+							  HTTP_MAX_REQUEST_BYTES));
 	else
-	{
-		engine_begin(on_engine_end);
-		begin_transfer(transfer, request);
-	}
+		return false;
+	return true;
+}
+
+HttpTransfer *
+http_start(const HttpRequest *request)
+{
+	HttpTransfer *transfer = make_transfer(request);
+
+	if (request_is_refused(transfer, request))
+		return transfer;
+	engine_begin(on_engine_end);
+	begin_transfer(transfer, request);
 	return transfer;
 }
 
 /* --- going on -------------------------------------------------------------------------- */
 
+void
+http_turn(void)
+{
+	engine_begin(on_engine_end);
+	(void) engine_turn();
+	start_queued();
+}
+
+bool
+http_ended(HttpTransfer *transfer)
+{
+	PhaseLimit limit;
+
+	if (transfer->easy == NULL)
+		return true;
+	limit = nearest_limit(transfer);
+	if (GetCurrentTimestamp() >= limit.moment)
+		note_timeout(transfer, &limit);
+	return transfer->easy == NULL;
+}
+
+TimestampTz
+http_next_moment(const HttpTransfer *transfer)
+{
+	return transfer->easy ? nearest_limit(transfer).moment : 0;
+}
+
+void
+http_wait(TimestampTz until)
+{
+	engine_begin(on_engine_end);
+	engine_wait(until);
+	http_turn();
+}
+
 bool
 http_pump(HttpTransfer *transfer)
 {
 	if (transfer->easy != NULL)
-		(void) engine_turn();
-	start_queued();
-	if (transfer->easy != NULL && GetCurrentTimestamp() >= transfer->deadline)
-		note_timeout(transfer);
-	return transfer->easy == NULL;
+		http_turn();
+	return http_ended(transfer);
 }
 
-static HttpAnswer *
-make_answer(HttpTransfer *transfer)
+HttpAnswer *
+http_take_answer(HttpTransfer *transfer)
 {
 	HttpAnswer *answer = palloc0(sizeof(HttpAnswer));
 
@@ -589,6 +782,7 @@ make_answer(HttpTransfer *transfer)
 	answer->status = transfer->status;
 	answer->content_type = transfer->content_type;
 	answer->retry_after_ms = transfer->retry_after_ms;
+	answer->headers = transfer->headers;
 	answer->reason = transfer->reason;
 	answer->elapsed_ms = (transfer->ended - transfer->started) / 1000.0;
 	answer->body = palloc_extended(transfer->body_length + 1, MCXT_ALLOC_HUGE);
@@ -608,7 +802,7 @@ http_finish(HttpTransfer *transfer)
 	PG_TRY();
 	{
 		while (!http_pump(transfer))
-			engine_wait(transfer->deadline);
+			http_wait(http_next_moment(transfer));
 	}
 	PG_CATCH();
 	{
@@ -616,7 +810,7 @@ http_finish(HttpTransfer *transfer)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	return make_answer(transfer);
+	return http_take_answer(transfer);
 }
 
 void
@@ -627,21 +821,4 @@ http_abandon(HttpTransfer *transfer)
 	free(transfer->body);
 	transfer->body = NULL;
 	transfer->body_length = 0;
-}
-
-void
-http_sleep_until(TimestampTz moment)
-{
-	engine_begin(on_engine_end);
-	while (GetCurrentTimestamp() < moment)
-	{
-		(void) engine_turn();
-		start_queued();
-		engine_wait(moment);
-	}
-}
-
-void
-http_define_settings(void)
-{
 }

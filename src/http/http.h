@@ -31,13 +31,16 @@ typedef struct HttpRequest
 	List *headers;    /* of char *, "Name: value" */
 	const char *body; /* NULL for none */
 	size_t body_length;
-	TimestampTz deadline; /* the transfer ends by then */
-	size_t max_answer;    /* bytes after decompression */
-	bool allow_http;      /* plain http */
-	bool allow_private;   /* loopback, link-local, private addresses */
-	const char *ca_file;  /* NULL: the system's authorities */
-	const char *group;    /* requests that are counted together, or NULL */
-	int group_limit;      /* of that group, this many at once; more wait; 0: no limit */
+	TimestampTz deadline;     /* the transfer ends by then */
+	int connect_ms;           /* to be connected, TLS included; 0: the setting's */
+	int first_byte_ms;        /* to the answer's first byte; 0: the setting's */
+	size_t max_answer;        /* bytes after decompression */
+	bool allow_http;          /* plain http */
+	bool allow_private;       /* loopback, link-local, private addresses */
+	const char *ca_file;      /* NULL: the system's authorities */
+	const char *keep_headers; /* the answer's headers with this in their names are kept */
+	const char *group;        /* requests that are counted together, or NULL */
+	int group_limit; /* of that group, this many at once; more wait; 0: no limit */
 } HttpRequest;
 
 typedef struct HttpTransfer HttpTransfer;
@@ -50,6 +53,7 @@ typedef struct HttpAnswer
 	size_t body_length;
 	char *content_type; /* as the peer says it, or NULL */
 	int retry_after_ms; /* from the answer's header; -1 for none */
+	List *headers;      /* of char *, "name: value", as keep_headers says; names lower */
 	char *reason;       /* of every other outcome: one phrase, no secrets */
 	double elapsed_ms;
 } HttpAnswer;
@@ -57,14 +61,26 @@ typedef struct HttpAnswer
 /* Sends as much as goes without waiting. */
 extern HttpTransfer *http_start(const HttpRequest *request);
 
+/*
+ * For many transfers at once: turn, ask each whether it has ended, wait until the
+ * nearest of their moments.  Only the wait raises, on cancel and shutdown, and it
+ * needs no transaction.
+ */
+extern void http_turn(void);
+extern bool http_ended(HttpTransfer *transfer);
+extern void http_wait(TimestampTz until);
+
+/* When a transfer under way must be looked at again, even if nothing comes. */
+extern TimestampTz http_next_moment(const HttpTransfer *transfer);
+
+/* What a transfer that has ended brought; to be called once. */
+extern HttpAnswer *http_take_answer(HttpTransfer *transfer);
+
 /* One turn of the engine without waiting; true when the transfer has ended. */
 extern bool http_pump(HttpTransfer *transfer);
 
 /* Waits for the end; raises only on cancel and shutdown. */
 extern HttpAnswer *http_finish(HttpTransfer *transfer);
-
-/* Waits on the latch until the moment given, interruptibly, pumping the engine. */
-extern void http_sleep_until(TimestampTz moment);
 
 extern void http_abandon(HttpTransfer *transfer);
 
@@ -73,6 +89,12 @@ extern char *http_url_error(const char *url);
 
 /* A path below a base URL, in front of its query: base/path?query. */
 extern char *http_url_join(const char *base, const char *path);
+
+/* The host of a URL, an IPv6 address without brackets; NULL where there is none. */
+extern char *http_url_host(const char *url);
+
+/* A text as one piece of a path. */
+extern char *http_url_escape(const char *text);
 
 extern void http_define_settings(void);
 

@@ -22,6 +22,9 @@ typedef void (*EngineEndCallback)(CURL *easy, CURLcode result);
 /* Raises only when out of memory or file descriptors. */
 extern void engine_begin(EngineEndCallback on_end);
 
+/* TLS sessions, for a later connection to begin with; NULL where curl has none. */
+extern CURLSH *engine_share(void);
+
 extern bool engine_add(CURL *easy);
 
 /* Also ends the connection, where the transfer was under way. */
@@ -37,6 +40,8 @@ extern void engine_wait(TimestampTz until);
 
 /* NULL where the address may be spoken to, else what it is: "a loopback address". */
 extern const char *egress_denial(const struct sockaddr *address);
+
+#define EGRESS_NOT_AN_ADDRESS "not an internet address"
 
 /* The same for an address as text, as curl reports a connection's peer. */
 extern const char *egress_denial_text(const char *address);

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "http/http.h"
 #include "http/http_int.h"
 
@@ -54,6 +56,49 @@ http_url_error(const char *text)
 
 	curl_url_cleanup(url);
 	return fault ? pstrdup(fault) : NULL;
+}
+
+char *
+http_url_host(const char *text)
+{
+	CURLU *url = curl_url();
+	char *part = NULL;
+	char *host = NULL;
+
+	if (url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
+		curl_url_get(url, CURLUPART_HOST, &part, 0) == CURLUE_OK)
+	{
+		size_t length = strlen(part);
+
+		host =
+			part[0] == '[' && length > 1 ? pnstrdup(part + 1, length - 2) : pstrdup(part);
+	}
+	curl_free(part);
+	curl_url_cleanup(url);
+	return host;
+}
+
+char *
+http_url_escape(const char *text)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char *escaped = palloc(3 * strlen(text) + 1);
+	char *out = escaped;
+
+	for (const char *c = text; *c; c++)
+	{
+		if ((!IS_HIGHBIT_SET(*c) && isalnum((unsigned char) *c)) ||
+			strchr("-._~", *c) != NULL)
+			*out++ = *c;
+		else
+		{
+			*out++ = '%';
+			*out++ = hex[(unsigned char) *c >> 4];
+			*out++ = hex[(unsigned char) *c & 15];
+		}
+	}
+	*out = '\0';
+	return escaped;
 }
 
 char *

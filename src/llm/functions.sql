@@ -114,6 +114,17 @@ REVOKE ALL ON FUNCTION factory.complete(text, text, text, jsonb, jsonb) FROM PUB
 GRANT EXECUTE ON FUNCTION factory.complete(text, text, text, jsonb, jsonb)
 TO factory_admin, factory_author, factory_operator, factory_analyst;
 
+CREATE OR REPLACE FUNCTION factory.complete_many(model text, query text, prompt text = NULL,
+	system text = NULL, schema jsonb = NULL, options jsonb = NULL, concurrency int = 16)
+RETURNS TABLE (row_number bigint, answer jsonb, error text, sqlstate text, same_as bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
+AS 'MODULE_PATHNAME', 'factory_complete_many';
+COMMENT ON FUNCTION factory.complete_many(text, text, text, text, jsonb, jsonb, int) IS
+'asks a model once for each different row of a query, many at once; rows in order, an error is its row''s own; same_as is the row that was asked instead';
+REVOKE ALL ON FUNCTION factory.complete_many(text, text, text, text, jsonb, jsonb, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.complete_many(text, text, text, text, jsonb, jsonb, int)
+TO factory_admin, factory_author, factory_operator, factory_analyst;
+
 CREATE OR REPLACE FUNCTION factory.render_template(template text, "values" jsonb) RETURNS text
 LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
 AS 'MODULE_PATHNAME', 'factory_render_template';

@@ -3,11 +3,15 @@
  *		A call to a model: its tries, one deadline over all of them, its end.
  *
  * Everything of a call lives in the context it was started in.  Between start and
- * finish nothing is held but memory and a connection.
+ * finish nothing is held but memory and a connection.  A call is a machine of
+ * three states, driven from outside, so that one loop can drive many:
+ *
+ *		paused	its moment comes: it is sent
+ *		sent	the answer, or a limit of time, comes: it ends or pauses
+ *		ended	the answer is there
  */
 #include "postgres.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <math.h>
 
@@ -21,15 +25,14 @@
 #include "llm/llm.h"
 #include "llm/llm_int.h"
 #include "mb/pg_wchar.h"
-#include "metrics/metrics.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #define LLM_MAX_ATTEMPTS 3
 
-/* A code word of a provider's error message is shown up to this length. */
-#define ERROR_CODE_LENGTH 64
+/* Tries of an answer that was not usable, the model told what was wrong. */
+#define LLM_MAX_REPAIRS 1
 
 static int llm_timeout_ms;
 static int llm_retry_delay_ms;
@@ -64,29 +67,6 @@ llm_define_settings(void)
 					 "AND $4 IS NOT NULL");
 }
 
-struct LlmCall
-{
-	MemoryContext context;
-	LlmRequest request;
-	LlmModel *model;
-	LlmServer *server;
-	LlmOptions options;
-	LlmForm form;
-	TimestampTz started;
-	TimestampTz deadline;
-	HttpTransfer *transfer; /* of the try under way */
-	bool ended;
-	LlmAnswer answer;
-};
-
-/* What follows a try that failed. */
-typedef enum NextTry
-{
-	NEXT_NONE,
-	NEXT_AT_ONCE,
-	NEXT_LATER
-} NextTry;
-
 static const int failure_states[] = {
 	[LLM_OK] = ERRCODE_SUCCESSFUL_COMPLETION,
 	[LLM_NO_MODEL] = ERRCODE_FACTORY_UNDEFINED_MODEL,
@@ -99,8 +79,8 @@ static const int failure_states[] = {
 
 /* --- the end of a call ---------------------------------------------------------------------- */
 
-static void
-fail(LlmCall *call, LlmFailure failure, const char *reason, const char *hint)
+void
+call_fail(LlmCall *call, LlmFailure failure, const char *reason, const char *hint)
 {
 	call->answer.failure = failure;
 	call->answer.sqlstate = failure_states[failure];
@@ -111,8 +91,8 @@ fail(LlmCall *call, LlmFailure failure, const char *reason, const char *hint)
 static void
 end_with(LlmCall *call, LlmFailure failure, const char *reason, const char *hint)
 {
-	fail(call, failure, reason, hint);
-	call->ended = true;
+	call_fail(call, failure, reason, hint);
+	call->state = CALL_ENDED;
 }
 
 static double
@@ -137,44 +117,7 @@ settle(LlmCall *call)
 			cost_of(call->model, answer->prompt_tokens, answer->completion_tokens);
 	quota_add(QUOTA_TOKENS, answer->prompt_tokens + answer->completion_tokens);
 	ledger_enter(&row);
-}
-
-/* --- models that do not know schemas ---------------------------------------------------- */
-
-/*
- * Models, as "server/model", that refused a schema and then answered without one:
- * this session does not offer them one again.  Never more than there are models.
- */
-static List *plain_models = NIL;
-
-static char *
-model_address(const LlmCall *call)
-{
-	return psprintf("%s/%s", call->model->server, call->model->provider_model);
-}
-
-static bool
-model_is_plain(const LlmCall *call)
-{
-	char *address = model_address(call);
-	ListCell *cell;
-
-	foreach (cell, plain_models)
-		if (strcmp(lfirst(cell), address) == 0)
-			return true;
-	return false;
-}
-
-static void
-remember_plain_model(const LlmCall *call)
-{
-	MemoryContext caller;
-
-	if (model_is_plain(call))
-		return;
-	caller = MemoryContextSwitchTo(TopMemoryContext);
-	plain_models = lappend(plain_models, model_address(call));
-	MemoryContextSwitchTo(caller);
+	call->state = CALL_ENDED;
 }
 
 /* --- one try -------------------------------------------------------------------------------- */
@@ -188,11 +131,14 @@ start_try(LlmCall *call)
 						.user = call->request.user,
 						.schema = call->request.schema,
 						.form = call->form,
+						.bad_answer = call->bad_answer,
+						.fault = call->bad_answer ? call->answer.reason : NULL,
 						.options = &call->options};
 	char *text = doc_to_text(server->provider->write_request(&prompt));
 	char *body = pg_server_to_any(text, strlen(text), PG_UTF8);
 	HttpRequest request = {.method = "POST",
-						   .url = http_url_join(server->base_url, server->provider->path),
+						   .url = http_url_join(server->base_url,
+												server->provider->path(&prompt)),
 						   .body = body,
 						   .body_length = strlen(body),
 						   .deadline = call->deadline,
@@ -205,234 +151,15 @@ start_try(LlmCall *call)
 
 	request.headers =
 		list_make2("Content-Type: application/json", "Accept: application/json");
+	if (server->provider->header != NULL)
+		request.headers =
+			lappend(request.headers, unconstify(char *, server->provider->header));
 	if (server->key != NULL)
 		request.headers =
 			lappend(request.headers, server->provider->key_header(server->key));
 	call->answer.attempts++;
+	call->state = CALL_SENT;
 	call->transfer = http_start(&request);
-}
-
-/* ```json ... ```, which many models put around what they were asked for bare. */
-static char *
-without_fence(char *text)
-{
-	char *end;
-
-	while (isspace((unsigned char) *text))
-		text++;
-	if (strncmp(text, "```", 3) != 0)
-		return text;
-	text += 3;
-	text += strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
-	end = text + strlen(text);
-	while (end > text && isspace((unsigned char) end[-1]))
-		end--;
-	if (end - text < 3 || strncmp(end - 3, "```", 3) != 0)
-		return text;
-	return pnstrdup(text, end - 3 - text);
-}
-
-static NextTry
-answer_is_invalid(LlmCall *call, const char *reason, const char *hint)
-{
-	metric_add(METRIC_LLM_PARSING_FAILURES, 1, METRIC_LABELS(call->model->name));
-	fail(call, LLM_ANSWER_INVALID, reason, hint);
-	return NEXT_AT_ONCE;
-}
-
-/* The model's words as the document that was asked for. */
-static NextTry
-take_json(LlmCall *call, char *text)
-{
-	char *bare = without_fence(text);
-	char *utf8 = pg_server_to_any(bare, strlen(bare), PG_UTF8);
-	char *why;
-	Jsonb *json = doc_parse(utf8, strlen(utf8), &why);
-
-	/* The parser's own words would repeat a piece of the answer. */
-	if (json == NULL)
-		return answer_is_invalid(call, "the model's words are not JSON", NULL);
-	why = llm_check_schema(call->request.schema, json);
-	if (why != NULL)
-		return answer_is_invalid(
-			call, psprintf("the model's JSON does not fit the schema, %s", why), NULL);
-	call->answer.json = json;
-	if (call->form == LLM_FORM_OBJECT)
-		remember_plain_model(call);
-	return NEXT_NONE;
-}
-
-static NextTry
-take_reading(LlmCall *call, const LlmReading *reading)
-{
-	LlmAnswer *answer = &call->answer;
-
-	answer->model = reading->model;
-	answer->prompt_tokens += reading->prompt_tokens;
-	answer->completion_tokens += reading->completion_tokens;
-	if (reading->failure == LLM_ANSWER_INVALID)
-	{
-		(void) answer_is_invalid(call, reading->reason, reading->hint);
-		return reading->is_final ? NEXT_NONE : NEXT_AT_ONCE;
-	}
-	if (reading->failure != LLM_OK)
-	{
-		fail(call, reading->failure, reading->reason, reading->hint);
-		return NEXT_NONE;
-	}
-	answer->failure = LLM_OK;
-	answer->text = reading->text;
-	answer->sqlstate = ERRCODE_SUCCESSFUL_COMPLETION;
-	answer->reason = NULL;
-	answer->hint = NULL;
-	return call->request.schema ? take_json(call, reading->text) : NEXT_NONE;
-}
-
-/* A type as "text/html", or nothing where the peer says something odd. */
-static const char *
-content_type_words(const char *content_type)
-{
-	size_t length =
-		content_type ? strspn(content_type, "abcdefghijklmnopqrstuvwxyz/+-.") : 0;
-
-	return length > 0 && length < 64
-			   ? psprintf("the answer is not JSON but %.*s", (int) length, content_type)
-			   : "the answer is not JSON";
-}
-
-static NextTry
-take_answer(LlmCall *call, const HttpAnswer *got)
-{
-	LlmReading reading = {.failure = LLM_OK};
-	char *why;
-	Jsonb *document = doc_parse(got->body, got->body_length, &why);
-	bool says_json =
-		got->content_type == NULL || strstr(got->content_type, "json") != NULL;
-
-	if (document == NULL)
-		return answer_is_invalid(
-			call,
-			says_json ? "the answer is not valid JSON"
-					  : content_type_words(got->content_type),
-			"Check that option \"base_url\" of the server leads to the provider's API.");
-	call->server->provider->read_answer(document, &reading);
-	return take_reading(call, &reading);
-}
-
-/* --- answers that are no success --------------------------------------------------------------- */
-
-typedef struct StatusRow
-{
-	int first;
-	int last;
-	LlmFailure failure;
-	NextTry next;
-	const char *words;
-	const char *hint;
-} StatusRow;
-
-static const StatusRow status_rows[] = {
-	{300, 399, LLM_UNREACHABLE, NEXT_NONE, "redirects are not followed",
-	 "Set option \"base_url\" of the server to where it redirects, if you trust that."},
-	{400, 400, LLM_REFUSED, NEXT_NONE, "bad request",
-	 "Check the model's options and the prompt's length."},
-	{401, 401, LLM_REFUSED, NEXT_NONE, "the key is missing or not valid",
-	 "Check the user mapping for the model's server."},
-	{402, 402, LLM_REFUSED, NEXT_NONE, "payment required",
-	 "Check the account's balance."},
-	{403, 403, LLM_REFUSED, NEXT_NONE, "forbidden",
-	 "Check what the key in the user mapping is allowed to do."},
-	{404, 404, LLM_REFUSED, NEXT_NONE, "not found",
-	 "Check the model's name at the provider, and option \"base_url\" of the server."},
-	{408, 408, LLM_UNREACHABLE, NEXT_LATER, "request timeout", NULL},
-	{425, 425, LLM_UNREACHABLE, NEXT_LATER, "too early", NULL},
-	{429, 429, LLM_REFUSED, NEXT_LATER, "too many requests",
-	 "Call less often, or raise the limit at the provider."},
-	{400, 499, LLM_REFUSED, NEXT_NONE, "refused", NULL},
-	{500, 599, LLM_UNREACHABLE, NEXT_LATER, "the server has a problem",
-	 "Try again later."},
-	{100, 999, LLM_ANSWER_INVALID, NEXT_NONE, "unexpected status", NULL},
-};
-
-static const StatusRow *
-status_row(long status)
-{
-	for (int i = 0; i < lengthof(status_rows) - 1; i++)
-		if (status >= status_rows[i].first && status <= status_rows[i].last)
-			return &status_rows[i];
-	return &status_rows[lengthof(status_rows) - 1];
-}
-
-/*
- * The provider's own word for the error, such as "model_not_found"; NULL where it
- * has none, or where it might be a piece of the key.
- */
-static char *
-error_code(const LlmCall *call, const HttpAnswer *got)
-{
-	const char *key = call->server->key;
-	char *why;
-	Jsonb *document = doc_parse(got->body, got->body_length, &why);
-	char *code = document ? call->server->provider->read_error(document) : NULL;
-
-	if (code == NULL || strlen(code) > ERROR_CODE_LENGTH ||
-		code[strspn(code, "abcdefghijklmnopqrstuvwxyz_")] != '\0')
-		return NULL;
-	if (key != NULL && (strstr(key, code) != NULL || strstr(code, key) != NULL))
-		return NULL;
-	return code;
-}
-
-static NextTry
-take_status(LlmCall *call, const HttpAnswer *got)
-{
-	const StatusRow *row = status_row(got->status);
-	char *code = error_code(call, got);
-
-	if (got->status == 400 && call->form == LLM_FORM_SCHEMA)
-	{
-		/* Perhaps it is the schema that this server does not know. */
-		call->form = LLM_FORM_OBJECT;
-		fail(call, row->failure, "the server answered 400 (bad request)", row->hint);
-		return NEXT_AT_ONCE;
-	}
-	fail(call, row->failure,
-		 psprintf("the server answered %ld (%s)", got->status, code ? code : row->words),
-		 row->hint);
-	/* An empty account does not fill by waiting. */
-	if (code != NULL && strcmp(code, "insufficient_quota") == 0)
-		return NEXT_NONE;
-	return row->next;
-}
-
-static NextTry
-take_result(LlmCall *call, const HttpAnswer *got)
-{
-	switch (got->outcome)
-	{
-		case HTTP_ANSWERED:
-			if (got->status >= 200 && got->status <= 299)
-				return take_answer(call, got);
-			return take_status(call, got);
-		case HTTP_TIMED_OUT:
-			fail(call, LLM_TIMEOUT, got->reason,
-				 "Raise \"factory.llm_timeout\" or option \"timeout\" of the model.");
-			return NEXT_NONE;
-		case HTTP_DENIED:
-			fail(
-				call, LLM_DENIED, got->reason,
-				"If that is meant, set option \"allow_http\" or \"allow_private\" of the "
-				"server.");
-			return NEXT_NONE;
-		case HTTP_TOO_LARGE:
-			fail(call, LLM_ANSWER_INVALID, got->reason,
-				 "Ask for less, or raise \"factory.llm_max_answer\".");
-			return NEXT_NONE;
-		default:
-			fail(call, LLM_UNREACHABLE, got->reason,
-				 "Check that the server is up, and option \"base_url\".");
-			return NEXT_LATER;
-	}
 }
 
 /* --- trying again --------------------------------------------------------------------------- */
@@ -449,22 +176,39 @@ pause_ms(const LlmCall *call, const HttpAnswer *got)
 	return pause * (0.9 + 0.2 * pg_prng_double(&pg_global_prng_state));
 }
 
-/* Waits and tries again, unless the call has no try or no time left. */
+static bool
+has_try_left(const LlmCall *call, NextTry next)
+{
+	if (next == NEXT_NONE || call->answer.attempts >= LLM_MAX_ATTEMPTS)
+		return false;
+	return next != NEXT_REPAIR || call->repairs < LLM_MAX_REPAIRS;
+}
+
+/* Pauses before the next try, unless the call has no try or no time left. */
 static void
-try_again(LlmCall *call, NextTry next, const HttpAnswer *got)
+plan_next_try(LlmCall *call, NextTry next, const HttpAnswer *got)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz moment = now;
 
+	call->moment = now;
 	if (next == NEXT_LATER)
-		moment = TimestampTzPlusMilliseconds(now, (int64) pause_ms(call, got));
-	call->ended = next == NEXT_NONE || call->answer.attempts >= LLM_MAX_ATTEMPTS ||
-				  moment >= call->deadline;
-	if (call->ended)
+		call->moment = TimestampTzPlusMilliseconds(now, (int64) pause_ms(call, got));
+	if (!has_try_left(call, next) || call->moment >= call->deadline)
+	{
+		settle(call);
 		return;
-	if (moment > now)
-		http_sleep_until(moment);
-	start_try(call);
+	}
+	call->repairs += next == NEXT_REPAIR;
+	call->state = CALL_PAUSED;
+}
+
+static void
+take_transfer(LlmCall *call)
+{
+	HttpAnswer *got = http_take_answer(call->transfer);
+
+	call->transfer = NULL;
+	plan_next_try(call, call_take_result(call, got), got);
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
@@ -581,34 +325,115 @@ llm_start(const LlmRequest *request)
 	call->request = *request;
 	call->started = GetCurrentTimestamp();
 	take_model(call);
-	if (!call->ended)
+	if (call->state != CALL_ENDED)
 		take_activity(call);
-	if (!call->ended)
+	if (call->state != CALL_ENDED)
 		take_ledger(call);
-	if (!call->ended)
+	if (call->state != CALL_ENDED)
 		take_quota(call);
-	if (!call->ended)
+	if (call->state != CALL_ENDED)
 		take_prompt(call);
-	if (!call->ended)
+	if (call->state != CALL_ENDED)
 		take_server(call);
-	if (!call->ended)
+	if (call->state == CALL_ENDED)
+		settle(call);
+	else
 		start_try(call);
 	return call;
+}
+
+/* --- driving ------------------------------------------------------------------------------------ */
+
+bool
+llm_ready(LlmCall *call)
+{
+	switch (call->state)
+	{
+		case CALL_PAUSED:
+			return GetCurrentTimestamp() >= call->moment;
+		case CALL_SENT:
+			return http_ended(call->transfer);
+		case CALL_ENDED:
+			break;
+	}
+	return true;
+}
+
+bool
+llm_step(LlmCall *call)
+{
+	MemoryContext caller = MemoryContextSwitchTo(call->context);
+
+	while (call->state != CALL_ENDED && llm_ready(call))
+	{
+		if (call->state == CALL_PAUSED)
+			start_try(call);
+		else
+			take_transfer(call);
+	}
+	MemoryContextSwitchTo(caller);
+	return call->state == CALL_ENDED;
+}
+
+TimestampTz
+llm_next_moment(const LlmCall *call)
+{
+	switch (call->state)
+	{
+		case CALL_PAUSED:
+			return call->moment;
+		case CALL_SENT:
+			return http_next_moment(call->transfer);
+		case CALL_ENDED:
+			break;
+	}
+	return 0;
+}
+
+void
+llm_wait(TimestampTz until)
+{
+	http_wait(until);
+}
+
+int
+llm_wait_any(LlmCall *const *calls, int count)
+{
+	for (;;)
+	{
+		TimestampTz nearest = DT_NOEND;
+
+		http_turn();
+		for (int i = 0; i < count; i++)
+		{
+			if (llm_step(calls[i]))
+				return i;
+			nearest = Min(nearest, llm_next_moment(calls[i]));
+		}
+		http_wait(nearest);
+	}
 }
 
 LlmAnswer *
 llm_finish(LlmCall *call)
 {
-	MemoryContext caller = MemoryContextSwitchTo(call->context);
-
-	while (!call->ended)
+	PG_TRY();
 	{
-		HttpAnswer *got = http_finish(call->transfer);
-
-		try_again(call, take_result(call, got), got);
+		(void) llm_wait_any(&call, 1);
 	}
-	settle(call);
-	MemoryContextSwitchTo(caller);
+	PG_CATCH();
+	{
+		llm_abandon(call);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return &call->answer;
+}
+
+LlmAnswer *
+llm_answer(LlmCall *call)
+{
+	Assert(call->state == CALL_ENDED);
 	return &call->answer;
 }
 
@@ -617,5 +442,6 @@ llm_abandon(LlmCall *call)
 {
 	if (call->transfer != NULL)
 		http_abandon(call->transfer);
-	call->ended = true;
+	call->transfer = NULL;
+	call->state = CALL_ENDED;
 }

@@ -5,6 +5,7 @@
 #ifndef FACTORY_LLM_H
 #define FACTORY_LLM_H
 
+#include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
@@ -62,6 +63,23 @@ extern LlmCall *llm_start(const LlmRequest *request);
  * Raises only on cancel and shutdown.
  */
 extern LlmAnswer *llm_finish(LlmCall *call);
+
+/*
+ * Many calls at once, in one backend or worker: start them, wait for any, take its
+ * answer, start the next.  The answer lives in the context of its start.
+ */
+extern int llm_wait_any(LlmCall *const *calls, int count);
+extern LlmAnswer *llm_answer(LlmCall *call);
+
+/*
+ * The same in pieces, for a loop of one's own.  llm_wait() and llm_ready() need no
+ * transaction; llm_start() and llm_step() do, not always the same one.  A call that
+ * is ready wants a step; a step is true when the answer is there.
+ */
+extern void llm_wait(TimestampTz until);
+extern TimestampTz llm_next_moment(const LlmCall *call);
+extern bool llm_ready(LlmCall *call);
+extern bool llm_step(LlmCall *call);
 
 /* Gives the call up: the connection is closed, no row is written. */
 extern void llm_abandon(LlmCall *call);

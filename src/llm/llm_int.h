@@ -7,6 +7,7 @@
 
 #include "llm/llm.h"
 #include "nodes/pg_list.h"
+#include "utils/timestamp.h"
 
 /* --- model.c: what factory.model says ------------------------------------------- */
 
@@ -51,6 +52,8 @@ typedef struct LlmPrompt
 	const char *user;
 	Jsonb *schema;
 	LlmForm form;
+	const char *bad_answer; /* of a repair: the model's own last words, or NULL */
+	const char *fault;      /* of a repair: what was wrong with them */
 	const LlmOptions *options;
 } LlmPrompt;
 
@@ -71,7 +74,8 @@ typedef struct LlmReading
 typedef struct LlmProvider
 {
 	const char *name;
-	const char *path; /* below the server's base_url */
+	char *(*path)(const LlmPrompt *prompt); /* below the server's base_url */
+	const char *header;                     /* sent with every request, or NULL */
 	char *(*key_header)(const char *key);
 	Jsonb *(*write_request)(const LlmPrompt *prompt);
 	void (*read_answer)(Jsonb *document, LlmReading *reading);
@@ -79,6 +83,23 @@ typedef struct LlmProvider
 } LlmProvider;
 
 extern const LlmProvider openai_provider;
+extern const LlmProvider azure_provider;
+extern const LlmProvider anthropic_provider;
+extern const LlmProvider gemini_provider;
+
+/* --- prompt.c: what every provider's request and answer needs ---------------------- */
+
+/* The system text, with the schema in words where the server is not given it. */
+extern const char *prompt_system_text(const LlmPrompt *prompt);
+
+/* What the model is told to repair, or NULL. */
+extern const char *prompt_repair_text(const LlmPrompt *prompt);
+
+extern void reading_fail(LlmReading *reading, LlmFailure failure, bool is_final,
+						 const char *reason, const char *hint);
+
+/* A count of tokens; 0 where there is none, or none that can be believed. */
+extern int64 reading_tokens(Jsonb *usage, const char *key);
 
 /* --- server.c: foreign servers, user mappings, keys -------------------------------- */
 
@@ -105,6 +126,55 @@ typedef struct LlmTrouble
 /* The server as the current user may use it, or NULL with the trouble told. */
 extern LlmServer *server_find(const char *name, LlmTrouble *trouble);
 
+/* --- llm.c: a call under way --------------------------------------------------------- */
+
+typedef enum CallState
+{
+	CALL_PAUSED,
+	CALL_SENT,
+	CALL_ENDED
+} CallState;
+
+struct HttpTransfer;
+struct HttpAnswer;
+
+struct LlmCall
+{
+	MemoryContext context;
+	LlmRequest request;
+	LlmModel *model;
+	LlmServer *server;
+	LlmOptions options;
+	LlmForm form;
+	CallState state;
+	TimestampTz started;
+	TimestampTz deadline;
+	TimestampTz moment;            /* paused until then */
+	struct HttpTransfer *transfer; /* of the try under way */
+	int repairs;
+	char *bad_answer; /* what is to be repaired, or NULL */
+	LlmAnswer answer;
+};
+
+extern void call_fail(LlmCall *call, LlmFailure failure, const char *reason,
+					  const char *hint);
+
+/* --- answer.c: what came back from a try ----------------------------------------------- */
+
+/* What follows a try. */
+typedef enum NextTry
+{
+	NEXT_NONE,
+	NEXT_AT_ONCE,
+	NEXT_REPAIR, /* at once, the model told what was wrong; not often */
+	NEXT_LATER
+} NextTry;
+
+extern NextTry call_take_result(LlmCall *call, const struct HttpAnswer *got);
+
+/* Has this session learned that the call's model takes no schema? */
+extern bool model_is_plain(const LlmCall *call);
+
 /* --- ledger.c: what was called, and what it cost -------------------------------------- */
 
 typedef struct LlmLedgerRow
@@ -122,5 +192,13 @@ extern const char *outcome_word(LlmFailure failure);
 extern const char *ledger_obstacle(void);
 
 extern void ledger_enter(const LlmLedgerRow *row);
+
+/* --- llm_sql.c: how SQL sees an answer --------------------------------------------------- */
+
+extern char *llm_failure_text(const char *model, const LlmAnswer *answer);
+extern Jsonb *llm_answer_document(const LlmAnswer *answer);
+
+/* Raises where we cannot check by that schema. */
+extern void llm_refuse_unusable_schema(Jsonb *schema);
 
 #endif /* FACTORY_LLM_INT_H */

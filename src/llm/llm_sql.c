@@ -35,22 +35,28 @@ static const char *const failure_words[] = {
 	[LLM_DENIED] = "must not be called",
 };
 
-static void
-raise_failure(const char *model, const LlmAnswer *answer)
+/* One phrase: what the model did, and why. */
+char *
+llm_failure_text(const char *model, const LlmAnswer *answer)
 {
 	const char *words = failure_words[answer->failure];
 
+	return words ? psprintf("model \"%s\" %s: %s", model, words, answer->reason)
+				 : pstrdup(answer->reason);
+}
+
+static void
+raise_failure(const char *model, const LlmAnswer *answer)
+{
 	ereport(ERROR,
-			(errcode(answer->sqlstate),
-			 words ? errmsg("model \"%s\" %s: %s", model, words, answer->reason)
-				   : errmsg("%s", answer->reason),
+			(errcode(answer->sqlstate), errmsg("%s", llm_failure_text(model, answer)),
 			 answer->attempts > 1 ? errdetail("It was tried %d times.", answer->attempts)
 								  : 0,
 			 answer->hint ? errhint("%s", answer->hint) : 0));
 }
 
-static Jsonb *
-answer_document(const LlmAnswer *answer)
+Jsonb *
+llm_answer_document(const LlmAnswer *answer)
 {
 	DocBuilder b;
 
@@ -80,8 +86,8 @@ require_argument(FunctionCallInfo fcinfo, int number, const char *name)
 						errhint("Give it a text.")));
 }
 
-static void
-refuse_unusable_schema(Jsonb *schema)
+void
+llm_refuse_unusable_schema(Jsonb *schema)
 {
 	char *fault = llm_schema_error(schema);
 
@@ -108,14 +114,14 @@ factory_complete(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(3))
 	{
 		request.schema = PG_GETARG_JSONB_P(3);
-		refuse_unusable_schema(request.schema);
+		llm_refuse_unusable_schema(request.schema);
 	}
 	if (!PG_ARGISNULL(4))
 		request.options = PG_GETARG_JSONB_P(4);
 	answer = llm_finish(llm_start(&request));
 	if (answer->failure != LLM_OK)
 		raise_failure(request.model, answer);
-	PG_RETURN_JSONB_P(answer_document(answer));
+	PG_RETURN_JSONB_P(llm_answer_document(answer));
 }
 
 /* --- templates and schemas, for those who write them ---------------------------------------- */
@@ -139,7 +145,7 @@ factory_check_schema(PG_FUNCTION_ARGS)
 	Jsonb *schema = PG_GETARG_JSONB_P(0);
 	char *fault;
 
-	refuse_unusable_schema(schema);
+	llm_refuse_unusable_schema(schema);
 	fault = llm_check_schema(schema, PG_GETARG_JSONB_P(1));
 	if (fault == NULL)
 		PG_RETURN_NULL();

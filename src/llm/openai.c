@@ -17,6 +17,18 @@ bearer_header(const char *key)
 	return psprintf("Authorization: Bearer %s", key);
 }
 
+static char *
+azure_header(const char *key)
+{
+	return psprintf("api-key: %s", key);
+}
+
+static char *
+chat_path(const LlmPrompt *prompt)
+{
+	return "/chat/completions";
+}
+
 /* --- the request ------------------------------------------------------------------------ */
 
 static void
@@ -28,26 +40,21 @@ put_message(DocBuilder *b, const char *role, const char *content)
 	doc_end_object(b);
 }
 
-/* A server that only promises JSON wants the word and the schema in the prompt. */
-static const char *
-system_text(const LlmPrompt *prompt)
-{
-	if (prompt->form != LLM_FORM_OBJECT)
-		return prompt->system;
-	return psprintf("%s%sAnswer with JSON alone, by this JSON schema: %s",
-					prompt->system ? prompt->system : "", prompt->system ? "\n\n" : "",
-					doc_to_text(prompt->schema));
-}
-
 static void
 put_messages(DocBuilder *b, const LlmPrompt *prompt)
 {
-	const char *system = system_text(prompt);
+	const char *system = prompt_system_text(prompt);
+	const char *repair = prompt_repair_text(prompt);
 
 	doc_begin_array(b, "messages");
 	if (system != NULL)
 		put_message(b, "system", system);
 	put_message(b, "user", prompt->user);
+	if (repair != NULL)
+	{
+		put_message(b, "assistant", prompt->bad_answer);
+		put_message(b, "user", repair);
+	}
 	doc_end_array(b);
 }
 
@@ -90,25 +97,6 @@ write_request(const LlmPrompt *prompt)
 
 /* --- the answer -------------------------------------------------------------------------- */
 
-static void
-fail(LlmReading *reading, LlmFailure failure, bool is_final, const char *reason,
-	 const char *hint)
-{
-	reading->failure = failure;
-	reading->is_final = is_final;
-	reading->reason = reason;
-	reading->hint = hint;
-}
-
-static int64
-token_count(Jsonb *usage, const char *key)
-{
-	double count = doc_get_number(usage, key, 0);
-
-	/* A count beyond this is no count. */
-	return count >= 0 && count < 1e12 ? (int64) count : 0;
-}
-
 /* The words, whether one string or a list of parts; NULL for none. */
 static char *
 message_text(Jsonb *message)
@@ -139,20 +127,22 @@ read_choice(Jsonb *choice, LlmReading *reading)
 
 	reading->text = message_text(message);
 	if (finish != NULL && strcmp(finish, "content_filter") == 0)
-		fail(reading, LLM_REFUSED, true, "the provider's content filter held the answer",
-			 "Reword the prompt.");
+		reading_fail(reading, LLM_REFUSED, true,
+					 "the provider's content filter held the answer",
+					 "Reword the prompt.");
 	else if (refusal != NULL && refusal[0] != '\0')
-		fail(reading, LLM_REFUSED, true, "the model declined to answer",
-			 "Reword the prompt.");
+		reading_fail(reading, LLM_REFUSED, true, "the model declined to answer",
+					 "Reword the prompt.");
 	else if (finish != NULL && strcmp(finish, "length") == 0)
-		fail(reading, LLM_ANSWER_INVALID, true, "the answer was cut at the token limit",
-			 "Raise option \"max_tokens\" of the model, or ask for less.");
+		reading_fail(reading, LLM_ANSWER_INVALID, true,
+					 "the answer was cut at the token limit",
+					 "Raise option \"max_tokens\" of the model, or ask for less.");
 	else if (reading->text == NULL &&
 			 doc_elements(doc_get_doc(message, "tool_calls")) != NIL)
-		fail(reading, LLM_ANSWER_INVALID, false,
-			 "the model called a tool instead of answering", NULL);
+		reading_fail(reading, LLM_ANSWER_INVALID, false,
+					 "the model called a tool instead of answering", NULL);
 	else if (reading->text == NULL || reading->text[0] == '\0')
-		fail(reading, LLM_ANSWER_INVALID, false, "the answer is empty", NULL);
+		reading_fail(reading, LLM_ANSWER_INVALID, false, "the answer is empty", NULL);
 }
 
 static void
@@ -163,13 +153,14 @@ read_answer(Jsonb *document, LlmReading *reading)
 	List *choices = doc_elements(doc_get_doc(document, "choices"));
 
 	reading->model = doc_get_string(document, "model");
-	reading->prompt_tokens = token_count(usage, "prompt_tokens");
-	reading->completion_tokens = token_count(usage, "completion_tokens");
+	reading->prompt_tokens = reading_tokens(usage, "prompt_tokens");
+	reading->completion_tokens = reading_tokens(usage, "completion_tokens");
 	if (error != NULL && error->type != jbvNull)
-		fail(reading, LLM_ANSWER_INVALID, false, "the answer is an error message", NULL);
+		reading_fail(reading, LLM_ANSWER_INVALID, false, "the answer is an error message",
+					 NULL);
 	else if (choices == NIL)
-		fail(reading, LLM_ANSWER_INVALID, false, "the answer has no choices",
-			 "Check that \"base_url\" leads to an OpenAI-compatible server.");
+		reading_fail(reading, LLM_ANSWER_INVALID, false, "the answer has no choices",
+					 "Check that \"base_url\" leads to an OpenAI-compatible server.");
 	else
 		read_choice(doc_from_value(linitial(choices)), reading);
 }
@@ -185,8 +176,18 @@ read_error(Jsonb *document)
 
 const LlmProvider openai_provider = {
 	.name = "openai",
-	.path = "/chat/completions",
+	.path = chat_path,
 	.key_header = bearer_header,
+	.write_request = write_request,
+	.read_answer = read_answer,
+	.read_error = read_error,
+};
+
+/* Azure: the deployment is in base_url, the key in a header of its own. */
+const LlmProvider azure_provider = {
+	.name = "azure",
+	.path = chat_path,
+	.key_header = azure_header,
 	.write_request = write_request,
 	.read_answer = read_answer,
 	.read_error = read_error,

@@ -47,7 +47,8 @@
 
 #define SERVER_MAX_CONNECTIONS 1000
 
-static const LlmProvider *const providers[] = {&openai_provider};
+static const LlmProvider *const providers[] = {&openai_provider, &azure_provider,
+											   &anthropic_provider, &gemini_provider};
 
 static const LlmProvider *
 find_provider(const char *name)
@@ -87,8 +88,8 @@ static void
 check_provider(const char *name, const char *value)
 {
 	if (find_provider(value) == NULL)
-		refuse_value(name, "Providers are: openai, for every server that speaks OpenAI's "
-						   "chat completions.");
+		refuse_value(name, "Providers are: openai (and every server that speaks its chat "
+						   "completions), azure, anthropic and gemini.");
 }
 
 static void

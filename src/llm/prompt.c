@@ -1,0 +1,46 @@
+/*
+ * prompt.c
+ *		What every provider's request and answer needs.
+ */
+#include "postgres.h"
+
+#include "base/document.h"
+#include "llm/llm_int.h"
+
+const char *
+prompt_system_text(const LlmPrompt *prompt)
+{
+	if (prompt->form != LLM_FORM_OBJECT)
+		return prompt->system;
+	return psprintf("%s%sAnswer with JSON alone, by this JSON schema: %s",
+					prompt->system ? prompt->system : "", prompt->system ? "\n\n" : "",
+					doc_to_text(prompt->schema));
+}
+
+const char *
+prompt_repair_text(const LlmPrompt *prompt)
+{
+	if (prompt->bad_answer == NULL)
+		return NULL;
+	return psprintf("This answer cannot be used: %s. Answer again, with JSON alone.",
+					prompt->fault);
+}
+
+void
+reading_fail(LlmReading *reading, LlmFailure failure, bool is_final, const char *reason,
+			 const char *hint)
+{
+	reading->failure = failure;
+	reading->is_final = is_final;
+	reading->reason = reason;
+	reading->hint = hint;
+}
+
+int64
+reading_tokens(Jsonb *usage, const char *key)
+{
+	double count = doc_get_number(usage, key, 0);
+
+	/* A count beyond this is no count. */
+	return count >= 0 && count < 1e12 ? (int64) count : 0;
+}
