@@ -15,8 +15,10 @@ ROOMS = base http metrics cache llm judgment review refresh bi worker api
 
 MODULE_big = pg_factory
 OBJS       = src/pg_factory.o $(patsubst %.c,%.o,$(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.c))))
-DATA_built = pg_factory--$(EXTVERSION).sql
-DATA       = $(wildcard upgrade/*.sql)
+# From each earlier version to this one; upgrade/README.md tells how they come about.
+UPDATES    = $(patsubst upgrade/%.sql,pg_factory--%--$(EXTVERSION).sql,$(filter-out upgrade/pg_factory--%,$(wildcard upgrade/*.sql)))
+DATA_built = pg_factory--$(EXTVERSION).sql $(UPDATES)
+DATA       = $(wildcard upgrade/pg_factory--*.sql)
 
 REGRESS        = $(sort $(basename $(notdir $(wildcard sql/*.sql))))
 REGRESS_OPTS   = --load-extension=pg_factory --encoding=UTF8 --no-locale
@@ -51,7 +53,15 @@ pg_factory--$(EXTVERSION).sql: $(SQL_PARTS) Makefile pg_factory.control
 	   for part in $(SQL_PARTS); do echo; echo "-- $$part"; sed 's/^CREATE OR REPLACE/CREATE/' $$part; done; } > $@.tmp
 	@mv $@.tmp $@
 
-.PHONY: sidecar test prove lint format asan
+UPDATE_PARTS = $(filter %/functions.sql,$(SQL_PARTS)) src/base/close.sql
+update-parts:
+	@echo $(UPDATE_PARTS)
+
+pg_factory--%--$(EXTVERSION).sql: upgrade/%.sql $(UPDATE_PARTS) Makefile pg_factory.control
+	@scripts/update-script $* > $@.tmp
+	@mv $@.tmp $@
+
+.PHONY: update-parts sidecar test prove lint format asan
 sidecar:
 	$(if $(wildcard sidecar/Makefile),$(MAKE) -C sidecar PG_CONFIG=$(PG_CONFIG))
 

@@ -152,6 +152,8 @@ private_postgres() {
 	rm -f "$tree$lib"/pg_factory.so "$tree$share"/extension/pg_factory*
 	make -s -C "$ROOT" PG_CONFIG="$PG_CONFIG" DESTDIR="$tree" install >"$STATE/install.log" 2>&1 ||
 		{ cat "$STATE/install.log" >&2; die "the extension could not be installed into $tree"; }
+	# A test puts other versions there.
+	own_dir "$tree$share/extension"
 }
 
 # A cluster: init_cluster DIR 'line' 'line' ...
