@@ -156,13 +156,15 @@ private_postgres() {
 	own_dir "$tree$share/extension"
 }
 
-# A cluster: init_cluster DIR 'line' 'line' ...
+# A cluster: init_cluster DIR 'line' 'line' ...; without page checksums, which 18 has
+# unless told otherwise, so that all versions are alike.
 init_cluster() {
-	local dir=$1; shift
+	local dir=$1 plain=; shift
+	if [ "$PG_MAJOR" -ge 18 ]; then plain=--no-data-checksums; fi
 	own_dir "$dir"
 	# Whoever reaches the socket is trusted.
 	chmod 700 "$dir"
-	as_owner "$PG_BIN/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log"
+	as_owner "$PG_BIN/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync $plain >"$dir/initdb.log"
 	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$(socket_dir "$dir")'" "$@" |
 		as_owner tee -a "$dir/data/postgresql.conf" >/dev/null
 }

@@ -98,10 +98,10 @@ $peer->script(
 		return status(429, headers => [ 'Retry-After' => 1 ]) if $request->{number} == 1;
 		return chat('x');
 	});
-$begun = time;
 is(sql(sprintf $many, 10, 10), '10', 'one of ten is told to come back in a second');
-is(scalar($peer->requests), 11, 'it alone is asked again');
-cmp_ok(time - $begun, '<', 2, 'and no other waits');
+my @asked = map { $_->{json}{messages}[0]{content} } $peer->requests;
+is(scalar(@asked), 11, 'it alone is asked again');
+is($asked[10], $asked[0], 'after all others');
 
 # A cancel ends them all at once.
 $peer->script({ hang => 1 });
@@ -113,7 +113,7 @@ $begun = time;
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 $peer->wait_closed($_) for 1 .. 100;
 $took = time - $begun;
-cmp_ok($took, '<', 3, sprintf 'a cancel closes all 100, seen by the last after %.2f s', $took);
+cmp_ok($took, '<', 14, sprintf 'a cancel, not the deadline, closes all 100: the last after %.2f s', $took);
 is($session->query('SELECT 1'), '1', 'the session lives on');
 eval { $session->quit };
 

@@ -27,7 +27,8 @@ SELECT t.tenant_id, q.quota, q.quota_limit, coalesce(u.used, 0) AS used,
 	u.month_start, u.counted_since
 FROM (SELECT tenant_id, judgments_per_month, tokens_per_month, concurrent_jobs FROM factory.tenant
 	UNION ALL
-	SELECT 'default', NULL, NULL, NULL
+	SELECT 'default' AS tenant_id, NULL::bigint AS judgments_per_month, NULL::bigint AS tokens_per_month,
+		NULL::bigint AS concurrent_jobs
 	WHERE NOT EXISTS (SELECT FROM factory.tenant WHERE tenant_id = 'default')
 		AND (factory.current_tenant() = 'default' OR NOT factory.tenant_is_bound())) AS t
 CROSS JOIN LATERAL (VALUES ('judgments_per_month', t.judgments_per_month),
