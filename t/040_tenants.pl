@@ -45,6 +45,22 @@ as('north', q{SELECT factory.create_decision('north_only_decision', '{"inputs": 
 as('south', q{SELECT factory.create_decision('zulu_south', '{"inputs": {"n": "integer"},
 	"rules": [{"id": "south_rule", "when": "n > 5", "then": {"status": "SOUTH_STATUS"}}], "default": {"status": "OK"}}')});
 
+# The worker does each tenant's work as that tenant's, whoever else has some.
+$node->safe_psql('postgres', 'GRANT CREATE ON SCHEMA public TO north, south');
+foreach my $plant (qw(north south))
+{
+	as($plant, qq{CREATE MATERIALIZED VIEW ${plant}_view AS SELECT factory.current_tenant() AS whose;
+		SELECT factory.schedule_refresh('${plant}_view', 'every 1 second')});
+}
+foreach my $plant (qw(north south))
+{
+	ok($node->poll_query_until('postgres', qq{SELECT EXISTS (SELECT FROM factory.refresh_run
+		WHERE tenant_id = '$plant-plant' AND view = 'public.${plant}_view' AND status = 'succeeded')}), "a view of the $plant is refreshed");
+	is(as($plant, "SELECT string_agg(DISTINCT view, ',') FROM factory.refresh_run"), "public.${plant}_view", 'and it sees its own runs');
+	is(as($plant, "SELECT whose FROM ${plant}_view"), "$plant-plant", 'made with its own rows');
+	as($plant, "SELECT factory.unschedule_refresh('${plant}_view')");
+}
+
 # A quota is one number for all sessions: exactly so many are given.
 my $script = $node->basedir . '/judge.sql';
 append_to_file($script,

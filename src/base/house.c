@@ -7,6 +7,7 @@
 #include "access/htup_details.h"
 #include "base/house.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -31,15 +32,26 @@ house_owner(void)
 	return owner;
 }
 
-void
-house_enter(HouseRights *saved)
+static void
+enter_as(HouseRights *saved, Oid user)
 {
 	GetUserIdAndSecContext(&saved->user, &saved->security_context);
 	saved->settings_level = NewGUCNestLevel();
-	SetUserIdAndSecContext(house_owner(),
-						   saved->security_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(user, saved->security_context | SECURITY_LOCAL_USERID_CHANGE);
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+house_enter(HouseRights *saved)
+{
+	enter_as(saved, house_owner());
+}
+
+void
+house_enter_for_all(HouseRights *saved)
+{
+	enter_as(saved, BOOTSTRAP_SUPERUSERID);
 }
 
 void

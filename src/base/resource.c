@@ -10,7 +10,6 @@
 #include "base/compat.h"
 #include "base/house.h"
 #include "base/tenant.h"
-#include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -69,9 +68,7 @@ factory_resource_use(PG_FUNCTION_ARGS)
 	/* Sizes and counts speak of all tenants. */
 	if (tenant_is_bound())
 		return (Datum) 0;
-	house_enter(&saved);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
-						   saved.security_context | SECURITY_LOCAL_USERID_CHANGE);
+	house_enter_for_all(&saved);
 	SPI_connect();
 	if (SPI_execute(usage_query, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read what the house uses");

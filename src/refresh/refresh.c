@@ -2,8 +2,9 @@
  * refresh.c
  *		Which schedule is due, and what that means now.
  *
- * Everything here is bookkeeping, done as the house's owner in short
- * transactions; none is open while a view is being refreshed.
+ * Everything here is bookkeeping in short transactions; none is open while a view
+ * is being refreshed.  What is due is found among the schedules of all tenants; what
+ * follows is done as the house, for the tenant that the schedule is of.
  */
 #include "postgres.h"
 
@@ -85,6 +86,7 @@ refresh_is_installed(void)
 
 typedef struct DueSchedule
 {
+	char *tenant;
 	Oid view;
 	char *view_name;
 	char *schedule;
@@ -125,7 +127,7 @@ find_due(DueSchedule *due)
 	Datum value;
 
 	SPI_execute_with_args("SELECT view::pg_catalog.oid, view_name, schedule, timezone, "
-						  "concurrent, next_due FROM factory.refresh_schedule "
+						  "concurrent, next_due, tenant_id FROM factory.refresh_schedule "
 						  "WHERE enabled AND next_due <= $1 "
 						  "ORDER BY next_due, view::pg_catalog.oid LIMIT 1 "
 						  "FOR UPDATE SKIP LOCKED",
@@ -141,6 +143,7 @@ find_due(DueSchedule *due)
 	value = SPI_getbinval(row, shape, 5, &isnull);
 	due->wish = wish_from(isnull, !isnull && DatumGetBool(value));
 	due->due = DatumGetTimestampTz(SPI_getbinval(row, shape, 6, &isnull));
+	due->tenant = row_text(row, shape, 7);
 	return true;
 }
 
@@ -242,6 +245,7 @@ begin_run(const DueSchedule *due, bool missed, RefreshRun *run)
 {
 	char reason[REFRESH_REASON_SIZE];
 
+	strlcpy(run->tenant, due->tenant, sizeof(run->tenant));
 	run->view = due->view;
 	run->scheduled_for = due->due;
 	refresh_view_name(due->view, run->view_name);
@@ -287,16 +291,23 @@ refresh_claim(TimestampTz serving_since, RefreshRun *run, TimestampTz *next_due)
 	HouseRights saved;
 
 	memset(run, 0, sizeof(*run));
-	house_enter(&saved);
 	SPI_connect();
+	house_enter_for_all(&saved);
 	if (find_due(&due))
-		claim = settle_due(&due, serving_since, run);
+		claim = REFRESH_CLAIM_RUN;
 	else if (find_next_due(next_due))
 		claim = REFRESH_CLAIM_WAIT;
 	else
 		claim = REFRESH_CLAIM_NOTHING;
-	SPI_finish();
 	house_leave(&saved);
+	if (claim == REFRESH_CLAIM_RUN)
+	{
+		tenant_act_for(due.tenant);
+		house_enter(&saved);
+		claim = settle_due(&due, serving_since, run);
+		house_leave(&saved);
+	}
+	SPI_finish();
 	return claim;
 }
 
@@ -311,7 +322,7 @@ refresh_settle_lost(void)
 	Datum values[] = {TimestampTzGetDatum(clock_now())};
 	HouseRights saved;
 
-	house_enter(&saved);
+	house_enter_for_all(&saved);
 	SPI_connect();
 	SPI_execute_with_args(
 		"WITH lost AS (UPDATE factory.refresh_run SET status = 'failed', "

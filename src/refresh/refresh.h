@@ -7,6 +7,7 @@
 #ifndef FACTORY_REFRESH_H
 #define FACTORY_REFRESH_H
 
+#include "base/tenant.h"
 #include "datatype/timestamp.h"
 #include "utils/elog.h"
 
@@ -24,6 +25,7 @@ typedef enum RefreshMethod
 typedef struct RefreshRun
 {
 	int64 id;
+	char tenant[TENANT_NAME_MAX + 1];
 	Oid view;
 	char view_name[REFRESH_NAME_SIZE];
 	RefreshMethod method;

@@ -119,6 +119,8 @@ refresh_record(const RefreshRun *run, const ErrorData *error)
 	char nulls[] = {' ', ' ', ' ', ' ', error ? ' ' : 'n', error ? ' ' : 'n'};
 	HouseRights saved;
 
+	if (run->tenant[0] != '\0')
+		tenant_act_for(run->tenant);
 	house_enter(&saved);
 	SPI_connect();
 	SPI_execute_with_args("UPDATE factory.refresh_run SET finished_at = $2, "

@@ -205,6 +205,7 @@ perform(const RefreshRun *run)
 	set_limit("lock_timeout", refresh_lock_timeout_ms());
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	tenant_act_for(run->tenant);
 	if (refresh_timeout_ms() > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, refresh_timeout_ms());
 	refresh_perform(run);
