@@ -71,6 +71,7 @@ struct Catalog
 	bool loading;
 	time_t loaded_at;
 	TAILQ_HEAD(, Exchange) waiting;
+	const char *values[2];
 	Call call;
 };
 
@@ -156,7 +157,7 @@ read_functions(Catalog *catalog, const json_t *lines)
 static bool
 anonymous_role_is_fit(const Catalog *catalog, const json_t *role)
 {
-	const char *name = catalog->factoryd->config.anon_role;
+	const char *name = catalog->factoryd->config->anon_role;
 
 	if (*name == '\0')
 		return true;
@@ -223,8 +224,7 @@ catalog_came(Call *call, CallOutcome *outcome)
 	}
 	if (!anonymous_role_is_fit(catalog, json_object_get(document, "anonymous")))
 	{
-		catalog->factoryd->failed = true;
-		event_base_loopbreak(catalog->factoryd->base);
+		factoryd_fail(catalog->factoryd);
 		json_decref(document);
 		return;
 	}
@@ -243,10 +243,9 @@ catalog_reload(Catalog *catalog)
 	if (catalog->loading)
 		return;
 	memset(call, 0, sizeof(*call));
-	call->sql = catalog_sql;
-	call->values[0] = catalog->factoryd->config.schemas;
-	call->values[1] = catalog->factoryd->config.anon_role;
-	call->value_count = 2;
+	catalog->values[0] = catalog->factoryd->config->schemas;
+	catalog->values[1] = catalog->factoryd->config->anon_role;
+	call->main = (CallStatement){catalog_sql, catalog->values, 2};
 	call->role = "none";
 	call->claims = call->method = call->path = call->headers = "";
 	call->read_only = true;

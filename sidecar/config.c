@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "text.h"
@@ -48,34 +49,60 @@ typedef struct Setting
 static const Setting settings[] = {
 	{"FACTORYD_ANON_ROLE", SETTING_TEXT, AT(anon_role), "", 0, 0,
 	 "role of requests without a token; none refuses them"},
+	{"FACTORYD_CHANNEL", SETTING_TEXT, AT(channel), "pgrst", 0, 0,
+	 "NOTIFY on it makes factoryd read anew what it serves; empty for none"},
 	{"FACTORYD_DATABASE", SETTING_TEXT, AT(database), "", 0, 0,
 	 "libpq connection string or URI; PGHOST and the like where empty"},
+	{"FACTORYD_DATABASE_READ", SETTING_TEXT, AT(database_read), "", 0, 0,
+	 "a standby for views, questions and dashboards; FACTORYD_DATABASE where it is away"},
 	{"FACTORYD_DRAIN", SETTING_DURATION, AT(drain), "10s", 0, 3600000,
 	 "what running requests get at shutdown"},
 	{"FACTORYD_IDLE_TIMEOUT", SETTING_DURATION, AT(idle_timeout), "75s", 100, 86400000,
 	 "how long a client's connection may rest between requests"},
+	{"FACTORYD_JWKS_FILE", SETTING_TEXT, AT(jwks_file), "", 0, 0,
+	 "JSON web key set that tokens are checked with; SIGHUP reads it anew"},
+	{"FACTORYD_JWT_AUD", SETTING_TEXT, AT(jwt_audience), "", 0, 0,
+	 "what a token's claim \"aud\" has to name; any where empty"},
+	{"FACTORYD_JWT_ISSUER", SETTING_TEXT, AT(jwt_issuer), "", 0, 0,
+	 "what a token's claim \"iss\" has to be; any where empty"},
+	{"FACTORYD_JWT_ROLE_CLAIM", SETTING_TEXT, AT(jwt_role_claim), "role", 0, 0,
+	 "claim that names the role"},
 	{"FACTORYD_JWT_SECRET", SETTING_TEXT, AT(jwt_secret), "", 0, 0,
 	 "key of the tokens' HS256 signature, 32 bytes or more"},
+	{"FACTORYD_JWT_TENANT_CLAIM", SETTING_TEXT, AT(jwt_tenant_claim), "tenant_id", 0, 0,
+	 "claim that names the tenant; where empty it follows from the role alone"},
 	{"FACTORYD_LISTEN", SETTING_TEXT, AT(listen), "127.0.0.1:8080", 0, 0,
 	 "address and port"},
+	{"FACTORYD_LOOPS", SETTING_COUNT, AT(loops), "0", 0, 256,
+	 "event loops, each a thread with its share of the pool; 0 for one a core"},
 	{"FACTORYD_MAX_BODY", SETTING_SIZE, AT(max_body), "10MB", 1024, 1073741824,
 	 "longest request body"},
 	{"FACTORYD_MAX_CONNECTIONS", SETTING_COUNT, AT(max_connections), "1000", 1, 1000000,
 	 "clients at the same time"},
+	{"FACTORYD_MAX_ROWS", SETTING_COUNT, AT(max_rows), "0", 0, 1000000000,
+	 "most rows of one answer from a table, view or function; 0 for any number"},
 	{"FACTORYD_POOL", SETTING_COUNT, AT(pool), "20", 1, 10000,
-	 "connections to the database, at most"},
+	 "connections to the database that are kept"},
+	{"FACTORYD_POOL_OVERFLOW", SETTING_COUNT, AT(pool_overflow), "40", 0, 10000,
+	 "connections made beyond those where requests wait"},
 	{"FACTORYD_POOL_RECYCLE", SETTING_DURATION, AT(pool_recycle), "1h", 1000, 604800000,
 	 "age at which a connection to the database is replaced"},
 	{"FACTORYD_POOL_WAIT", SETTING_DURATION, AT(pool_wait), "30s", 1, 3600000,
 	 "what a request waits for a connection before 503"},
 	{"FACTORYD_QUEUE", SETTING_COUNT, AT(queue), "1000", 0, 1000000,
 	 "requests that wait for a connection at the same time"},
+	{"FACTORYD_RATE_LIMITS", SETTING_TEXT, AT(rate_limits), "", 0, 0,
+	 "requests of one caller, such as \"bi 60/min 2000/h burst 10, judgment 30/min\""},
 	{"FACTORYD_READ_TIMEOUT", SETTING_DURATION, AT(read_timeout), "30s", 100, 3600000,
 	 "from a request's first byte to its last"},
 	{"FACTORYD_REQUEST_TIMEOUT", SETTING_DURATION, AT(request_timeout), "60s", 1,
 	 86400000, "what a request's statement may take before 504"},
 	{"FACTORYD_SCHEMAS", SETTING_TEXT, AT(schemas), "factory", 0, 0,
-	 "schemas whose functions /rpc serves, comma-separated"},
+	 "schemas that are served, comma-separated"},
+	{"FACTORYD_TLS_CERT_FILE", SETTING_TEXT, AT(tls_cert_file), "", 0, 0,
+	 "PEM file of the certificate chain; TLS is spoken where it is set"},
+	{"FACTORYD_TLS_KEY_FILE", SETTING_TEXT, AT(tls_key_file), "", 0, 0,
+	 "PEM file of the certificate's key"},
 };
 
 #define SETTING_COUNT_OF (sizeof(settings) / sizeof(settings[0]))
@@ -326,6 +353,11 @@ fits_together(const Config *config)
 		log_error("FACTORYD_SCHEMAS names no schema");
 		return false;
 	}
+	if ((*config->tls_cert_file == '\0') != (*config->tls_key_file == '\0'))
+	{
+		log_error("FACTORYD_TLS_CERT_FILE and FACTORYD_TLS_KEY_FILE need each other");
+		return false;
+	}
 	return true;
 }
 
@@ -338,17 +370,21 @@ config_load(Config *config, const char *path)
 			return false;
 	if (path && !read_file(config, path))
 		return false;
-	return read_environment(config) && fits_together(config);
+	if (!read_environment(config) || !fits_together(config))
+		return false;
+	if (config->loops == 0)
+		config->loops = sysconf(_SC_NPROCESSORS_ONLN);
+	if (config->loops > config->pool)
+		config->loops = config->pool;
+	return true;
 }
 
 void
 config_free(Config *config)
 {
-	free(config->listen);
-	free(config->database);
-	free(config->schemas);
-	free(config->anon_role);
-	free(config->jwt_secret);
+	for (size_t i = 0; i < SETTING_COUNT_OF; i++)
+		if (settings[i].kind == SETTING_TEXT)
+			free(*(char **) ((char *) config + settings[i].offset));
 }
 
 void

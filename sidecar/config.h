@@ -9,18 +9,31 @@
 
 typedef struct Config
 {
-	char *listen;     /* "address:port" */
-	char *database;   /* libpq's connection string or URI */
-	char *schemas;    /* comma-separated, in the order they are searched */
-	char *anon_role;  /* "" for none */
-	char *jwt_secret; /* "" for none */
-	long pool;        /* connections to the database, at most */
-	long pool_wait;   /* what a request waits for one, in ms */
-	long pool_recycle;
+	char *listen;           /* "address:port" */
+	char *database;         /* libpq's connection string or URI */
+	char *database_read;    /* of a standby for what only reads; "" for none */
+	char *schemas;          /* comma-separated, in the order they are searched */
+	char *anon_role;        /* "" for none */
+	char *channel;          /* NOTIFY here makes us read anew what is served */
+	char *jwt_secret;       /* "" for none */
+	char *jwks_file;        /* "" for none */
+	char *jwt_role_claim;   /* name of the claim that names the role */
+	char *jwt_tenant_claim; /* ... the tenant; "" for none */
+	char *jwt_audience;     /* "" for any */
+	char *jwt_issuer;       /* "" for any */
+	char *tls_cert_file;    /* "" for no TLS */
+	char *tls_key_file;
+	char *rate_limits;    /* "bi=60/min,2000/h,burst 10; ..." */
+	long loops;           /* threads, each with its share of the pool */
+	long pool;            /* connections to the database that are kept */
+	long pool_overflow;   /* and how many more there may be */
+	long pool_wait;       /* what a request waits for one, in ms */
+	long pool_recycle;    /* in ms */
 	long queue;           /* requests that wait at the same time, at most */
 	long request_timeout; /* what a statement may take, in ms */
 	long max_connections; /* clients */
 	long max_body;        /* bytes */
+	long max_rows;        /* of one answer; 0 for any number */
 	long read_timeout;    /* from a request's first byte to its last, in ms */
 	long idle_timeout;    /* between two requests of a connection, in ms */
 	long drain;           /* what running requests get at shutdown, in ms */

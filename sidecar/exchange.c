@@ -14,16 +14,15 @@
 #include <time.h>
 
 #include "catalog.h"
-#include "jwt.h"
+#include "rest.h"
 #include "route.h"
 #include "status.h"
 #include "text.h"
 
-#define JSON_TYPE "application/json; charset=utf-8"
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* Results longer than this are handed to the socket as they are, not copied. */
-#define COPY_LIMIT 4096
+/* Memory for replies that a loop keeps. */
+#define KEEP_REPLY 65536
 
 /* --- identifiers ---------------------------------------------------------------- */
 
@@ -47,7 +46,7 @@ take_identifier(char *target, const HttpRequest *request, const char *header)
 	if (given && is_identifier(given))
 		strcpy(target, given);
 	else
-		text_random_hex(target, 32);
+		text_unique_hex(target, 32);
 }
 
 Exchange *
@@ -60,7 +59,7 @@ exchange_begin(Factoryd *factoryd, HttpRequest *request, ReplyStyle style)
 	exchange->style = style;
 	exchange->timeout_code = "ERR_TIMEOUT";
 	exchange->call.role = "none";
-	exchange->call.claims = "";
+	exchange->call.claims = NULL;
 	exchange->call.owner = exchange;
 	take_identifier(exchange->request_id, request, "x-request-id");
 	take_identifier(exchange->trace_id, request, "x-trace-id");
@@ -74,13 +73,17 @@ end_exchange(Exchange *exchange)
 	if (exchange->waits)
 		catalog_forget(exchange->factoryd->catalog, exchange);
 	if (exchange->runs)
-		pool_abandon(exchange->factoryd->pool, &exchange->call);
-	json_decref(exchange->claims);
+		pool_abandon(exchange->call.pool, &exchange->call);
+	auth_release(exchange->token);
 	json_decref(exchange->body);
-	free(exchange->claims_text);
-	free(exchange->headers_text);
+	rest_free(exchange->rest);
+	buffer_free(&exchange->path);
+	buffer_free(&exchange->headers);
+	buffer_free(&exchange->extra);
+	free(exchange->claims);
+	free(exchange->role);
 	free(exchange->sql);
-	free(exchange->value);
+	values_free(&exchange->values);
 	free(exchange);
 }
 
@@ -93,29 +96,16 @@ exchange_abandon(Exchange *exchange)
 /* --- answers ---------------------------------------------------------------------- */
 
 static void
-add_json_text(struct evbuffer *body, const char *text)
+add_member(Buffer *body, const char *name, const char *text)
 {
-	json_t *value = text ? json_string(text) : json_null();
-	char *encoded;
-
-	/* What the database says is UTF-8; what a client's path held may not be. */
-	if (value == NULL)
-		value = json_string("(not UTF-8)");
-	encoded = json_dumps(value, JSON_ENCODE_ANY);
-	evbuffer_add(body, encoded, strlen(encoded));
-	free(encoded);
-	json_decref(value);
+	buffer_add_char(body, '"');
+	buffer_add_text(body, name);
+	buffer_add(body, "\":", 2);
+	buffer_add_json(body, text);
 }
 
 static void
-add_member(struct evbuffer *body, const char *name, const char *text)
-{
-	evbuffer_add_printf(body, "\"%s\":", name);
-	add_json_text(body, text);
-}
-
-static void
-add_meta(struct evbuffer *body, const Exchange *exchange)
+add_meta(Buffer *body, const Exchange *exchange)
 {
 	struct timespec now;
 	struct timespec wall;
@@ -129,148 +119,185 @@ add_meta(struct evbuffer *body, const Exchange *exchange)
 	strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S", &utc);
 	ms = (now.tv_sec - exchange->request->received.tv_sec) * 1e3 +
 		 (now.tv_nsec - exchange->request->received.tv_nsec) / 1e6;
-	evbuffer_add_printf(body,
-						",\"meta\":{\"request_id\":\"%s\",\"trace_id\":\"%s\","
-						"\"timestamp\":\"%s.%03ldZ\",\"duration_ms\":%.3f}}",
-						exchange->request_id, exchange->trace_id, second,
-						wall.tv_nsec / 1000000, ms);
+	buffer_add_format(body,
+					  ",\"meta\":{\"request_id\":\"%s\",\"trace_id\":\"%s\","
+					  "\"timestamp\":\"%s.%03ldZ\",\"duration_ms\":%.3f}}",
+					  exchange->request_id, exchange->trace_id, second,
+					  wall.tv_nsec / 1000000, ms);
 }
 
-static void
-answer(Exchange *exchange, int status, const char *type, struct evbuffer *body)
+/* The header lines of an answer, in the loop's own buffer. */
+static const Buffer *
+write_headers(Exchange *exchange, int status, const char *type)
 {
-	struct evbuffer *headers = evbuffer_new();
-	HttpRequest *request = exchange->request;
+	Buffer *headers = &exchange->factoryd->headers;
 
-	evbuffer_add_printf(headers, "X-Request-ID: %s\r\nX-Trace-ID: %s\r\n",
-						exchange->request_id, exchange->trace_id);
-	if (status != 204)
-		evbuffer_add_printf(headers, "Content-Type: %s\r\n", type);
+	buffer_clear(headers, KEEP_REPLY);
+	buffer_add(headers, "X-Request-ID: ", 14);
+	buffer_add_text(headers, exchange->request_id);
+	buffer_add(headers, "\r\nX-Trace-ID: ", 14);
+	buffer_add_text(headers, exchange->trace_id);
+	buffer_add(headers, "\r\n", 2);
+	if (status != 204 && type)
+	{
+		buffer_add(headers, "Content-Type: ", 14);
+		buffer_add_text(headers, type);
+		buffer_add(headers, "\r\n", 2);
+	}
 	if (status == 401)
-		evbuffer_add_printf(headers, "WWW-Authenticate: Bearer\r\n");
+		buffer_add_text(headers, "WWW-Authenticate: Bearer\r\n");
 	if (status == 503)
-		evbuffer_add_printf(headers, "Retry-After: 1\r\n");
+		buffer_add_text(headers, "Retry-After: 1\r\n");
 	if (exchange->allow)
-		evbuffer_add_printf(headers, "Allow: %s\r\n", exchange->allow);
+		buffer_add_format(headers, "Allow: %s\r\n", exchange->allow);
+	buffer_add(headers, buffer_bytes(&exchange->extra), exchange->extra.length);
+	return headers;
+}
+
+void
+exchange_reply(Exchange *exchange, int status, const char *type, const char *body,
+			   size_t length)
+{
+	HttpRequest *request = exchange->request;
+	const Buffer *headers = write_headers(exchange, status, type);
+
 	end_exchange(exchange);
-	http_reply(request, status, headers, body);
-	evbuffer_free(headers);
-	evbuffer_free(body);
+	http_reply(request, status, headers, body, length);
 }
 
 void
 exchange_reply_text(Exchange *exchange, int status, const char *type, const char *text)
 {
-	struct evbuffer *body = evbuffer_new();
+	exchange_reply(exchange, status, type, text, strlen(text));
+}
 
-	evbuffer_add(body, text, strlen(text));
-	answer(exchange, status, type, body);
+void
+exchange_begin_stream(Exchange *exchange, int status, const char *type)
+{
+	exchange->streams = true;
+	http_stream_begin(exchange->request, status, write_headers(exchange, status, type));
+}
+
+void
+exchange_end_stream(Exchange *exchange)
+{
+	HttpRequest *request = exchange->request;
+
+	end_exchange(exchange);
+	http_stream_end(request);
+}
+
+void
+exchange_cut_stream(Exchange *exchange)
+{
+	HttpRequest *request = exchange->request;
+
+	end_exchange(exchange);
+	http_stream_cut(request);
+}
+
+/* The loop's own buffer, emptied: for a body that is sent at once. */
+static Buffer *
+fresh_body(Exchange *exchange)
+{
+	buffer_clear(&exchange->factoryd->body, KEEP_REPLY);
+	return &exchange->factoryd->body;
+}
+
+static void
+reply_body(Exchange *exchange, int status, const char *type, const Buffer *body)
+{
+	exchange_reply(exchange, status, type, buffer_bytes(body), body->length);
 }
 
 /* The four members that PostgREST's clients know. */
 static void
-add_problem(struct evbuffer *body, const char *code, const char *message,
-			const char *detail, const char *hint, const char *detail_name)
+add_problem(Buffer *body, const char *code, const char *message, const char *detail,
+			const char *hint, const char *detail_name)
 {
-	evbuffer_add(body, "{", 1);
+	buffer_add_char(body, '{');
 	add_member(body, "code", code);
-	evbuffer_add(body, ",", 1);
+	buffer_add_char(body, ',');
 	add_member(body, "message", message);
-	evbuffer_add(body, ",", 1);
+	buffer_add_char(body, ',');
 	add_member(body, detail_name, detail);
-	evbuffer_add(body, ",", 1);
+	buffer_add_char(body, ',');
 	add_member(body, "hint", hint);
-	evbuffer_add(body, "}", 1);
+	buffer_add_char(body, '}');
 }
 
 void
 exchange_reply_problem(Exchange *exchange, int status, const char *code,
 					   const char *message, const char *detail, const char *hint)
 {
-	struct evbuffer *body = evbuffer_new();
+	Buffer *body = fresh_body(exchange);
 
 	switch (exchange->style)
 	{
 		case STYLE_API:
-			evbuffer_add_printf(body, "{\"success\":false,\"error\":");
+			buffer_add_text(body, "{\"success\":false,\"error\":");
 			add_problem(body, code, message, detail, hint, "detail");
 			add_meta(body, exchange);
 			break;
 		case STYLE_HEALTH:
-			evbuffer_add_printf(body, "{\"status\":\"down\",\"error\":");
+			buffer_add_text(body, "{\"status\":\"down\",\"error\":");
 			add_problem(body, code, message, detail, hint, "details");
-			evbuffer_add(body, "}", 1);
+			buffer_add_char(body, '}');
 			status = 503;
 			break;
 		default:
 			add_problem(body, code, message, detail, hint, "details");
 	}
-	answer(exchange, status, JSON_TYPE, body);
+	reply_body(exchange, status, JSON_TYPE, body);
 }
 
 void
-exchange_write_refusal(struct evbuffer *body, int status, const char *why)
+exchange_write_refusal(Buffer *body, int status, const char *why)
 {
 	add_problem(body, status_code(status), http_reason(status), why, NULL, "details");
 }
 
-static void
-free_result(const void *data, size_t length, void *result)
+/* The result's only value; null where it has none. */
+static const char *
+only_value(const CallOutcome *outcome, const char *otherwise, size_t *length)
 {
-	(void) data;
-	(void) length;
-	PQclear(result);
-}
+	const PGresult *result = outcome->result;
 
-/* Puts the result's only value into the body, without a copy where it is long. */
-static void
-add_result(struct evbuffer *body, CallOutcome *outcome, const char *otherwise)
-{
-	PGresult *result = outcome->result;
-	int length;
-
-	if (result == NULL || PQntuples(result) < 1 || PQgetisnull(result, 0, 0))
+	if (result == NULL || PQntuples(result) < 1 || PQnfields(result) < 1 ||
+		PQgetisnull(result, 0, 0))
 	{
-		evbuffer_add(body, otherwise, strlen(otherwise));
-		return;
+		*length = strlen(otherwise);
+		return otherwise;
 	}
-	length = PQgetlength(result, 0, 0);
-	if (length <= COPY_LIMIT)
-		evbuffer_add(body, PQgetvalue(result, 0, 0), length);
-	else
-	{
-		outcome->result = NULL;
-		evbuffer_add_reference(body, PQgetvalue(result, 0, 0), length, free_result,
-							   result);
-	}
+	*length = PQgetlength(result, 0, 0);
+	return PQgetvalue(result, 0, 0);
 }
 
 static void
 answer_result(Exchange *exchange, CallOutcome *outcome)
 {
-	struct evbuffer *body = evbuffer_new();
+	size_t length;
+	const char *value =
+		only_value(outcome, exchange->style == STYLE_METRICS ? "" : "null", &length);
+	Buffer *body;
 
-	if (exchange->no_content)
+	if (exchange->style == STYLE_REST || exchange->style == STYLE_HEALTH)
 	{
-		answer(exchange, 204, NULL, body);
+		exchange_reply(exchange, 200, JSON_TYPE, value, length);
 		return;
 	}
-	switch (exchange->style)
+	body = fresh_body(exchange);
+	if (exchange->style == STYLE_METRICS)
 	{
-		case STYLE_API:
-			evbuffer_add_printf(body, "{\"success\":true,\"data\":");
-			add_result(body, outcome, "null");
-			add_meta(body, exchange);
-			break;
-		case STYLE_METRICS:
-			add_result(body, outcome, "");
-			route_add_metrics(body, exchange->factoryd);
-			answer(exchange, 200, METRICS_TYPE, body);
-			return;
-		default:
-			add_result(body, outcome, "null");
+		buffer_add(body, value, length);
+		route_add_metrics(body, exchange->factoryd);
+		reply_body(exchange, 200, METRICS_TYPE, body);
+		return;
 	}
-	answer(exchange, 200, JSON_TYPE, body);
+	buffer_add_text(body, "{\"success\":true,\"data\":");
+	buffer_add(body, value, length);
+	add_meta(body, exchange);
+	reply_body(exchange, 200, JSON_TYPE, body);
 }
 
 /* A statement of ours that names what is not there: the extension is missing or old. */
@@ -290,11 +317,11 @@ answer_failure(Exchange *exchange, const CallOutcome *outcome)
 
 	if (exchange->style == STYLE_METRICS)
 	{
-		struct evbuffer *body = evbuffer_new();
+		Buffer *body = fresh_body(exchange);
 
 		/* A scraper learns from factoryd_database_up that the rest is missing. */
 		route_add_metrics(body, exchange->factoryd);
-		answer(exchange, 200, METRICS_TYPE, body);
+		reply_body(exchange, 200, METRICS_TYPE, body);
 		return;
 	}
 	if (misses_extension(exchange, outcome->sqlstate))
@@ -322,15 +349,36 @@ answer_failure(Exchange *exchange, const CallOutcome *outcome)
 						   outcome->message, outcome->detail, outcome->hint);
 }
 
+/* The standby is away: what only reads may go to the primary as well. */
+static bool
+try_primary(Exchange *exchange, const CallOutcome *outcome)
+{
+	Factoryd *factoryd = exchange->factoryd;
+
+	if (exchange->call.pool != factoryd->read_pool || exchange->tried_read ||
+		exchange->streams || (outcome->fault != CALL_AWAY && outcome->fault != CALL_LOST))
+		return false;
+	exchange->tried_read = true;
+	exchange->runs = true;
+	pool_submit(factoryd->pool, &exchange->call);
+	return true;
+}
+
 static void
 call_done(Call *call, CallOutcome *outcome)
 {
 	Exchange *exchange = call->owner;
 
 	exchange->runs = false;
-	if (outcome->fault == CALL_FINE)
+	if (outcome->fault == CALL_FINE && exchange->answer)
+		exchange->answer(exchange, outcome);
+	else if (outcome->fault == CALL_FINE)
 		answer_result(exchange, outcome);
-	else
+	else if (try_primary(exchange, outcome))
+		return;
+	else if (exchange->streams)
+		exchange_cut_stream(exchange);
+	else if (!exchange->answer_failure || !exchange->answer_failure(exchange, outcome))
 		answer_failure(exchange, outcome);
 }
 
@@ -346,39 +394,44 @@ reply_unauthorized(Exchange *exchange, int status, const char *rest_code,
 }
 
 static bool
-take_token(Exchange *exchange, const char *token)
+take_token(Exchange *exchange, const char *text)
 {
-	const Config *config = &exchange->factoryd->config;
-	const json_t *role;
+	Auth *auth = exchange->factoryd->auth;
+	const Token *token;
 	JwtVerdict verdict;
 
-	if (config->jwt_secret[0] == '\0')
+	if (!auth_has_keys(auth))
 	{
 		reply_unauthorized(exchange, 500, "PGRST300", "ERR_INTERNAL",
-						   "Tokens cannot be checked here.", "Set FACTORYD_JWT_SECRET.");
+						   "Tokens cannot be checked here.",
+						   "Set FACTORYD_JWT_SECRET or FACTORYD_JWKS_FILE.");
 		return false;
 	}
-	verdict = jwt_verify(token, config->jwt_secret, &exchange->claims);
+	verdict = auth_check(auth, text, &exchange->token);
 	if (verdict != JWT_GOOD)
 	{
-		reply_unauthorized(exchange, 401,
-						   verdict == JWT_EXPIRED || verdict == JWT_NOT_YET_VALID
-							   ? "PGRST303"
-							   : "PGRST301",
+		bool out_of_time = verdict == JWT_EXPIRED || verdict == JWT_NOT_YET_VALID ||
+						   verdict == JWT_WRONG_AUDIENCE;
+
+		reply_unauthorized(exchange, 401, out_of_time ? "PGRST303" : "PGRST301",
 						   verdict == JWT_EXPIRED ? "ERR_TOKEN_EXPIRED"
 												  : "ERR_UNAUTHORIZED",
 						   jwt_explain(verdict), NULL);
 		return false;
 	}
-	role = json_object_get(exchange->claims, "role");
-	if (role && !json_is_string(role))
+	token = exchange->token;
+	if (token->role_is_wrong || token->tenant_is_wrong)
 	{
 		reply_unauthorized(exchange, 401, "PGRST303", "ERR_UNAUTHORIZED",
-						   "The token's claim \"role\" is not a string.", NULL);
+						   token->role_is_wrong
+							   ? "The token's claim \"role\" is not a string."
+							   : "The token's claim of the tenant is not a string.",
+						   NULL);
 		return false;
 	}
-	if (role)
-		exchange->call.role = json_string_value(role);
+	exchange->call.role = token->role;
+	exchange->call.tenant = token->tenant;
+	exchange->call.claims = token->claims_text;
 	return true;
 }
 
@@ -386,7 +439,7 @@ bool
 exchange_authenticate(Exchange *exchange)
 {
 	const char *header = http_head_value(&exchange->request->head, "authorization");
-	const char *anonymous = exchange->factoryd->config.anon_role;
+	const char *anonymous = exchange->factoryd->config->anon_role;
 
 	if (header && strncasecmp(header, "Bearer ", 7) != 0)
 	{
@@ -416,61 +469,92 @@ exchange_authenticate(Exchange *exchange)
 
 /* --- to the database ---------------------------------------------------------------- */
 
+static const struct
+{
+	const char *name;
+} secret_headers[] = {{"authorization"},
+					  {"cookie"},
+					  {"proxy-authorization"},
+					  {"x-api-key"}};
+
+static bool
+is_secret(const char *header)
+{
+	for (size_t i = 0; i < sizeof(secret_headers) / sizeof(secret_headers[0]); i++)
+		if (strcmp(header, secret_headers[i].name) == 0)
+			return true;
+	return false;
+}
+
 /* The headers as PostgREST hands them on, without what authenticates. */
-static char *
-describe_headers(const Exchange *exchange)
+static const char *
+describe_headers(Exchange *exchange)
 {
 	const HttpHead *head = &exchange->request->head;
-	json_t *headers = json_object();
-	char *text;
+	Buffer *text = &exchange->headers;
 
+	buffer_add_char(text, '{');
 	for (int i = 0; i < head->header_count; i++)
 	{
-		const char *name = head->headers[i].name;
+		const HttpHeader *header = &head->headers[i];
 
-		if (strcmp(name, "authorization") != 0 && strcmp(name, "cookie") != 0 &&
-			strcmp(name, "proxy-authorization") != 0)
-			json_object_set_new(headers, name, json_string(head->headers[i].value));
+		if (is_secret(header->name) || strcmp(header->name, "x-request-id") == 0 ||
+			strcmp(header->name, "x-trace-id") == 0)
+			continue;
+		buffer_add_json(text, header->name);
+		buffer_add_char(text, ':');
+		buffer_add_json(text, header->value);
+		buffer_add_char(text, ',');
 	}
-	json_object_set_new(headers, "x-request-id", json_string(exchange->request_id));
-	json_object_set_new(headers, "x-trace-id", json_string(exchange->trace_id));
-	text = json_dumps(headers, JSON_COMPACT);
-	json_decref(headers);
-	return text;
+	add_member(text, "x-request-id", exchange->request_id);
+	buffer_add_char(text, ',');
+	add_member(text, "x-trace-id", exchange->trace_id);
+	buffer_add_char(text, '}');
+	return buffer_text(text);
 }
 
 /* The path as the database may see it: it must be UTF-8. */
 static const char *
 path_of(const Exchange *exchange)
 {
-	json_t *text = json_string(exchange->request->head.path);
+	const char *path = exchange->request->head.path;
 
-	if (text == NULL)
-		return "";
-	json_decref(text);
-	return exchange->request->head.path;
+	return text_is_utf8(path, strlen(path)) ? path : "";
+}
+
+static const char *
+claims_of_anonymous(Exchange *exchange)
+{
+	Buffer claims = {0};
+
+	buffer_add(&claims, "{\"role\":", 8);
+	buffer_add_json(&claims, exchange->call.role);
+	buffer_add_char(&claims, '}');
+	exchange->claims = buffer_detach(&claims);
+	return exchange->claims;
 }
 
 void
 exchange_run(Exchange *exchange)
 {
+	Factoryd *factoryd = exchange->factoryd;
 	Call *call = &exchange->call;
+	Pool *pool = factoryd->pool;
 
-	if (exchange->claims)
-		exchange->claims_text = json_dumps(exchange->claims, JSON_COMPACT);
-	else if (exchange->anonymous)
+	if (call->claims == NULL)
+		call->claims = exchange->anonymous ? claims_of_anonymous(exchange) : "";
+	if (call->main.values == NULL)
 	{
-		json_t *claims = json_pack("{s:s}", "role", call->role);
-
-		exchange->claims_text = json_dumps(claims, JSON_COMPACT);
-		json_decref(claims);
+		call->main.values = exchange->values.items;
+		call->main.value_count = exchange->values.count;
 	}
-	exchange->headers_text = describe_headers(exchange);
-	call->claims = exchange->claims_text ? exchange->claims_text : "";
-	call->headers = exchange->headers_text;
+	call->headers = describe_headers(exchange);
 	call->method = exchange->request->head.method;
 	call->path = path_of(exchange);
 	call->done = call_done;
+	if (exchange->reads && call->read_only && factoryd->read_pool &&
+		!pool_counters(factoryd->read_pool)->away)
+		pool = factoryd->read_pool;
 	exchange->runs = true;
-	pool_submit(exchange->factoryd->pool, call);
+	pool_submit(pool, call);
 }

@@ -7,11 +7,14 @@
 
 #include <jansson.h>
 
+#include "auth.h"
 #include "factoryd.h"
 #include "http.h"
 #include "pool.h"
+#include "values.h"
 
 typedef struct Exchange Exchange;
+struct Rest;
 
 /* How answers and errors look. */
 typedef enum ReplyStyle
@@ -34,18 +37,28 @@ struct Exchange
 	const char *allow; /* methods, of a 405 */
 	const char *timeout_code;
 	bool anonymous;
-	bool fixed_sql; /* the statement is a route's own: what it misses is our fault */
-	bool no_content;
-	json_t *claims; /* NULL without a token */
-	char *claims_text;
-	char *headers_text;
-	char *sql;                          /* owned, where the call's is made for it */
-	char *value;                        /* owned, where the call's is made for it */
-	json_t *body;                       /* parsed, where it was asked for */
+	bool fixed_sql;    /* the statement is a route's own: what it misses is our fault */
+	bool reads;        /* may go to the standby */
+	bool tried_read;   /* and was away there */
+	Token *token;      /* NULL without one */
+	char *claims;      /* owned, where they are made for it */
+	char *role;        /* owned, likewise */
+	Buffer path;       /* decoded */
+	Buffer headers;    /* request.headers */
+	char *sql;         /* owned, where the call's is made for it */
+	Values values;     /* of the call's statement */
+	json_t *body;      /* parsed, where it was asked for */
+	struct Rest *rest; /* of PostgREST's conventions */
 	void (*resume)(Exchange *exchange); /* once the catalogue is there */
+	/* Answers a call that is fine; NULL for the result as it is. */
+	void (*answer)(Exchange *exchange, CallOutcome *outcome);
+	/* Answers one that is not, or says false; NULL for the usual. */
+	bool (*answer_failure)(Exchange *exchange, const CallOutcome *outcome);
+	Buffer extra; /* header lines of the answer */
 	TAILQ_ENTRY(Exchange) waiting;
 	bool waits; /* for the catalogue */
 	bool runs;  /* the call is the pool's */
+	bool streams;
 	Call call;
 };
 
@@ -63,16 +76,25 @@ extern bool exchange_authenticate(Exchange *exchange);
 extern void exchange_run(Exchange *exchange);
 
 /* Answers and ends the exchange. */
+extern void exchange_reply(Exchange *exchange, int status, const char *type,
+						   const char *body, size_t length);
 extern void exchange_reply_text(Exchange *exchange, int status, const char *type,
 								const char *text);
 extern void exchange_reply_problem(Exchange *exchange, int status, const char *code,
 								   const char *message, const char *detail,
 								   const char *hint);
 
+/* Begins an answer in pieces; the exchange's owner ends it. */
+extern void exchange_begin_stream(Exchange *exchange, int status, const char *type);
+extern void exchange_end_stream(Exchange *exchange);
+extern void exchange_cut_stream(Exchange *exchange);
+
 /* The client is gone. */
 extern void exchange_abandon(Exchange *exchange);
 
 /* The body that says why a request was refused before it was whole. */
-extern void exchange_write_refusal(struct evbuffer *body, int status, const char *why);
+extern void exchange_write_refusal(Buffer *body, int status, const char *why);
+
+#define JSON_TYPE "application/json; charset=utf-8"
 
 #endif /* FACTORYD_EXCHANGE_H */

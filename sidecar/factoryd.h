@@ -1,23 +1,48 @@
 /*
  * factoryd.h
- *		One server: everything that a loop owns.  There are no globals.
+ *		One event loop of factoryd: everything that it owns.  There are no globals.
+ *
+ * A loop is a thread with its own clients, connections to the database and keys; of
+ * the others it only reads counters.
  */
 #ifndef FACTORYD_H
 #define FACTORYD_H
 
 #include <event2/event.h>
+#include <pthread.h>
 
+#include "buffer.h"
 #include "config.h"
 
-typedef struct Factoryd
+typedef struct Factoryd Factoryd;
+
+struct Factoryd
 {
-	Config config;
+	const Config *config;
+	Factoryd *loops; /* all of them, this one included; [0] is the main thread's */
+	int loop_count;
+	int number;
+	long *clients_of_all;
+	struct TlsContext *tls;    /* shared */
+	struct RateLimits *limits; /* shared */
 	struct event_base *base;
 	struct HttpServer *http;
 	struct Pool *pool;
+	struct Pool *read_pool; /* NULL where there is none */
 	struct Catalog *catalog;
+	struct Auth *auth;
+	struct Mailbox *mailbox;
 	struct event *drain_deadline;
+	pthread_t thread;
+	Buffer headers; /* of the reply being written */
+	Buffer body;
 	bool failed; /* the exit status says so */
-} Factoryd;
+};
+
+/* Ends all loops at once: something is wrong that only an operator can mend. */
+extern void factoryd_fail(Factoryd *factoryd);
+
+/* Makes all loops read anew what they serve. */
+extern void factoryd_reload_catalogs(Factoryd *factoryd);
 
 #endif /* FACTORYD_H */

@@ -2,11 +2,10 @@
  * http.c
  *		The HTTP/1.1 server: connections in, requests out, replies back.
  *
- * Our own, on libevent's bufferevents, rather than evhttp: evhttp answers one
- * request of a pipelining client at a time only by luck of its buffers, is lenient
- * where two parsers could disagree, has no deadline for a whole request, and
- * spends more on a request than the rest of factoryd.  bufferevents leave the way
- * open to TLS (bufferevent_openssl) without a change here.
+ * Our own, on libevent's events alone: evhttp is lenient where two parsers could
+ * disagree and has no deadline for a whole request, and a bufferevent asks the kernel
+ * how much there is before each read and allocates for each reply.  Here a request
+ * that comes whole costs one read, one write, no allocation and no timer.
  *
  * A client is in one of the states below.  One of its requests is answered at a
  * time; what it sends meanwhile stays in the socket once READ_AHEAD is buffered.
@@ -18,35 +17,43 @@
 #include "http.h"
 
 #include <errno.h>
-#include <event2/bufferevent.h>
-#include <event2/listener.h>
+#include <event2/event_struct.h>
 #include <event2/util.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "text.h"
+#include "tls.h"
 
 #define HEAD_LIMIT 16384
 #define CHUNK_LINE_LIMIT 4096
 #define READ_AHEAD 65536
+#define READ_SIZE 16384
 
 /* A client that does not read its replies gets no more of them. */
-#define UNREAD_REPLIES_LIMIT (1024 * 1024)
+#define UNREAD_REPLIES_LIMIT (256 * 1024)
+#define UNREAD_REPLIES_RESUME (64 * 1024)
+
+/* Memory that a client keeps from one request to the next. */
+#define KEEP_MEMORY 1024
 
 #define WRITE_TIMEOUT_MS 60000
 #define LINGER_MS 2000
-#define ACCEPT_PAUSE_MS 1000
 
 /* Clients beyond the limit that are told so; still more are cut off. */
 #define REFUSALS_MOST 64
 
 typedef enum ClientState
 {
+	CLIENT_HANDSHAKE,  /* TLS is being agreed on */
 	CLIENT_HEAD,       /* waits for, or reads, a request's head */
 	CLIENT_BODY,       /* reads a body of known length */
 	CLIENT_CHUNK_SIZE, /* reads the line before a chunk */
@@ -63,7 +70,8 @@ typedef enum ClientTimer
 	TIMER_NONE,
 	TIMER_IDLE,
 	TIMER_READ,
-	TIMER_LINGER
+	TIMER_LINGER,
+	TIMER_KINDS
 } ClientTimer;
 
 typedef struct Client
@@ -71,28 +79,43 @@ typedef struct Client
 	HttpRequest request; /* must be first: a request leads to its client */
 	HttpServer *server;
 	TAILQ_ENTRY(Client) link;
-	struct bufferevent *stream;
-	struct event *timer;
+	int fd;
+	Tls *tls; /* NULL where it speaks plainly */
+	struct event readable;
+	struct event writable;
+	struct event timer;
 	ClientTimer timer_kind;
 	ClientState state;
-	char *head_text;      /* what request.head points into */
-	size_t head_scanned;  /* bytes of input known to hold no end of head */
-	uint64_t body_left;   /* of the body or chunk being read */
-	size_t body_capacity; /* without the zero byte */
+	long long rests_since; /* the idle timer is not touched for each request */
+	Buffer input;
+	Buffer output;       /* what the socket did not take yet */
+	Buffer head;         /* what request.head points into */
+	Buffer body;         /* request.body */
+	size_t head_scanned; /* bytes of input known to hold no end of head */
+	uint64_t body_left;  /* of the body or chunk being read */
 	size_t trailer_bytes;
-	bool advancing; /* advance() is on the stack */
-	bool ended;     /* the client sends no more */
+	bool advancing;    /* advance() is on the stack */
+	bool ended;        /* the client sends no more */
+	bool broken;       /* nor does it take anything */
+	bool reading;      /* readable is added */
+	bool streaming;    /* its reply is sent in pieces */
+	bool chunked;      /* and they are chunks */
+	bool stream_waits; /* the handler waits to be called writable */
+	bool keep_alive;   /* after the stream */
 } Client;
 
 struct HttpServer
 {
 	struct event_base *base;
 	const Config *config;
+	struct TlsContext *tls;
 	HttpHandler handler;
-	struct evconnlistener *listener;
-	struct event *accept_pause;
+	const struct timeval *durations[TIMER_KINDS];
+	const struct timeval *write_timeout;
+	long *clients_of_all; /* shared between loops */
 	TAILQ_HEAD(, Client) clients;
 	HttpCounters counters;
+	Buffer scratch; /* the head of the reply being written */
 	time_t date_second;
 	char date[40];
 	bool draining;
@@ -101,6 +124,7 @@ struct HttpServer
 };
 
 static void advance(Client *client);
+static void input_came(evutil_socket_t fd, short what, void *context);
 
 static const struct
 {
@@ -110,16 +134,19 @@ static const struct
 	{200, "OK"},
 	{201, "Created"},
 	{204, "No Content"},
+	{206, "Partial Content"},
 	{300, "Multiple Choices"},
 	{400, "Bad Request"},
 	{401, "Unauthorized"},
 	{403, "Forbidden"},
 	{404, "Not Found"},
 	{405, "Method Not Allowed"},
+	{406, "Not Acceptable"},
 	{408, "Request Timeout"},
 	{409, "Conflict"},
 	{413, "Content Too Large"},
 	{415, "Unsupported Media Type"},
+	{416, "Range Not Satisfiable"},
 	{417, "Expectation Failed"},
 	{422, "Unprocessable Content"},
 	{429, "Too Many Requests"},
@@ -158,39 +185,36 @@ http_is_draining(const HttpServer *server)
 static void
 set_timer(Client *client, ClientTimer kind)
 {
-	const Config *config = client->server->config;
-	long ms = kind == TIMER_IDLE   ? config->idle_timeout
-			  : kind == TIMER_READ ? config->read_timeout
-								   : LINGER_MS;
-	struct timeval delay = {ms / 1000, ms % 1000 * 1000};
-
-	if (client->timer_kind == kind && kind != TIMER_IDLE)
+	client->rests_since = text_clock_ms();
+	if (client->timer_kind == kind)
 		return;
 	client->timer_kind = kind;
 	if (kind == TIMER_NONE)
-		evtimer_del(client->timer);
+		event_del(&client->timer);
 	else
-		evtimer_add(client->timer, &delay);
+		event_add(&client->timer, client->server->durations[kind]);
 }
 
 static bool
-has_unwritten(Client *client)
+has_unwritten(const Client *client)
 {
-	return evbuffer_get_length(bufferevent_get_output(client->stream)) > 0;
+	return client->output.length > 0 && !client->broken;
 }
 
 static void
 forget_request(Client *client)
 {
-	free(client->head_text);
-	free(client->request.body);
-	client->head_text = NULL;
+	buffer_clear(&client->head, KEEP_MEMORY);
+	buffer_clear(&client->body, KEEP_MEMORY);
+	if (client->input.length == 0)
+		buffer_clear(&client->input, KEEP_MEMORY);
 	client->request.body = NULL;
 	client->request.body_length = 0;
 	client->request.owner = NULL;
-	client->body_capacity = 0;
 	client->trailer_bytes = 0;
 	client->head_scanned = 0;
+	client->streaming = false;
+	client->stream_waits = false;
 }
 
 static void
@@ -200,18 +224,42 @@ drop_client(Client *client)
 
 	if (client->state == CLIENT_ANSWERING)
 	{
-		server->counters.requests--;
-		server->counters.disconnected++;
+		COUNT(server->counters.requests, -1);
+		COUNT(server->counters.disconnected, 1);
 		server->handler.gone(&client->request, server->handler.context);
 	}
-	forget_request(client);
 	TAILQ_REMOVE(&server->clients, client, link);
-	server->counters.connections--;
-	bufferevent_free(client->stream);
-	event_free(client->timer);
+	COUNT(server->counters.connections, -1);
+	__atomic_sub_fetch(server->clients_of_all, 1, __ATOMIC_RELAXED);
+	event_del(&client->readable);
+	event_del(&client->writable);
+	event_del(&client->timer);
+	tls_free(client->tls);
+	close(client->fd);
+	buffer_free(&client->input);
+	buffer_free(&client->output);
+	buffer_free(&client->head);
+	buffer_free(&client->body);
 	free(client);
 	if (server->draining && server->counters.connections == 0 && server->drained)
 		server->drained(server->drained_context);
+}
+
+static void
+want_input(Client *client, bool wanted)
+{
+	if (client->reading == wanted)
+		return;
+	client->reading = wanted;
+	if (!wanted)
+		event_del(&client->readable);
+	else
+	{
+		event_add(&client->readable, NULL);
+		/* What TLS has decoded already does not make the socket readable. */
+		if (client->tls && tls_has_input(client->tls))
+			event_active(&client->readable, EV_READ, 0);
+	}
 }
 
 /* The last reply is written: say that nothing follows, and wait for the client. */
@@ -224,7 +272,10 @@ linger(Client *client)
 		return;
 	}
 	client->state = CLIENT_LINGERING;
-	shutdown(bufferevent_getfd(client->stream), SHUT_WR);
+	if (client->tls)
+		tls_shutdown(client->tls);
+	shutdown(client->fd, SHUT_WR);
+	want_input(client, true);
 	set_timer(client, TIMER_LINGER);
 }
 
@@ -246,73 +297,206 @@ date_now(HttpServer *server)
 	return server->date;
 }
 
-/*
- * Writes at once what the socket takes: most replies never see the event loop.
- * Only the rest goes through the stream.
- */
-static bool
-send_reply(Client *client, struct evbuffer *reply)
+/* What the socket takes of these now; -1 where the client is gone. */
+static ssize_t
+write_some(Client *client, const struct iovec *pieces, int count)
 {
-	struct evbuffer *waiting = bufferevent_get_output(client->stream);
+	struct msghdr message = {.msg_iov = (struct iovec *) pieces, .msg_iovlen = count};
+	ssize_t written = 0;
 
-	if (evbuffer_get_length(waiting) == 0)
+	if (client->tls)
 	{
-		if (evbuffer_write(reply, bufferevent_getfd(client->stream)) < 0 &&
-			errno != EAGAIN && errno != EINTR)
-			return false;
+		for (int i = 0; i < count; i++)
+		{
+			ssize_t taken = tls_write(client->tls, pieces[i].iov_base, pieces[i].iov_len);
+
+			if (taken < 0)
+				return -1;
+			written += taken;
+			if ((size_t) taken < pieces[i].iov_len)
+				break;
+		}
+		return written;
 	}
-	if (evbuffer_get_length(reply) > 0)
-		bufferevent_write_buffer(client->stream, reply);
-	return true;
+	do
+		written = sendmsg(client->fd, &message, MSG_NOSIGNAL);
+	while (written < 0 && errno == EINTR);
+	if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return 0;
+	return written;
+}
+
+/* The client takes nothing any more; what is left to do is done from the loop. */
+static void
+break_client(Client *client)
+{
+	client->broken = true;
+	client->ended = true;
+	buffer_clear(&client->output, 0);
+	event_active(&client->writable, EV_WRITE, 0);
+}
+
+/*
+ * Writes at once what the socket takes: most replies never see the event loop.  Only
+ * the rest is copied and waits.
+ */
+static void
+send_pieces(Client *client, const struct iovec *pieces, int count)
+{
+	ssize_t written = 0;
+
+	if (client->broken)
+		return;
+	if (client->output.length == 0)
+		written = write_some(client, pieces, count);
+	if (written < 0)
+	{
+		break_client(client);
+		return;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		size_t gone =
+			(size_t) written < pieces[i].iov_len ? (size_t) written : pieces[i].iov_len;
+
+		buffer_add(&client->output, (char *) pieces[i].iov_base + gone,
+				   pieces[i].iov_len - gone);
+		written -= gone;
+	}
+	if (client->output.length > 0)
+		event_add(&client->writable, client->server->write_timeout);
+}
+
+/* The lines that every reply has, into the server's scratch. */
+static Buffer *
+begin_head(Client *client, int status, bool keep_alive)
+{
+	HttpServer *server = client->server;
+	Buffer *head = &server->scratch;
+
+	COUNT(server->counters.answered[status / 100], 1);
+	buffer_clear(head, READ_SIZE);
+	buffer_add(head, "HTTP/1.1 ", 9);
+	buffer_add_number(head, status);
+	buffer_add_char(head, ' ');
+	buffer_add_text(head, http_reason(status));
+	buffer_add(head, "\r\nDate: ", 8);
+	buffer_add_text(head, date_now(server));
+	buffer_add(head, "\r\n", 2);
+	if (!keep_alive)
+		buffer_add_text(head, "Connection: close\r\n");
+	else if (client->request.head.minor == 0)
+		buffer_add_text(head, "Connection: keep-alive\r\n");
+	return head;
 }
 
 static void
-write_reply(Client *client, int status, struct evbuffer *headers, struct evbuffer *body,
-			bool keep_alive, bool head_only)
+end_reply(Client *client, bool keep_alive)
 {
-	HttpServer *server = client->server;
-	struct evbuffer *reply = evbuffer_new();
-	bool written;
-
-	server->counters.answered[status / 100]++;
-	evbuffer_add_printf(reply, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status,
-						http_reason(status), date_now(server));
-	if (status != 204)
-		evbuffer_add_printf(reply, "Content-Length: %zu\r\n", evbuffer_get_length(body));
-	if (!keep_alive)
-		evbuffer_add_printf(reply, "Connection: close\r\n");
-	else if (client->request.head.minor == 0)
-		evbuffer_add_printf(reply, "Connection: keep-alive\r\n");
-	if (headers)
-		evbuffer_add_buffer(reply, headers);
-	evbuffer_add(reply, "\r\n", 2);
-	if (head_only || status == 204)
-		evbuffer_drain(body, evbuffer_get_length(body));
-	else
-		evbuffer_add_buffer(reply, body);
-	written = send_reply(client, reply);
-	evbuffer_free(reply);
 	forget_request(client);
+	client->state = keep_alive && !client->broken ? CLIENT_HEAD : CLIENT_CLOSING;
+	set_timer(client, client->state == CLIENT_HEAD ? TIMER_IDLE : TIMER_NONE);
+}
 
-	client->state = keep_alive && written ? CLIENT_HEAD : CLIENT_CLOSING;
-	if (!written)
-		client->ended = true;
-	set_timer(client, keep_alive && written ? TIMER_IDLE : TIMER_NONE);
+static void
+write_reply(Client *client, int status, const Buffer *headers, const char *body,
+			size_t length, bool keep_alive, bool head_only)
+{
+	Buffer *head = begin_head(client, status, keep_alive);
+	struct iovec pieces[2];
+
+	if (status != 204)
+	{
+		buffer_add_text(head, "Content-Length: ");
+		buffer_add_number(head, (long long) length);
+		buffer_add(head, "\r\n", 2);
+	}
+	if (headers)
+		buffer_add(head, buffer_bytes(headers), headers->length);
+	buffer_add(head, "\r\n", 2);
+	pieces[0] = (struct iovec){buffer_bytes(head), head->length};
+	pieces[1] = (struct iovec){(void *) body, length};
+	send_pieces(client, pieces, head_only || status == 204 || length == 0 ? 1 : 2);
+	end_reply(client, keep_alive);
 }
 
 void
-http_reply(HttpRequest *request, int status, struct evbuffer *headers,
-		   struct evbuffer *body)
+http_reply(HttpRequest *request, int status, const Buffer *headers, const char *body,
+		   size_t length)
 {
 	Client *client = (Client *) request;
 	HttpServer *server = client->server;
 	bool head_only = strcmp(request->head.method, "HEAD") == 0;
 
-	server->counters.requests--;
-	write_reply(client, status, headers, body,
+	COUNT(server->counters.requests, -1);
+	write_reply(client, status, headers, body, length,
 				request->head.keep_alive && !server->draining, head_only);
 	if (!client->advancing)
 		advance(client);
+}
+
+void
+http_stream_begin(HttpRequest *request, int status, const Buffer *headers)
+{
+	Client *client = (Client *) request;
+	Buffer *head;
+	struct iovec piece;
+
+	client->chunked = request->head.minor > 0;
+	client->keep_alive =
+		client->chunked && request->head.keep_alive && !client->server->draining;
+	client->streaming = true;
+	head = begin_head(client, status, client->keep_alive);
+	if (client->chunked)
+		buffer_add_text(head, "Transfer-Encoding: chunked\r\n");
+	buffer_add(head, buffer_bytes(headers), headers->length);
+	buffer_add(head, "\r\n", 2);
+	piece = (struct iovec){buffer_bytes(head), head->length};
+	send_pieces(client, &piece, 1);
+}
+
+bool
+http_stream_add(HttpRequest *request, const char *data, size_t length)
+{
+	Client *client = (Client *) request;
+	char size[24];
+	struct iovec pieces[3] = {{size, 0}, {(void *) data, length}, {"\r\n", 2}};
+
+	if (length > 0 && client->chunked)
+	{
+		pieces[0].iov_len = snprintf(size, sizeof(size), "%zx\r\n", length);
+		send_pieces(client, pieces, 3);
+	}
+	else if (length > 0)
+		send_pieces(client, pieces + 1, 1);
+	client->stream_waits = client->output.length > UNREAD_REPLIES_LIMIT;
+	return !client->stream_waits;
+}
+
+void
+http_stream_end(HttpRequest *request)
+{
+	Client *client = (Client *) request;
+	struct iovec piece = {"0\r\n\r\n", 5};
+	bool keep_alive = client->keep_alive;
+
+	if (client->chunked)
+		send_pieces(client, &piece, 1);
+	COUNT(client->server->counters.requests, -1);
+	end_reply(client, keep_alive);
+	if (!client->advancing)
+		advance(client);
+}
+
+void
+http_stream_cut(HttpRequest *request)
+{
+	Client *client = (Client *) request;
+
+	COUNT(client->server->counters.requests, -1);
+	forget_request(client);
+	client->state = CLIENT_CLOSING;
+	break_client(client);
 }
 
 /* Refuses a request that is not whole: where the next one begins is unknown. */
@@ -320,17 +504,17 @@ static void
 refuse(Client *client, int status, const char *why)
 {
 	HttpServer *server = client->server;
-	struct evbuffer *headers = evbuffer_new();
-	struct evbuffer *body = evbuffer_new();
+	Buffer headers = {0};
+	Buffer body = {0};
 
 	client->request.head.minor = 1;
-	server->handler.refused(body, status, why, server->handler.context);
-	evbuffer_add_printf(headers, "Content-Type: application/json\r\n");
+	server->handler.refused(&body, status, why, server->handler.context);
+	buffer_add_text(&headers, "Content-Type: application/json\r\n");
 	if (status == 503)
-		evbuffer_add_printf(headers, "Retry-After: 1\r\n");
-	write_reply(client, status, headers, body, false, false);
-	evbuffer_free(headers);
-	evbuffer_free(body);
+		buffer_add_text(&headers, "Retry-After: 1\r\n");
+	write_reply(client, status, &headers, buffer_bytes(&body), body.length, false, false);
+	buffer_free(&headers);
+	buffer_free(&body);
 }
 
 /* --- reading a request ------------------------------------------------------- */
@@ -346,119 +530,94 @@ hand_over(Client *client)
 	HttpServer *server = client->server;
 
 	clock_gettime(CLOCK_MONOTONIC, &client->request.received);
+	client->request.body = buffer_text(&client->body);
+	client->request.body_length = client->body.length;
 	client->state = CLIENT_ANSWERING;
-	set_timer(client, TIMER_NONE);
-	server->counters.requests++;
+	if (client->timer_kind == TIMER_READ)
+		set_timer(client, TIMER_NONE);
+	COUNT(server->counters.requests, 1);
 	server->handler.request(&client->request, server->handler.context);
 	return true;
 }
 
-/* Makes room for more of the body; false where it would become too long. */
+/* Whether the body may have that much more; refuses it where not. */
 static bool
-grow_body(Client *client, uint64_t more)
+body_may_grow(Client *client, uint64_t more)
 {
-	HttpRequest *request = &client->request;
-	uint64_t wanted = request->body_length + more;
+	uint64_t most = client->server->config->max_body;
 
-	if (wanted > (uint64_t) client->server->config->max_body)
-	{
-		refuse(client, 413, "The body is longer than FACTORYD_MAX_BODY allows.");
-		return false;
-	}
-	if (wanted > client->body_capacity || request->body == NULL)
-	{
-		size_t capacity = client->body_capacity * 2;
-
-		if (capacity < wanted)
-			capacity = wanted;
-		request->body = memory_resize(request->body, capacity + 1);
-		client->body_capacity = capacity;
-	}
-	request->body[request->body_length] = '\0';
-	return true;
+	if (more <= most && client->body.length + more <= most)
+		return true;
+	refuse(client, 413, "The body is longer than FACTORYD_MAX_BODY allows.");
+	return false;
 }
 
 static bool
 begin_body(Client *client)
 {
 	HttpHead *head = &client->request.head;
+	struct iovec piece = {"HTTP/1.1 100 Continue\r\n\r\n", 25};
 
 	client->body_left = head->body == HTTP_BODY_LENGTH ? head->body_length : 0;
-	if (!grow_body(client, client->body_left))
+	if (!body_may_grow(client, client->body_left))
 		return false;
 	if (head->body == HTTP_BODY_NONE)
 		return hand_over(client);
-	if (head->expects_continue &&
-		evbuffer_get_length(bufferevent_get_input(client->stream)) == 0)
-		bufferevent_write(client->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	if (head->expects_continue && client->input.length == 0)
+		send_pieces(client, &piece, 1);
 	client->state = head->body == HTTP_BODY_LENGTH ? CLIENT_BODY : CLIENT_CHUNK_SIZE;
 	return true;
 }
 
-static void
-skip_empty_lines(struct evbuffer *input)
-{
-	char start[2];
-
-	while (evbuffer_copyout(input, start, 2) == 2 && start[0] == '\r' && start[1] == '\n')
-		evbuffer_drain(input, 2);
-}
-
 /* Whether the input's first line is ended by a bare LF: no end of head would come. */
 static bool
-ends_line_wrongly(struct evbuffer *input)
+ends_line_wrongly(const Buffer *input)
 {
-	struct evbuffer_ptr at = evbuffer_search(input, "\n", 1, NULL);
-	char before[HEAD_LIMIT];
+	const char *bytes = buffer_bytes(input);
+	const char *end = memchr(bytes, '\n', input->length);
 
-	if (at.pos < 0 || at.pos >= HEAD_LIMIT)
-		return false;
-	if (at.pos == 0)
-		return true;
-	evbuffer_copyout(input, before, at.pos);
-	return before[at.pos - 1] != '\r';
+	return end && (end == bytes || end[-1] != '\r');
 }
 
 static bool
 read_head(Client *client)
 {
-	struct evbuffer *input = bufferevent_get_input(client->stream);
-	struct evbuffer_ptr from;
-	struct evbuffer_ptr end;
+	Buffer *input = &client->input;
+	const char *end;
 	const char *why;
 	size_t length;
 	int status;
 
 	/* A client that does not read gets no more replies to leave unread. */
-	if (evbuffer_get_length(bufferevent_get_output(client->stream)) >
-		UNREAD_REPLIES_LIMIT)
+	if (client->output.length > UNREAD_REPLIES_LIMIT)
 		return false;
-	skip_empty_lines(input);
-	length = evbuffer_get_length(input);
-	if (length == 0)
+	while (input->length >= 2 && memcmp(buffer_bytes(input), "\r\n", 2) == 0)
+		buffer_take(input, 2);
+	if (input->length == 0)
 		return false;
-	set_timer(client, TIMER_READ);
-	evbuffer_ptr_set(input, &from, client->head_scanned, EVBUFFER_PTR_SET);
-	end = evbuffer_search(input, "\r\n\r\n", 4, &from);
-	if (end.pos < 0)
+	end = memmem(buffer_bytes(input) + client->head_scanned,
+				 input->length - client->head_scanned, "\r\n\r\n", 4);
+	if (end == NULL)
 	{
-		client->head_scanned = length > 3 ? length - 3 : 0;
-		if (length > HEAD_LIMIT)
+		set_timer(client, TIMER_READ);
+		client->head_scanned = input->length > 3 ? input->length - 3 : 0;
+		if (input->length > HEAD_LIMIT)
 			refuse(client, 431, "The head is longer than 16 kB.");
 		else if (ends_line_wrongly(input))
 			refuse(client, 400, "A line of the head is not ended by CR LF.");
 		return false;
 	}
-	length = end.pos + 4;
+	length = end + 4 - buffer_bytes(input);
 	if (length > HEAD_LIMIT)
 	{
 		refuse(client, 431, "The head is longer than 16 kB.");
 		return false;
 	}
 	client->head_scanned = 0;
-	client->head_text = memory_new(length);
-	evbuffer_remove(input, client->head_text, length);
-	status = http_parse_head(client->head_text, length, &client->request.head, &why);
+	buffer_add(&client->head, buffer_bytes(input), length);
+	buffer_take(input, length);
+	status =
+		http_parse_head(buffer_text(&client->head), length, &client->request.head, &why);
 	if (status)
 	{
 		refuse(client, status, why);
@@ -471,34 +630,51 @@ read_head(Client *client)
 static bool
 take_body(Client *client)
 {
-	struct evbuffer *input = bufferevent_get_input(client->stream);
-	HttpRequest *request = &client->request;
-	size_t length = evbuffer_get_length(input);
+	Buffer *input = &client->input;
+	size_t length = input->length;
 
 	if (length > client->body_left)
 		length = client->body_left;
-	evbuffer_remove(input, request->body + request->body_length, length);
-	request->body_length += length;
-	request->body[request->body_length] = '\0';
+	buffer_add(&client->body, buffer_bytes(input), length);
+	buffer_take(input, length);
 	client->body_left -= length;
 	return client->body_left == 0;
+}
+
+/* More has to come: from now on the whole request has its deadline. */
+static bool
+wait_for_more(Client *client)
+{
+	set_timer(client, TIMER_READ);
+	return false;
 }
 
 static bool
 read_body(Client *client)
 {
-	return take_body(client) && hand_over(client);
+	return take_body(client) ? hand_over(client) : wait_for_more(client);
 }
 
-/* The next line, which the caller frees; NULL where it is not whole yet. */
+/* The next line, cut off the input; NULL where it is not whole yet. */
 static char *
 next_line(Client *client, size_t *length)
 {
-	struct evbuffer *input = bufferevent_get_input(client->stream);
-	char *line = evbuffer_readln(input, length, EVBUFFER_EOL_CRLF_STRICT);
+	Buffer *input = &client->input;
+	char *line = buffer_bytes(input);
+	char *end = input->length ? memmem(line, input->length, "\r\n", 2) : NULL;
 
-	if (line == NULL && evbuffer_get_length(input) > CHUNK_LINE_LIMIT)
-		refuse(client, 400, "A line of the chunked body is too long.");
+	if (end == NULL)
+	{
+		if (input->length > CHUNK_LINE_LIMIT)
+			refuse(client, 400, "A line of the chunked body is too long.");
+		else
+			wait_for_more(client);
+		return NULL;
+	}
+	*end = '\0';
+	*length = end - line;
+	/* The bytes stay where they are until more is read. */
+	buffer_take(input, *length + 2);
 	return line;
 }
 
@@ -507,18 +683,15 @@ read_chunk_size(Client *client)
 {
 	size_t length;
 	char *line = next_line(client, &length);
-	bool good;
 
 	if (line == NULL)
 		return false;
-	good = strlen(line) == length && http_parse_chunk_size(line, &client->body_left);
-	free(line);
-	if (!good)
+	if (strlen(line) != length || !http_parse_chunk_size(line, &client->body_left))
 	{
 		refuse(client, 400, "A chunk does not begin with its size.");
 		return false;
 	}
-	if (client->body_left > 0 && !grow_body(client, client->body_left))
+	if (client->body_left > 0 && !body_may_grow(client, client->body_left))
 		return false;
 	client->state = client->body_left > 0 ? CLIENT_CHUNK : CLIENT_TRAILERS;
 	return true;
@@ -528,7 +701,7 @@ static bool
 read_chunk(Client *client)
 {
 	if (!take_body(client))
-		return false;
+		return wait_for_more(client);
 	client->state = CLIENT_CHUNK_END;
 	return true;
 }
@@ -536,17 +709,16 @@ read_chunk(Client *client)
 static bool
 read_chunk_end(Client *client)
 {
-	struct evbuffer *input = bufferevent_get_input(client->stream);
-	char end[2];
+	Buffer *input = &client->input;
 
-	if (evbuffer_get_length(input) < 2)
-		return false;
-	evbuffer_remove(input, end, 2);
-	if (end[0] != '\r' || end[1] != '\n')
+	if (input->length < 2)
+		return wait_for_more(client);
+	if (memcmp(buffer_bytes(input), "\r\n", 2) != 0)
 	{
 		refuse(client, 400, "A chunk is longer than its size.");
 		return false;
 	}
+	buffer_take(input, 2);
 	client->state = CLIENT_CHUNK_SIZE;
 	return true;
 }
@@ -560,7 +732,6 @@ read_trailers(Client *client)
 
 	if (line == NULL)
 		return false;
-	free(line);
 	if (length == 0)
 		return hand_over(client);
 	client->trailer_bytes += length;
@@ -582,22 +753,36 @@ wait_for_handler(Client *client)
 static bool
 discard_input(Client *client)
 {
-	struct evbuffer *input = bufferevent_get_input(client->stream);
-
-	evbuffer_drain(input, evbuffer_get_length(input));
+	buffer_clear(&client->input, 0);
 	return false;
 }
 
+static bool
+shake_hands(Client *client)
+{
+	TlsProgress progress = tls_handshake(client->tls);
+
+	if (progress == TLS_WANTS_WRITE)
+		event_add(&client->writable, client->server->write_timeout);
+	if (progress == TLS_FAILED)
+	{
+		client->state = CLIENT_CLOSING;
+		client->ended = true;
+	}
+	if (progress != TLS_DONE)
+		return false;
+	client->state = CLIENT_HEAD;
+	if (tls_has_input(client->tls))
+		event_active(&client->readable, EV_READ, 0);
+	return true;
+}
+
 static bool (*const readers[])(Client *) = {
-	[CLIENT_HEAD] = read_head,
-	[CLIENT_BODY] = read_body,
-	[CLIENT_CHUNK_SIZE] = read_chunk_size,
-	[CLIENT_CHUNK] = read_chunk,
-	[CLIENT_CHUNK_END] = read_chunk_end,
-	[CLIENT_TRAILERS] = read_trailers,
-	[CLIENT_ANSWERING] = wait_for_handler,
-	[CLIENT_CLOSING] = discard_input,
-	[CLIENT_LINGERING] = discard_input,
+	[CLIENT_HANDSHAKE] = shake_hands,  [CLIENT_HEAD] = read_head,
+	[CLIENT_BODY] = read_body,         [CLIENT_CHUNK_SIZE] = read_chunk_size,
+	[CLIENT_CHUNK] = read_chunk,       [CLIENT_CHUNK_END] = read_chunk_end,
+	[CLIENT_TRAILERS] = read_trailers, [CLIENT_ANSWERING] = wait_for_handler,
+	[CLIENT_CLOSING] = discard_input,  [CLIENT_LINGERING] = discard_input,
 };
 
 /* Goes as far as the input reaches; the client may be gone after this. */
@@ -609,159 +794,221 @@ advance(Client *client)
 		;
 	client->advancing = false;
 	if (client->state == CLIENT_CLOSING && !has_unwritten(client))
+	{
 		linger(client);
+		return;
+	}
+	want_input(client, client->input.length < READ_AHEAD && !client->ended);
 }
 
 /* --- events ------------------------------------------------------------------- */
 
 static void
-input_came(struct bufferevent *stream, void *context)
+input_ended(Client *client)
 {
-	(void) stream;
-	advance(context);
-}
-
-static void
-output_went(struct bufferevent *stream, void *context)
-{
-	(void) stream;
-	advance(context);
-}
-
-static void
-stream_event(struct bufferevent *stream, short what, void *context)
-{
-	Client *client = context;
-
-	(void) stream;
 	client->ended = true;
+	want_input(client, false);
 	/* It may read its last replies though it sends no more. */
-	if ((what & BEV_EVENT_EOF) && has_unwritten(client) &&
-		client->state != CLIENT_ANSWERING)
+	if (has_unwritten(client) && client->state != CLIENT_ANSWERING)
 		client->state = CLIENT_CLOSING;
 	else
 		drop_client(client);
 }
 
 static void
+input_came(evutil_socket_t fd, short what, void *context)
+{
+	Client *client = context;
+	char *place;
+	ssize_t length;
+
+	(void) what;
+	if (client->state == CLIENT_HANDSHAKE)
+	{
+		advance(client);
+		return;
+	}
+	place = buffer_reserve(&client->input, READ_SIZE);
+	if (client->tls)
+		length = tls_read(client->tls, place, READ_SIZE);
+	else
+		length = recv(fd, place, READ_SIZE, 0);
+	if (length < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (length <= 0)
+	{
+		input_ended(client);
+		return;
+	}
+	client->input.length += length;
+	if (client->tls && tls_has_input(client->tls))
+		event_active(&client->readable, EV_READ, 0);
+	advance(client);
+}
+
+static void
+output_goes(evutil_socket_t fd, short what, void *context)
+{
+	Client *client = context;
+	Buffer *output = &client->output;
+	struct iovec piece;
+	ssize_t written;
+
+	(void) fd;
+	if (client->broken || (what & EV_TIMEOUT))
+	{
+		drop_client(client);
+		return;
+	}
+	if (client->state == CLIENT_HANDSHAKE)
+	{
+		advance(client);
+		return;
+	}
+	piece = (struct iovec){buffer_bytes(output), output->length};
+	written = output->length ? write_some(client, &piece, 1) : 0;
+	if (written < 0)
+	{
+		client->broken = true;
+		drop_client(client);
+		return;
+	}
+	buffer_take(output, written);
+	if (output->length > 0)
+		event_add(&client->writable, client->server->write_timeout);
+	else
+		buffer_clear(output, KEEP_MEMORY);
+	if (client->streaming && client->stream_waits &&
+		output->length < UNREAD_REPLIES_RESUME)
+	{
+		client->stream_waits = false;
+		client->server->handler.writable(&client->request,
+										 client->server->handler.context);
+		return;
+	}
+	if (client->ended && client->state != CLIENT_CLOSING &&
+		client->state != CLIENT_ANSWERING && output->length == 0)
+		drop_client(client);
+	else
+		advance(client);
+}
+
+static void
 time_passed(evutil_socket_t fd, short what, void *context)
 {
 	Client *client = context;
+	ClientTimer kind = client->timer_kind;
+	long long rested = text_clock_ms() - client->rests_since;
 
 	(void) fd;
 	(void) what;
-	if (client->timer_kind == TIMER_READ)
+	client->timer_kind = TIMER_NONE;
+	if (kind == TIMER_READ)
 	{
-		client->timer_kind = TIMER_NONE;
 		refuse(client, 408, "The request was not whole within FACTORYD_READ_TIMEOUT.");
 		advance(client);
 	}
-	else if (client->timer_kind == TIMER_IDLE && has_unwritten(client))
-		set_timer(client, TIMER_IDLE);
+	else if (kind == TIMER_IDLE &&
+			 (has_unwritten(client) || client->state == CLIENT_ANSWERING ||
+			  rested + 10 < client->server->config->idle_timeout))
+	{
+		long left = client->server->config->idle_timeout - rested;
+		struct timeval delay = {left / 1000, left % 1000 * 1000};
+
+		client->timer_kind = TIMER_IDLE;
+		event_add(&client->timer,
+				  left > 0 ? &delay : client->server->durations[TIMER_IDLE]);
+	}
 	else
 		drop_client(client);
 }
 
-static void
-client_came(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
-			int address_length, void *context)
+void
+http_adopt(HttpServer *server, int fd, long clients)
 {
-	HttpServer *server = context;
-	struct timeval write_timeout = {WRITE_TIMEOUT_MS / 1000, 0};
 	long most = server->config->max_connections;
 	int yes = 1;
 	Client *client;
 
-	(void) listener;
-	(void) address;
-	(void) address_length;
-	if (server->counters.connections >= most + REFUSALS_MOST)
+	if (clients >= most + REFUSALS_MOST || server->draining)
 	{
-		server->counters.rejected++;
-		evutil_closesocket(fd);
+		COUNT(server->counters.rejected, 1);
+		__atomic_sub_fetch(server->clients_of_all, 1, __ATOMIC_RELAXED);
+		close(fd);
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	client = memory_new(sizeof(Client));
 	client->server = server;
-	client->stream = bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
-	client->timer = evtimer_new(server->base, time_passed, client);
-	TAILQ_INSERT_TAIL(&server->clients, client, link);
-	server->counters.connections++;
-	server->counters.accepted++;
-	bufferevent_setcb(client->stream, input_came, output_went, stream_event, client);
-	bufferevent_setwatermark(client->stream, EV_READ, 0, READ_AHEAD);
-	bufferevent_set_timeouts(client->stream, NULL, &write_timeout);
-	bufferevent_enable(client->stream, EV_READ | EV_WRITE);
-	set_timer(client, TIMER_IDLE);
-	if (server->counters.connections > most)
+	client->fd = fd;
+	client->state = CLIENT_HEAD;
+	if (server->tls)
 	{
-		server->counters.rejected++;
+		client->tls = tls_accept(server->tls, fd);
+		client->state = CLIENT_HANDSHAKE;
+	}
+	event_assign(&client->readable, server->base, fd, EV_READ | EV_PERSIST, input_came,
+				 client);
+	event_assign(&client->writable, server->base, fd, EV_WRITE, output_goes, client);
+	evtimer_assign(&client->timer, server->base, time_passed, client);
+	TAILQ_INSERT_TAIL(&server->clients, client, link);
+	COUNT(server->counters.connections, 1);
+	COUNT(server->counters.accepted, 1);
+	want_input(client, true);
+	set_timer(client, server->tls ? TIMER_READ : TIMER_IDLE);
+	if (clients > most)
+	{
+		COUNT(server->counters.rejected, 1);
+		client->state = CLIENT_HEAD;
 		refuse(client, 503, "As many clients as FACTORYD_MAX_CONNECTIONS are connected.");
 		advance(client);
 	}
 }
 
-static void
-accept_again(evutil_socket_t fd, short what, void *context)
+const char *
+http_peer(const HttpRequest *request, char *target, size_t size)
 {
-	HttpServer *server = context;
+	const Client *client = (const Client *) request;
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
 
-	(void) fd;
-	(void) what;
-	if (server->listener)
-		evconnlistener_enable(server->listener);
+	target[0] = '\0';
+	if (getpeername(client->fd, (struct sockaddr *) &address, &length) != 0)
+		return target;
+	if (address.ss_family == AF_INET)
+		evutil_inet_ntop(AF_INET, &((struct sockaddr_in *) &address)->sin_addr, target,
+						 size);
+	else if (address.ss_family == AF_INET6)
+		evutil_inet_ntop(AF_INET6, &((struct sockaddr_in6 *) &address)->sin6_addr, target,
+						 size);
+	return target;
 }
 
-/* Out of file descriptors, most likely: trying again at once would spin. */
-static void
-accept_failed(struct evconnlistener *listener, void *context)
+/* Timers of one duration are a queue: setting one costs the same however many wait. */
+static const struct timeval *
+common_duration(struct event_base *base, long ms)
 {
-	HttpServer *server = context;
-	struct timeval pause = {ACCEPT_PAUSE_MS / 1000, 0};
+	struct timeval duration = {ms / 1000, ms % 1000 * 1000};
 
-	log_error("could not accept a client: %s",
-			  evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
-	evconnlistener_disable(listener);
-	evtimer_add(server->accept_pause, &pause);
+	return event_base_init_common_timeout(base, &duration);
 }
 
 HttpServer *
-http_listen(struct event_base *base, const Config *config, HttpHandler handler)
+http_open(struct event_base *base, const Config *config, struct TlsContext *tls,
+		  long *clients_of_all, HttpHandler handler)
 {
-	struct sockaddr_storage address;
-	int length = sizeof(address);
-	HttpServer *server;
+	HttpServer *server = memory_new(sizeof(HttpServer));
 
-	memset(&address, 0, sizeof(address));
-	if (evutil_parse_sockaddr_port(config->listen, (struct sockaddr *) &address,
-								   &length) < 0)
-	{
-		log_error("FACTORYD_LISTEN \"%s\" is not an address and a port", config->listen);
-		log_hint("Write it like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080.");
-		return NULL;
-	}
-	server = memory_new(sizeof(HttpServer));
 	server->base = base;
 	server->config = config;
+	server->tls = tls;
+	server->clients_of_all = clients_of_all;
 	server->handler = handler;
+	server->durations[TIMER_IDLE] = common_duration(base, config->idle_timeout);
+	server->durations[TIMER_READ] = common_duration(base, config->read_timeout);
+	server->durations[TIMER_LINGER] = common_duration(base, LINGER_MS);
+	server->write_timeout = common_duration(base, WRITE_TIMEOUT_MS);
 	TAILQ_INIT(&server->clients);
-	server->listener =
-		evconnlistener_new_bind(base, client_came, server,
-								LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE |
-									LEV_OPT_CLOSE_ON_EXEC,
-								1024, (struct sockaddr *) &address, length);
-	if (server->listener == NULL)
-	{
-		log_error("could not listen on %s: %s", config->listen, strerror(errno));
-		if (errno == EADDRINUSE)
-			log_hint(
-				"Another program has that port; choose another with FACTORYD_LISTEN.");
-		free(server);
-		return NULL;
-	}
-	evconnlistener_set_error_cb(server->listener, accept_failed);
-	server->accept_pause = evtimer_new(base, accept_again, server);
 	return server;
 }
 
@@ -772,13 +1019,10 @@ http_drain(HttpServer *server, void (*drained)(void *context), void *context)
 	Client *next;
 
 	server->draining = true;
-	if (server->listener)
-		evconnlistener_free(server->listener);
-	server->listener = NULL;
 	for (client = TAILQ_FIRST(&server->clients); client; client = next)
 	{
 		next = TAILQ_NEXT(client, link);
-		if (client->state != CLIENT_HEAD || client->timer_kind != TIMER_IDLE)
+		if (client->state != CLIENT_HEAD || client->input.length > 0)
 			continue;
 		client->state = CLIENT_CLOSING;
 		if (!has_unwritten(client))
@@ -796,8 +1040,6 @@ http_free(HttpServer *server)
 	server->drained = NULL;
 	while (!TAILQ_EMPTY(&server->clients))
 		drop_client(TAILQ_FIRST(&server->clients));
-	if (server->listener)
-		evconnlistener_free(server->listener);
-	event_free(server->accept_pause);
+	buffer_free(&server->scratch);
 	free(server);
 }

@@ -7,6 +7,12 @@
  * before a Sync is one transaction, so no BEGIN and COMMIT travel, an error undoes
  * all of it, and done is called only after the Sync: after the commit.
  *
+ * Where all connections are busy, calls that only read and whose statements have been
+ * quick so far are sent behind one another on the same connection, SLOTS_MOST at most:
+ * the server goes from one to the next without waiting for us.  Only they, because a
+ * cancel that comes late hits the next one, which is then run again; and a write is
+ * never run again.
+ *
  * A statement is prepared once a connection and role.  Not once a connection: a
  * plan may have inlined a function that the next role may not execute.
  *
@@ -30,6 +36,15 @@
 
 /* A probe does not stand in line. */
 #define URGENT_WAIT_MS 2000
+
+/* What a call waits before one more connection than the lasting ones is made for it. */
+#define PRESSURE_MS 50
+
+/* What a connection beyond the lasting ones may rest before it is closed. */
+#define OVERFLOW_REST_MS 10000
+
+/* A connection that has rested so long is asked whether it lives before it is used. */
+#define PROBE_AFTER_MS 30000
 
 const PoolCounters *
 pool_counters(const Pool *pool)
@@ -88,23 +103,32 @@ pool_tell(Call *call, CallFault fault)
 }
 
 void
-pool_forget_timer(Call *call)
-{
-	if (call->timer)
-		event_free(call->timer);
-	call->timer = NULL;
-}
-
-void
 pool_leave_queue(Pool *pool, Call *call)
 {
 	TAILQ_REMOVE(&pool->queue, call, link);
-	pool->counters.queued--;
+	COUNT(pool->counters.queued, -1);
 }
 
 /* --- statements ---------------------------------------------------------------- */
 
-/* The number of a role's statement, or -1 where there is no room for more. */
+/*
+ * Forgets all of them: connections learn them anew, those in use once they are idle.
+ * The settings are always numbers 0 and 1.
+ */
+static void
+forget_statements(Pool *pool)
+{
+	for (int i = 0; i < pool->statement_count; i++)
+		free(pool->statements[i]);
+	memset(pool->statement_slots, 0, sizeof(pool->statement_slots));
+	memset(pool->statement_us, 0, sizeof(pool->statement_us));
+	pool->statement_count = 0;
+	pool->generation++;
+	for (int i = 0; i < 2; i++)
+		pool_statement_number(pool, "", pool_settings_sql[i]);
+}
+
+/* The number of a role's statement. */
 int
 pool_statement_number(Pool *pool, const char *role, const char *sql)
 {
@@ -119,7 +143,10 @@ pool_statement_number(Pool *pool, const char *role, const char *sql)
 		if (*entry == 0)
 		{
 			if (pool->statement_count == STATEMENTS_MOST)
-				return -1;
+			{
+				forget_statements(pool);
+				return pool_statement_number(pool, role, sql);
+			}
 			pool->statements[pool->statement_count] = text_format("%s\n%s", role, sql);
 			*entry = (short) ++pool->statement_count;
 			return *entry - 1;
@@ -141,12 +168,42 @@ pool_fail_queue(Pool *pool)
 	while ((call = TAILQ_FIRST(&pool->queue)) != NULL)
 	{
 		pool_leave_queue(pool, call);
-		pool_forget_timer(call);
 		pool_tell(call, CALL_AWAY);
 	}
 }
 
-/* Gives idle connections the calls that wait, and makes more where some still wait. */
+/* The connection for a call, or NULL where it has to wait. */
+static PoolConnection *
+find_connection(Pool *pool, const Call *call)
+{
+	PoolConnection *connection = TAILQ_FIRST(&pool->idle);
+	PoolConnection *found = NULL;
+
+	if (connection && text_clock_ms() - connection->used > PROBE_AFTER_MS)
+	{
+		connection_probe(connection);
+		return NULL;
+	}
+	if (connection || !call->read_only)
+		return connection;
+	LIST_FOREACH(connection, &pool->connections, link)
+	if (connection_may_share(connection, call) &&
+		(found == NULL || connection->slot_count < found->slot_count))
+		found = connection;
+	return found;
+}
+
+/* Whether one more connection should be made. */
+static bool
+wants_connection(const Pool *pool)
+{
+	long there = pool->counters.open + pool->connecting;
+
+	if (pool->resting || there >= pool->plan.lasting + pool->pressed)
+		return false;
+	return pool->connecting < pool->counters.queued || there == 0;
+}
+
 void
 pool_balance(Pool *pool)
 {
@@ -156,16 +213,14 @@ pool_balance(Pool *pool)
 	if (pool->closing)
 		return;
 	while ((call = TAILQ_FIRST(&pool->queue)) != NULL &&
-		   (connection = TAILQ_FIRST(&pool->idle)) != NULL)
+		   (connection = find_connection(pool, call)) != NULL)
 	{
 		pool_leave_queue(pool, call);
 		call_start(connection, call);
 	}
-	while (!pool->resting &&
-		   pool->counters.open + pool->connecting < pool->config->pool &&
-		   (pool->connecting < pool->counters.queued ||
-			pool->counters.open + pool->connecting == 0))
+	while (wants_connection(pool))
 		connection_start(pool);
+	pool_tick(pool);
 }
 
 static void
@@ -179,34 +234,109 @@ retry_came(evutil_socket_t fd, short what, void *context)
 	pool_balance(pool);
 }
 
-/* --- the door ------------------------------------------------------------------------- */
+/* --- deadlines ------------------------------------------------------------------------ */
 
+/* Those whose deadline is over; urgent ones stand in front, so all are looked at. */
 static void
-call_overdue(evutil_socket_t fd, short what, void *context)
+end_waiting(Pool *pool, long long now)
 {
-	Call *call = context;
-	PoolConnection *connection = call->connection;
+	Call *call;
+	Call *next;
 
-	(void) fd;
-	(void) what;
-	if (connection)
+	for (call = TAILQ_FIRST(&pool->queue); call; call = next)
+	{
+		next = TAILQ_NEXT(call, link);
+		if (now < call->deadline)
+			continue;
+		pool_leave_queue(pool, call);
+		COUNT(pool->counters.refused, 1);
+		pool_tell(call, CALL_WAITED);
+		next = TAILQ_FIRST(&pool->queue); /* done may have changed all */
+	}
+}
+
+/* A running connection's deadlines; it may be gone after this: true. */
+static bool
+watch_connection(PoolConnection *connection, long long now)
+{
+	Slot *front = connection_slot(connection, 0);
+	Call *call = front->call;
+
+	if (connection->cancel_deadline && now >= connection->cancel_deadline)
+	{
+		connection_lose(connection);
+		return true;
+	}
+	if (connection->probing)
+		return false;
+	if (call && now >= call->deadline)
 	{
 		call_take_away(call);
 		pool_tell(call, CALL_TOOK_TOO_LONG);
+		return true;
 	}
-	else
+	if (call == NULL && !connection->on_errand && !connection->cancel_deadline)
+		connection_cancel(connection);
+	return false;
+}
+
+static void
+watch_connections(Pool *pool, long long now)
+{
+	PoolConnection *connection;
+	PoolConnection *next;
+
+	for (connection = LIST_FIRST(&pool->connections); connection; connection = next)
 	{
-		pool_leave_queue(call->pool, call);
-		pool_forget_timer(call);
-		pool_tell(call, CALL_WAITED);
+		next = LIST_NEXT(connection, link);
+		if (connection->state == CONNECTION_IDLE &&
+			pool->counters.open > pool->plan.lasting &&
+			now - connection->used > OVERFLOW_REST_MS)
+			connection_close(connection);
+		else if (connection->state == CONNECTION_RUNNING && connection->slot_count > 0 &&
+				 watch_connection(connection, now))
+			next = LIST_FIRST(&pool->connections);
 	}
 }
+
+static void
+tick_came(evutil_socket_t fd, short what, void *context)
+{
+	Pool *pool = context;
+	long long now = text_clock_ms();
+	const Call *first;
+
+	(void) fd;
+	(void) what;
+	pool->ticking = false;
+	end_waiting(pool, now);
+	watch_connections(pool, now);
+	first = TAILQ_FIRST(&pool->queue);
+	pool->pressed = 0;
+	if (first && !pool->counters.away &&
+		now + pool->config->pool_wait - first->deadline >= PRESSURE_MS)
+		pool->pressed = pool->plan.most - pool->plan.lasting;
+	pool_balance(pool);
+}
+
+/* Keeps the ticker going while there is a deadline to watch. */
+void
+pool_tick(Pool *pool)
+{
+	if (pool->ticking || (pool->counters.queued == 0 && pool->counters.busy == 0 &&
+						  pool->counters.open <= pool->plan.lasting))
+		return;
+	pool->ticking = true;
+	pool_arm(pool->ticker, TICK_MS);
+}
+
+/* --- the door ------------------------------------------------------------------------- */
 
 void
 pool_submit(Pool *pool, Call *call)
 {
 	call->connection = NULL;
-	call->timer = NULL;
+	call->pool = pool;
 	if (pool->counters.away || pool->closing)
 	{
 		pool_tell(call, CALL_AWAY);
@@ -214,22 +344,32 @@ pool_submit(Pool *pool, Call *call)
 	}
 
 	/* Those that a connection is free or on its way for do not count as waiting. */
-	if (!call->urgent && pool->counters.queued >= pool->config->queue +
-													  pool->config->pool -
-													  pool->counters.busy)
+	if (!call->urgent && pool->counters.queued >=
+							 pool->queue_limit + pool->plan.lasting - pool->counters.busy)
 	{
+		COUNT(pool->counters.refused, 1);
 		pool_tell(call, CALL_CROWDED);
 		return;
 	}
-	call->pool = pool;
-	call->timer = evtimer_new(pool->base, call_overdue, call);
-	pool_arm(call->timer, call->urgent ? URGENT_WAIT_MS : pool->config->pool_wait);
+	call->deadline =
+		text_clock_ms() + (call->urgent ? URGENT_WAIT_MS : pool->config->pool_wait);
 	if (call->urgent)
 		TAILQ_INSERT_HEAD(&pool->queue, call, link);
 	else
 		TAILQ_INSERT_TAIL(&pool->queue, call, link);
-	pool->counters.queued++;
+	COUNT(pool->counters.queued, 1);
 	pool_balance(pool);
+}
+
+/* A call that only reads, hit by the cancel that was meant for another. */
+void
+pool_queue_again(Pool *pool, Call *call)
+{
+	call->connection = NULL;
+	call->repeated = true;
+	call->deadline = text_clock_ms() + pool->config->pool_wait;
+	TAILQ_INSERT_HEAD(&pool->queue, call, link);
+	COUNT(pool->counters.queued, 1);
 }
 
 void
@@ -238,10 +378,7 @@ pool_abandon(Pool *pool, Call *call)
 	if (call->connection)
 		call_take_away(call);
 	else
-	{
 		pool_leave_queue(pool, call);
-		pool_forget_timer(call);
-	}
 }
 
 /* "a, b" as a search path: the schemas in order, and public for what they build on. */
@@ -296,32 +433,32 @@ connection_string_is_good(const char *database)
 }
 
 Pool *
-pool_open(struct event_base *base, const Config *config, void (*connected)(void *context),
-		  void *context)
+pool_open(struct event_base *base, const Config *config, const PoolPlan *plan)
 {
 	Errands *errands;
 	Pool *pool;
 
-	if (!connection_string_is_good(config->database))
+	if (!connection_string_is_good(plan->database))
 		return NULL;
 	errands = errands_open(base);
 	if (errands == NULL)
 		return NULL;
 	pool = memory_new(sizeof(Pool));
 	pool->errands = errands;
-	pool->resolves = resolve_is_needed(config->database);
+	pool->plan = *plan;
+	pool->resolves = resolve_is_needed(plan->database);
 	pool->base = base;
 	pool->config = config;
-	pool->connected = connected;
-	pool->connected_context = context;
+	pool->queue_limit = (config->queue + config->loops - 1) / config->loops;
 	pool->search_path = quote_schemas(config->schemas);
 	pool->retry = evtimer_new(base, retry_came, pool);
+	pool->ticker = evtimer_new(base, tick_came, pool);
 	snprintf(pool->statement_timeout, sizeof(pool->statement_timeout), "%ldms",
 			 config->request_timeout);
 	LIST_INIT(&pool->connections);
 	TAILQ_INIT(&pool->idle);
 	TAILQ_INIT(&pool->queue);
-	pool_statement_number(pool, "", pool_settings_sql);
+	forget_statements(pool);
 	pool_balance(pool);
 	return pool;
 }
@@ -336,6 +473,7 @@ pool_close(Pool *pool)
 	while ((connection = LIST_FIRST(&pool->connections)) != NULL)
 		connection_lose(connection);
 	event_free(pool->retry);
+	event_free(pool->ticker);
 	errands_close(pool->errands);
 	for (int i = 0; i < pool->statement_count; i++)
 		free(pool->statements[i]);

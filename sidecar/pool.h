@@ -12,7 +12,8 @@
 
 #include "config.h"
 
-#define CALL_VALUES_MOST 4
+/* Statements that go before the call's own, in its transaction. */
+#define CALL_ASIDES_MOST 2
 
 typedef struct Pool Pool;
 typedef struct Call Call;
@@ -22,24 +23,31 @@ typedef enum CallFault
 {
 	CALL_FINE,
 	CALL_FAILED,      /* the database said no: sqlstate and message are its own */
-	CALL_NOT_ALLOWED, /* it said no already to the role */
+	CALL_NOT_ALLOWED, /* it said no already to the role or the tenant */
 	CALL_AWAY,        /* no database; nothing was run */
 	CALL_LOST,    /* the connection broke while it ran: nobody knows what became of it */
 	CALL_CROWDED, /* the queue is full; nothing was run */
 	CALL_WAITED,  /* no connection became free in time; nothing was run */
-	CALL_TOOK_TOO_LONG /* no answer in time; cancelled */
+	CALL_TOOK_TOO_LONG, /* no answer in time; cancelled */
+	CALL_FAULT_COUNT
 } CallFault;
 
 typedef struct CallOutcome
 {
 	CallFault fault;
-	PGresult
-		*result; /* of a call that is fine; the callback may take it and leave NULL */
+	PGresult *result; /* of a call that is fine; the callback may take it, leaving NULL */
 	const char *sqlstate;
 	const char *message;
 	const char *detail; /* or NULL */
 	const char *hint;   /* or NULL */
 } CallOutcome;
+
+typedef struct CallStatement
+{
+	const char *sql;
+	const char *const *values;
+	int value_count;
+} CallStatement;
 
 /*
  * One statement in one transaction, with what it may know of the request that asked
@@ -48,32 +56,51 @@ typedef struct CallOutcome
  */
 struct Call
 {
-	const char *sql;
-	const char *values[CALL_VALUES_MOST];
-	int value_count;
+	CallStatement main;
+	CallStatement asides[CALL_ASIDES_MOST];
+	int aside_count;
 	const char *role;    /* "none" for the connection's own user */
+	const char *tenant;  /* factory.tenant, or NULL: what follows from the role */
 	const char *claims;  /* request.jwt.claims, JSON */
 	const char *method;  /* request.method */
 	const char *path;    /* request.path */
 	const char *headers; /* request.headers, JSON */
+	const char *schema;  /* first of the search path, or NULL: all that are served */
 	bool read_only;
 	bool urgent; /* goes to the head of the queue and waits URGENT_WAIT at most */
+
+	/* Where set, it is given the rows one by one; false pauses until pool_resume. */
+	bool (*row)(Call *call, PGresult *row);
 	void (*done)(Call *call, CallOutcome *outcome);
 	void *owner;
+
+	/* What the asides gave: their first value, or "".  For done and row. */
+	char aside_values[CALL_ASIDES_MOST][32];
 
 	/* The pool's own. */
 	TAILQ_ENTRY(Call) link;
 	Pool *pool;
 	PoolConnection *connection; /* NULL while queued */
-	struct event *timer;
+	long long deadline;
+	bool repeated;
 };
 
 /*
- * A pool that connects at once.  connected is called whenever the first connection
- * after none is there.
+ * A pool that connects at once, keeps up to lasting connections and makes up to most
+ * where calls have to wait.  connected is called whenever the first connection after
+ * none is there.
  */
+typedef struct PoolPlan
+{
+	const char *database;
+	long lasting;
+	long most;
+	void (*connected)(void *context);
+	void *context;
+} PoolPlan;
+
 extern Pool *pool_open(struct event_base *base, const Config *config,
-					   void (*connected)(void *context), void *context);
+					   const PoolPlan *plan);
 
 /* Runs a call as soon as a connection is free.  done may be called before this returns. */
 extern void pool_submit(Pool *pool, Call *call);
@@ -81,9 +108,13 @@ extern void pool_submit(Pool *pool, Call *call);
 /* Nobody waits for the call any more: cancels it; done is not called. */
 extern void pool_abandon(Pool *pool, Call *call);
 
+/* The owner of a call whose row said false takes more. */
+extern void pool_resume(Pool *pool, Call *call);
+
 /* Drops all connections; calls still there are abandoned by their owners before. */
 extern void pool_close(Pool *pool);
 
+/* Written by the pool's own loop; other loops may read them. */
 typedef struct PoolCounters
 {
 	long open; /* connections that are up */
@@ -92,7 +123,8 @@ typedef struct PoolCounters
 	long long calls;
 	long long reconnects; /* failed attempts to connect */
 	long long cancelled;
-	bool away;
+	long long refused; /* calls that found no room or no connection in time */
+	long away;
 } PoolCounters;
 
 extern const PoolCounters *pool_counters(const Pool *pool);

@@ -15,33 +15,72 @@
 /* The server's own statement_timeout comes first; this is for a server that is stuck. */
 #define STATEMENT_GRACE_MS 3000
 
-const char pool_settings_sql[] =
-	"SELECT pg_catalog.set_config('search_path', $1, true),"
-	" pg_catalog.set_config('role', $2, true),"
-	" pg_catalog.set_config('statement_timeout', $3, true),"
-	" pg_catalog.set_config('request.jwt.claims', $4, true),"
-	" pg_catalog.set_config('request.method', $5, true),"
-	" pg_catalog.set_config('request.path', $6, true),"
-	" pg_catalog.set_config('request.headers', $7, true),"
-	" CASE WHEN $8 THEN pg_catalog.set_config('transaction_read_only', 'on', true) END";
+/* What a connection may take to say that it lives. */
+#define PROBE_TIMEOUT_MS 5000
 
-#define SETTINGS_VALUES 8
+/*
+ * In WHERE, so that nothing comes back.  Conditions of one cost are evaluated in their
+ * order: the tenant is named while the connection's own user, who may, is still the
+ * one who asks.  A standby refuses even to be told that it may write: that is left out.
+ */
+#define SETTINGS \
+	" pg_catalog.set_config('search_path', $1, true) IS NOT NULL" \
+	" AND pg_catalog.set_config('statement_timeout', $3, true) IS NOT NULL" \
+	" AND pg_catalog.set_config('request.jwt.claims', $4, true) IS NOT NULL" \
+	" AND pg_catalog.set_config('request.method', $5, true) IS NOT NULL" \
+	" AND pg_catalog.set_config('request.path', $6, true) IS NOT NULL" \
+	" AND pg_catalog.set_config('request.headers', $7, true) IS NOT NULL" \
+	" AND pg_catalog.set_config('role', $2, true) IS NOT NULL" \
+	" AND CASE WHEN $8 THEN pg_catalog.set_config('transaction_read_only', 'on', true)" \
+	" IS NOT NULL ELSE true END"
 
-static void
-make_idle(PoolConnection *connection)
+const char *const pool_settings_sql[2] = {
+	"SELECT WHERE" SETTINGS,
+	"SELECT WHERE pg_catalog.set_config('factory.tenant', $9, true) IS NOT NULL "
+	"AND" SETTINGS,
+};
+
+#define SETTINGS_VALUES 9
+
+static uint64_t
+now_us(void)
 {
-	Pool *pool = connection->pool;
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	if ((now.tv_sec - connection->born.tv_sec) * 1000 > pool->config->pool_recycle)
+	return now.tv_sec * UINT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* Nothing runs on it any more. */
+void
+connection_make_idle(PoolConnection *connection)
+{
+	Pool *pool = connection->pool;
+	long long now = text_clock_ms();
+
+	connection->used = now;
+	connection->hit = false;
+	connection->probing = false;
+	connection->cancel_deadline = 0;
+	if (now - connection->born > pool->config->pool_recycle ||
+		connection->generation != pool->generation)
 	{
 		connection_close(connection);
 		return;
 	}
-	pool->counters.busy--;
+	COUNT(pool->counters.busy, -1);
 	connection->state = CONNECTION_IDLE;
 	TAILQ_INSERT_HEAD(&pool->idle, connection, idle_link);
+}
+
+static void
+make_running(PoolConnection *connection)
+{
+	if (connection->state == CONNECTION_RUNNING)
+		return;
+	TAILQ_REMOVE(&connection->pool->idle, connection, idle_link);
+	connection->state = CONNECTION_RUNNING;
+	COUNT(connection->pool->counters.busy, 1);
 }
 
 /* --- cancelling ------------------------------------------------------------------ */
@@ -73,16 +112,20 @@ cancel_ended(Errand *errand)
 	connection->on_errand = false;
 	if (connection->state == CONNECTION_DEAD)
 		connection_free(connection);
-	else if (connection->step_count == 0)
-		make_idle(connection); /* its statement had ended before */
+	else if (connection->slot_count == 0)
+		connection_make_idle(connection); /* its statement had ended before */
 	pool_balance(pool);
 }
 
-static bool
-start_cancel(PoolConnection *connection)
+/* Cancels what the connection runs now. */
+void
+connection_cancel(PoolConnection *connection)
 {
-	Cancellation *cancellation = memory_new(sizeof(Cancellation));
+	Cancellation *cancellation;
 
+	if (connection->on_errand)
+		return;
+	cancellation = memory_new(sizeof(Cancellation));
 	cancellation->errand = (Errand){send_cancel, cancel_ended, NULL};
 	cancellation->cancel = PQgetCancel(connection->conn);
 	cancellation->connection = connection;
@@ -90,122 +133,219 @@ start_cancel(PoolConnection *connection)
 	{
 		PQfreeCancel(cancellation->cancel);
 		free(cancellation);
-		return false;
+		connection_lose(connection);
+		return;
 	}
 	connection->on_errand = true;
-	connection->pool->counters.cancelled++;
-	return true;
+	connection->hit = true;
+	connection->cancel_deadline = text_clock_ms() + CANCEL_TIMEOUT_MS;
+	COUNT(connection->pool->counters.cancelled, 1);
 }
 
-/* Takes the call off its connection, which is free again once the server gave up. */
+/*
+ * Takes the call off its connection.  Where it is the one that runs, it is cancelled;
+ * where others are before it, it will be when its turn comes and it is not quick.
+ */
 void
 call_take_away(Call *call)
 {
 	PoolConnection *connection = call->connection;
 
-	pool_forget_timer(call);
 	call->connection = NULL;
-	connection->call = NULL;
-	if (start_cancel(connection))
-		pool_arm(connection->timer, CANCEL_TIMEOUT_MS);
-	else
-		connection_lose(connection);
+	for (int i = 0; i < connection->slot_count; i++)
+	{
+		if (connection_slot(connection, i)->call != call)
+			continue;
+		connection_slot(connection, i)->call = NULL;
+		if (connection->paused)
+		{
+			connection->paused = false;
+			event_add(connection->readable, NULL);
+			event_active(connection->readable, EV_READ, 0);
+		}
+		if (i == 0)
+			connection_cancel(connection);
+		return;
+	}
 }
 
-/* --- running a call --------------------------------------------------------------- */
+/* --- the answers ------------------------------------------------------------------- */
 
 static void
-describe(CallOutcome *outcome, const PGresult *error, bool refused_role)
+describe(CallOutcome *outcome, const PGresult *error, bool refused_settings)
 {
 	const char *sqlstate = PQresultErrorField(error, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY);
 
-	outcome->fault = refused_role ? CALL_NOT_ALLOWED : CALL_FAILED;
+	outcome->fault = refused_settings ? CALL_NOT_ALLOWED : CALL_FAILED;
 	outcome->sqlstate = sqlstate ? sqlstate : "XX000";
 	outcome->message = message ? message : "the database reported an error";
 	outcome->detail = PQresultErrorField(error, PG_DIAG_MESSAGE_DETAIL);
 	outcome->hint = PQresultErrorField(error, PG_DIAG_MESSAGE_HINT);
 }
 
+/* How long the statement takes, old times counting less and less. */
+static void
+note_duration(Pool *pool, const Slot *slot)
+{
+	uint64_t took = now_us() - slot->began_us;
+	uint32_t *average;
+
+	if (slot->statement < 0 || slot->statement >= pool->statement_count)
+		return;
+	average = &pool->statement_us[slot->statement];
+	if (took > 1000000)
+		took = 1000000;
+	*average = *average ? (uint32_t) ((*average * 7 + took) / 8) : (uint32_t) took + 1;
+}
+
+/* Whether the call was hit by a cancel that was meant for one before it. */
+static bool
+was_hit_by_mistake(const PoolConnection *connection, const Slot *slot)
+{
+	const char *sqlstate =
+		slot->error ? PQresultErrorField(slot->error, PG_DIAG_SQLSTATE) : NULL;
+
+	return connection->hit && slot->shares && slot->call && !slot->call->repeated &&
+		   sqlstate && strcmp(sqlstate, "57014") == 0;
+}
+
 /* The Sync is answered: what was to commit has committed. */
 static void
-finish_call(PoolConnection *connection)
+finish_slot(PoolConnection *connection)
 {
 	Pool *pool = connection->pool;
-	Call *call = connection->call;
-	PGresult *error = connection->error;
-	CallOutcome outcome = {CALL_FINE, connection->result, "00000", "", NULL, NULL};
+	Slot slot = *connection_slot(connection, 0);
+	CallOutcome outcome = {CALL_FINE, slot.result, "00000", "", NULL, NULL};
 
-	connection->call = NULL;
-	connection->result = NULL;
-	connection->error = NULL;
-	evtimer_del(connection->timer);
-	if (error)
-		describe(&outcome, error, connection->refused_role);
-	connection->step_count = 0;
-	if (!connection->on_errand)
-		make_idle(connection);
-	if (call)
+	memset(connection_slot(connection, 0), 0, sizeof(Slot));
+	connection->first = (connection->first + 1) % SLOTS_MOST;
+	connection->slot_count--;
+	connection->cancel_deadline = 0;
+	if (slot.error)
+		describe(&outcome, slot.error, slot.refused_settings);
+	else if (slot.call)
+		note_duration(pool, &slot);
+	if (connection->slot_count > 0)
+		connection_slot(connection, 0)->began_us = now_us();
+	else if (!connection->on_errand)
+		connection_make_idle(connection);
+	if (was_hit_by_mistake(connection, &slot))
+		pool_queue_again(pool, slot.call);
+	else if (slot.call)
 	{
-		pool_forget_timer(call);
-		call->done(call, &outcome);
+		slot.call->connection = NULL;
+		slot.call->done(slot.call, &outcome);
 	}
 	PQclear(outcome.result);
-	PQclear(error);
+	PQclear(slot.error);
 	pool_balance(pool);
 }
 
 static void
-keep_error(PoolConnection *connection, PGresult *error)
+keep_error(Slot *slot, PGresult *error)
 {
-	if (connection->error)
+	if (slot->error)
 	{
 		PQclear(error);
 		return;
 	}
-	connection->error = error;
-	connection->refused_role = connection->step < connection->step_count &&
-							   connection->steps[connection->step] <= STEP_SETTINGS;
+	slot->error = error;
+	for (int i = 0; i < slot->step; i++)
+		if (slot->steps[i].kind == STEP_SETTINGS)
+			return;
+	slot->refused_settings = true;
 }
 
-/* One answer; false where it was the last of the call. */
+static void
+take_aside(Slot *slot, const PGresult *answer)
+{
+	int index = 0;
+	char *value;
+
+	if (slot->call == NULL)
+		return;
+	for (int i = 0; i < slot->step; i++)
+		index += slot->steps[i].kind == STEP_ASIDE;
+	value = slot->call->aside_values[index];
+	value[0] = '\0';
+	if (PQntuples(answer) > 0)
+		snprintf(value, sizeof(slot->call->aside_values[index]), "%s",
+				 PQgetvalue(answer, 0, 0));
+}
+
+/* One answer; false where it was the last of the slot. */
 static bool
 take_answer(PoolConnection *connection, PGresult *answer)
 {
-	Step step = connection->steps[connection->step];
+	Slot *slot = connection_slot(connection, 0);
+	Step *step = &slot->steps[slot->step];
+	unsigned char *prepared =
+		step->statement >= 0 ? &connection->prepared[step->statement] : NULL;
 
 	switch (PQresultStatus(answer))
 	{
 		case PGRES_PIPELINE_SYNC:
 			PQclear(answer);
 			return false;
-		case PGRES_TUPLES_OK:
-			if (step == STEP_CALL && connection->result == NULL)
+		case PGRES_SINGLE_TUPLE:
+			if (slot->call && slot->call->row && !slot->call->row(slot->call, answer))
 			{
-				connection->result = answer;
+				/* The call may have been abandoned meanwhile. */
+				if (slot->call)
+				{
+					connection->paused = true;
+					event_del(connection->readable);
+				}
+			}
+			break;
+		case PGRES_TUPLES_OK:
+			if (step->kind == STEP_ASIDE)
+				take_aside(slot, answer);
+			else if (step->kind == STEP_MAIN && slot->result == NULL)
+			{
+				slot->result = answer;
 				return true;
 			}
 			break;
 		case PGRES_COMMAND_OK:
-			if (step == STEP_PREPARE_SETTINGS)
-				connection->prepared[0] = true;
-			else if (step == STEP_PREPARE_CALL)
-				connection->prepared[connection->statement] = true;
+			if (step->kind == STEP_PREPARE)
+				*prepared = PREPARED_YES;
 			break;
 		case PGRES_PIPELINE_ABORTED:
+			if (step->kind == STEP_PREPARE)
+				*prepared = PREPARED_NOT;
 			break;
 		default:
-			keep_error(connection, answer);
+			if (step->kind == STEP_PREPARE)
+				*prepared = PREPARED_NOT;
+			keep_error(slot, answer);
 			return true;
 	}
 	PQclear(answer);
 	return true;
 }
 
+/* The end of one statement's answers: on to the next, whose rows may come singly. */
+static void
+next_step(PoolConnection *connection)
+{
+	Slot *slot = connection_slot(connection, 0);
+
+	if (slot->step >= slot->step_count - 1)
+		return;
+	slot->step++;
+	if (slot->steps[slot->step].kind == STEP_MAIN && slot->call && slot->call->row)
+		PQsetSingleRowMode(connection->conn);
+}
+
+/* Whoever is told of an answer may close the connection: it is held meanwhile. */
 static void
 read_answers(PoolConnection *connection)
 {
-	while (connection->step_count > 0 && !PQisBusy(connection->conn))
+	connection->held = true;
+	while (connection->state == CONNECTION_RUNNING && connection->slot_count > 0 &&
+		   !connection->paused && !PQisBusy(connection->conn))
 	{
 		PGresult *answer = PQgetResult(connection->conn);
 
@@ -213,20 +353,28 @@ read_answers(PoolConnection *connection)
 		{
 			PQclear(answer);
 			connection_lose(connection);
-			return;
 		}
-		if (answer == NULL)
-		{
-			/* The end of one statement's answers. */
-			if (connection->step < connection->step_count - 1)
-				connection->step++;
-		}
+		else if (answer == NULL)
+			next_step(connection);
 		else if (!take_answer(connection, answer))
-		{
-			finish_call(connection);
-			return;
-		}
+			finish_slot(connection);
 	}
+	connection->held = false;
+	if (connection->state == CONNECTION_DEAD && !connection->on_errand)
+		connection_free(connection);
+}
+
+void
+pool_resume(Pool *pool, Call *call)
+{
+	PoolConnection *connection = call->connection;
+
+	(void) pool;
+	if (connection == NULL || !connection->paused)
+		return;
+	connection->paused = false;
+	event_add(connection->readable, NULL);
+	event_active(connection->readable, EV_READ, 0);
 }
 
 /* Writes what the socket takes; the rest when it is writable again. */
@@ -262,77 +410,164 @@ call_socket_readable(evutil_socket_t fd, short what, void *context)
 	(void) what;
 	if (!PQconsumeInput(connection->conn))
 		connection_lose(connection);
-	else if (connection->step_count > 0)
+	else if (connection->slot_count > 0)
 		read_answers(connection);
 }
 
+/* --- sending --------------------------------------------------------------------------- */
+
+static void
+add_step(Slot *slot, StepKind kind, int statement)
+{
+	slot->steps[slot->step_count++] = (Step){kind, (short) statement};
+}
+
 static bool
-send_settings(PoolConnection *connection, const Call *call)
+send_one(PoolConnection *connection, Slot *slot, StepKind kind, int number,
+		 const CallStatement *statement)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "s%d", number);
+	if (connection->prepared[number] != PREPARED_YES)
+	{
+		if (!PQsendPrepare(connection->conn, name, statement->sql, 0, NULL))
+			return false;
+		add_step(slot, STEP_PREPARE, number);
+		connection->prepared[number] = PREPARED_SENT;
+	}
+	add_step(slot, kind, number);
+	return PQsendQueryPrepared(connection->conn, name, statement->value_count,
+							   statement->values, NULL, NULL, 0) == 1;
+}
+
+static bool
+send_settings(PoolConnection *connection, Slot *slot, const Call *call)
 {
 	Pool *pool = connection->pool;
-	const char *const values[SETTINGS_VALUES] = {pool->search_path,
+	bool tenant = call->tenant != NULL;
+	const char *const values[SETTINGS_VALUES] = {call->schema ? call->schema
+															  : pool->search_path,
 												 call->role,
 												 pool->statement_timeout,
 												 call->claims,
 												 call->method,
 												 call->path,
 												 call->headers,
-												 call->read_only ? "t" : "f"};
+												 call->read_only ? "t" : "f",
+												 call->tenant};
+	CallStatement settings = {pool_settings_sql[tenant], values,
+							  SETTINGS_VALUES - !tenant};
 
-	if (!connection->prepared[0])
-	{
-		if (!PQsendPrepare(connection->conn, "s0", pool_settings_sql, 0, NULL))
-			return false;
-		connection->steps[connection->step_count++] = STEP_PREPARE_SETTINGS;
-	}
-	connection->steps[connection->step_count++] = STEP_SETTINGS;
-	return PQsendQueryPrepared(connection->conn, "s0", SETTINGS_VALUES, values, NULL,
-							   NULL, 0) == 1;
+	return send_one(connection, slot, STEP_SETTINGS, tenant, &settings);
 }
 
 static bool
-send_statement(PoolConnection *connection, const Call *call)
+send_statements(PoolConnection *connection, Slot *slot, const Call *call)
 {
-	int number = pool_statement_number(connection->pool, call->role, call->sql);
-	char name[16];
+	Pool *pool = connection->pool;
+	const CallStatement *statement;
+	int number;
 
-	connection->statement = number;
-	if (number >= 0 && !connection->prepared[number])
+	for (int i = 0; i <= call->aside_count; i++)
 	{
-		snprintf(name, sizeof(name), "s%d", number);
-		if (!PQsendPrepare(connection->conn, name, call->sql, 0, NULL))
+		statement = i < call->aside_count ? &call->asides[i] : &call->main;
+		number = pool_statement_number(pool, call->role, statement->sql);
+		if (connection->generation != pool->generation)
+		{
+			/* All numbers have changed: those it has are not those that are meant. */
 			return false;
-		connection->steps[connection->step_count++] = STEP_PREPARE_CALL;
+		}
+		slot->statement = number;
+		if (!send_one(connection, slot, i < call->aside_count ? STEP_ASIDE : STEP_MAIN,
+					  number, statement))
+			return false;
 	}
-	connection->steps[connection->step_count++] = STEP_CALL;
-	if (number < 0)
-		return PQsendQueryParams(connection->conn, call->sql, call->value_count, NULL,
-								 call->values, NULL, NULL, 0) == 1;
-	snprintf(name, sizeof(name), "s%d", number);
-	return PQsendQueryPrepared(connection->conn, name, call->value_count, call->values,
-							   NULL, NULL, 0) == 1;
+	return true;
+}
+
+static Slot *
+begin_slot(PoolConnection *connection, Call *call)
+{
+	Slot *slot = connection_slot(connection, connection->slot_count++);
+
+	memset(slot, 0, sizeof(*slot));
+	slot->call = call;
+	slot->statement = -1;
+	slot->began_us = now_us();
+	return slot;
+}
+
+static bool
+end_slot(PoolConnection *connection, Slot *slot)
+{
+	add_step(slot, STEP_SYNC, -1);
+	return PQpipelineSync(connection->conn) && flush_output(connection);
+}
+
+/* Whether a call may be sent behind those that the connection runs. */
+bool
+connection_may_share(const PoolConnection *connection, const Call *call)
+{
+	Pool *pool = connection->pool;
+	int number;
+
+	if (connection->state != CONNECTION_RUNNING || connection->slot_count == 0 ||
+		connection->slot_count == SLOTS_MOST || connection->on_errand ||
+		connection->cancel_deadline || connection->paused || connection->probing ||
+		!call->read_only || call->row || call->aside_count || call->tenant)
+		return false;
+	for (int i = 0; i < connection->slot_count; i++)
+		if (!connection_slot((PoolConnection *) connection, i)->shares)
+			return false;
+	number = pool_statement_number(pool, call->role, call->main.sql);
+	return connection->generation == pool->generation &&
+		   connection->prepared[0] == PREPARED_YES &&
+		   connection->prepared[number] == PREPARED_YES &&
+		   pool->statement_us[number] > 0 && pool->statement_us[number] < QUICK_US;
 }
 
 void
 call_start(PoolConnection *connection, Call *call)
 {
 	Pool *pool = connection->pool;
+	Slot *slot;
 
-	TAILQ_REMOVE(&pool->idle, connection, idle_link);
-	connection->state = CONNECTION_RUNNING;
-	pool->counters.busy++;
-	pool->counters.calls++;
-	connection->call = call;
-	connection->step = 0;
-	connection->step_count = 0;
-	connection->refused_role = false;
+	/* It may make all numbers change; then the connection learns them anew. */
+	for (int i = 0; i <= call->aside_count; i++)
+		pool_statement_number(pool, call->role,
+							  i < call->aside_count ? call->asides[i].sql
+													: call->main.sql);
+	if (connection->generation != pool->generation && connection->slot_count == 0)
+	{
+		/* Names of the past are not used again: they end with the connection. */
+		connection_close(connection);
+		pool_queue_again(pool, call);
+		call->repeated = false;
+		return;
+	}
+	make_running(connection);
+	COUNT(pool->counters.calls, 1);
+	slot = begin_slot(connection, call);
 	call->connection = connection;
-	pool_arm(call->timer, pool->config->request_timeout + STATEMENT_GRACE_MS);
-	if (!send_settings(connection, call) || !send_statement(connection, call) ||
-		!PQpipelineSync(connection->conn) || !flush_output(connection))
+	call->deadline = text_clock_ms() + pool->config->request_timeout + STATEMENT_GRACE_MS;
+	if (!send_settings(connection, slot, call) ||
+		!send_statements(connection, slot, call) || !end_slot(connection, slot))
 	{
 		connection_lose(connection);
 		return;
 	}
-	connection->steps[connection->step_count++] = STEP_SYNC;
+	slot->shares = call->read_only && !call->row && slot->statement >= 0 &&
+				   pool->statement_us[slot->statement] < QUICK_US;
+}
+
+/* Asks an idle connection whether it lives; it is idle again when it has said so. */
+void
+connection_probe(PoolConnection *connection)
+{
+	make_running(connection);
+	connection->probing = true;
+	connection->cancel_deadline = text_clock_ms() + PROBE_TIMEOUT_MS;
+	if (!end_slot(connection, begin_slot(connection, NULL)))
+		connection_lose(connection);
 }

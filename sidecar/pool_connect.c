@@ -37,45 +37,51 @@ connection_close(PoolConnection *connection)
 	if (connection->state == CONNECTION_CONNECTING)
 		pool->connecting--;
 	else
-		pool->counters.open--;
+		COUNT(pool->counters.open, -1);
 	if (connection->state == CONNECTION_IDLE)
 		TAILQ_REMOVE(&pool->idle, connection, idle_link);
 	if (connection->state == CONNECTION_RUNNING)
-		pool->counters.busy--;
+		COUNT(pool->counters.busy, -1);
 	if (connection->readable)
 		event_free(connection->readable);
 	if (connection->writable)
 		event_free(connection->writable);
 	evtimer_del(connection->timer);
-	PQclear(connection->result);
-	PQclear(connection->error);
+	for (int i = 0; i < SLOTS_MOST; i++)
+	{
+		PQclear(connection->slots[i].result);
+		PQclear(connection->slots[i].error);
+	}
 	PQfinish(connection->conn);
 	connection->conn = NULL;
 	connection->state = CONNECTION_DEAD;
-	if (!connection->on_errand)
+	if (!connection->on_errand && !connection->held)
 		connection_free(connection);
 }
 
-/* The server is gone, or sent us away.  Its last words are told, not ours. */
+/* The server is gone, or sent us away.  Whoever waited is told that nobody knows. */
 void
 connection_lose(PoolConnection *connection)
 {
 	Pool *pool = connection->pool;
-	Call *call = connection->call;
-	PGresult *error = connection->error;
+	Call *calls[SLOTS_MOST];
+	int count = connection->slot_count;
 
 	if (!pool->closing && pool->counters.open == 1 &&
 		connection->state != CONNECTION_CONNECTING)
 		log_error("lost the last connection to %s", pool_target(pool));
-	connection->error = NULL;
-	connection->call = NULL;
-	connection_close(connection);
-	if (call)
+	for (int i = 0; i < count; i++)
 	{
-		pool_forget_timer(call);
-		pool_tell(call, CALL_LOST);
+		calls[i] = connection_slot(connection, i)->call;
+		if (calls[i])
+			calls[i]->connection = NULL;
 	}
-	PQclear(error);
+	connection_close(connection);
+
+	/* Telling one may abandon another, which is not in the queue: all are told first. */
+	for (int i = 0; i < count; i++)
+		if (calls[i])
+			pool_tell(calls[i], CALL_LOST);
 	pool_balance(pool);
 }
 
@@ -105,13 +111,13 @@ connect_failed(PoolConnection *connection, const char *reason)
 	if (!pool->complained)
 		log_error("could not connect to the database: %s", reason);
 	pool->complained = true;
-	pool->counters.reconnects++;
+	COUNT(pool->counters.reconnects, 1);
 	connection_close(connection);
 	if (!pool->resting)
 		rest(pool);
 	if (pool->counters.open == 0 && pool->connecting == 0)
 	{
-		pool->counters.away = true;
+		COUNT(pool->counters.away, 1 - pool->counters.away);
 		pool_fail_queue(pool);
 	}
 }
@@ -143,10 +149,11 @@ connect_done(PoolConnection *connection)
 	connection->writable = event_new(pool->base, PQsocket(connection->conn), EV_WRITE,
 									 call_socket_writable, connection);
 	event_add(connection->readable, NULL);
-	clock_gettime(CLOCK_MONOTONIC, &connection->born);
+	connection->born = connection->used = text_clock_ms();
+	connection->generation = pool->generation;
 	pool->connecting--;
-	pool->counters.open++;
-	pool->counters.away = false;
+	COUNT(pool->counters.open, 1);
+	COUNT(pool->counters.away, -pool->counters.away);
 	pool->retry_ms = 0;
 	pool->complained = false;
 	connection->state = CONNECTION_IDLE;
@@ -155,7 +162,7 @@ connect_done(PoolConnection *connection)
 	{
 		remember_target(pool, connection->conn);
 		log_info("connected to %s", pool->target);
-		pool->connected(pool->connected_context);
+		pool->plan.connected(pool->plan.context);
 	}
 	pool_balance(pool);
 }
@@ -214,7 +221,7 @@ open_socket(PoolConnection *connection, const Addresses *addresses)
 		"dbname", "client_encoding", "fallback_application_name",
 		"host",   "hostaddr",        "port",
 		NULL};
-	const char *const values[] = {connection->pool->config->database,
+	const char *const values[] = {connection->pool->plan.database,
 								  "UTF8",
 								  "factoryd",
 								  addresses ? addresses->host : NULL,
@@ -276,7 +283,7 @@ start_lookup(PoolConnection *connection)
 
 	lookup->errand = (Errand){look_up, lookup_ended, NULL};
 	lookup->connection = connection;
-	lookup->database = text_copy(connection->pool->config->database);
+	lookup->database = text_copy(connection->pool->plan.database);
 	connection->on_errand = errand_start(connection->pool->errands, &lookup->errand);
 	if (!connection->on_errand)
 	{

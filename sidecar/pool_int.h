@@ -5,14 +5,23 @@
 #ifndef FACTORYD_POOL_INT_H
 #define FACTORYD_POOL_INT_H
 
+#include <stdint.h>
 #include <time.h>
 
 #include "errand.h"
+#include "http.h"
 #include "pool.h"
 
-/* Statements remembered; those beyond are planned anew each time. */
+/* Statements remembered; where there are more, all are forgotten. */
 #define STATEMENTS_MOST 1024
 #define STATEMENT_SLOTS (STATEMENTS_MOST * 2)
+
+/* Deadlines are kept to within this. */
+#define TICK_MS 50
+
+/* Calls on one connection at the same time, and how quick their statements must be. */
+#define SLOTS_MOST 4
+#define QUICK_US 1000
 
 typedef enum ConnectionState
 {
@@ -23,16 +32,44 @@ typedef enum ConnectionState
 } ConnectionState;
 
 /* What the server answers next, in the order it was sent. */
-typedef enum Step
+typedef enum StepKind
 {
-	STEP_PREPARE_SETTINGS,
+	STEP_PREPARE,
 	STEP_SETTINGS,
-	STEP_PREPARE_CALL,
-	STEP_CALL,
+	STEP_ASIDE,
+	STEP_MAIN,
 	STEP_SYNC
+} StepKind;
+
+typedef struct Step
+{
+	StepKind kind;
+	short statement; /* prepared or run; -1 where it has no number */
 } Step;
 
-#define STEPS_MOST 5
+#define STEPS_MOST (2 * (2 + CALL_ASIDES_MOST) + 1)
+
+/* A call on its connection. */
+typedef struct Slot
+{
+	Call *call; /* NULL where nobody waits for it, and for a probe */
+	Step steps[STEPS_MOST];
+	int step_count;
+	int step;
+	int statement;    /* of the call's main one */
+	PGresult *result; /* of the call */
+	PGresult *error;  /* the first one */
+	bool refused_settings;
+	bool shares; /* reads, and is expected to be quick */
+	uint64_t began_us;
+} Slot;
+
+typedef enum Prepared
+{
+	PREPARED_NOT,
+	PREPARED_SENT,
+	PREPARED_YES
+} Prepared;
 
 struct PoolConnection
 {
@@ -43,56 +80,70 @@ struct PoolConnection
 	ConnectionState state;
 	struct event *readable;
 	struct event *writable;
-	struct event *timer; /* connecting, or waiting for a cancelled statement */
-	struct timespec born;
-	bool prepared[STATEMENTS_MOST];
+	struct event *timer; /* connecting */
+	long long born;
+	long long used;            /* when last */
+	long long cancel_deadline; /* 0, or when a cancelled statement has had its time */
+	long generation;           /* of the statements it knows */
+	unsigned char prepared[STATEMENTS_MOST];
 	bool on_errand; /* a thread is busy for it */
+	bool held;      /* its answers are being read */
+	bool hit;       /* a cancel was sent since it was last idle */
+	bool paused;    /* a row was not taken on */
+	bool probing;   /* asked whether it lives */
 
-	Call *call; /* NULL where nobody waits for it */
-	Step steps[STEPS_MOST];
-	int step_count;
-	int step;
-	int statement;    /* of the call, or -1 */
-	PGresult *result; /* of the call */
-	PGresult *error;  /* the first one */
-	bool refused_role;
+	Slot slots[SLOTS_MOST];
+	int first;
+	int slot_count;
 };
 
 struct Pool
 {
 	struct event_base *base;
 	const Config *config;
-	void (*connected)(void *context);
-	void *connected_context;
+	PoolPlan plan;
 	char *search_path;
 	char statement_timeout[24];
 	char *target;
 	LIST_HEAD(, PoolConnection) connections;
 	TAILQ_HEAD(, PoolConnection) idle; /* last used first: its caches are warm */
 	TAILQ_HEAD(, Call) queue;
+	long queue_limit;
 	long connecting;
+	long pressed; /* connections beyond the lasting that may be made now */
 	struct event *retry;
+	struct event *ticker;
+	bool ticking;
 	long retry_ms;   /* 0 after a success */
 	bool resting;    /* the last attempt failed; retry is set */
 	bool complained; /* and the log has said so */
 	Errands *errands;
 	bool resolves;                     /* names have to be looked up to connect */
 	char *statements[STATEMENTS_MOST]; /* "role\nsql" */
+	uint32_t statement_us[STATEMENTS_MOST];
 	int statement_count;
+	long generation;
 	short statement_slots[STATEMENT_SLOTS]; /* index + 1 */
 	PoolCounters counters;
 	bool closing;
 };
 
+static inline Slot *
+connection_slot(PoolConnection *connection, int index)
+{
+	return &connection->slots[(connection->first + index) % SLOTS_MOST];
+}
+
 /* pool.c */
 extern void pool_arm(struct event *timer, long ms);
 extern void pool_tell(Call *call, CallFault fault);
-extern void pool_forget_timer(Call *call);
 extern void pool_leave_queue(Pool *pool, Call *call);
 extern void pool_fail_queue(Pool *pool);
+extern void pool_queue_again(Pool *pool, Call *call);
 extern int pool_statement_number(Pool *pool, const char *role, const char *sql);
+extern void pool_tick(Pool *pool);
 
-/* Gives idle connections the calls that wait, and makes more where some still wait. */
+/* Gives connections the calls that wait, and makes more where some still wait. */
 extern void pool_balance(Pool *pool);
 
 /* pool_connect.c */
@@ -102,9 +153,13 @@ extern void connection_lose(PoolConnection *connection);
 extern void connection_free(PoolConnection *connection);
 
 /* pool_call.c */
-extern const char pool_settings_sql[];
+extern const char *const pool_settings_sql[2]; /* without and with a tenant */
+extern bool connection_may_share(const PoolConnection *connection, const Call *call);
 extern void call_start(PoolConnection *connection, Call *call);
 extern void call_take_away(Call *call);
+extern void connection_probe(PoolConnection *connection);
+extern void connection_make_idle(PoolConnection *connection);
+extern void connection_cancel(PoolConnection *connection);
 extern void call_socket_readable(evutil_socket_t fd, short what, void *context);
 extern void call_socket_writable(evutil_socket_t fd, short what, void *context);
 

@@ -9,6 +9,7 @@
 #include "route.h"
 
 #include <jansson.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -34,28 +35,30 @@ typedef struct Route
 	const char *method;
 	const char *path; /* a prefix where it ends in a slash */
 	ReplyStyle style;
-	bool open; /* to anybody */
+	bool open;  /* to anybody */
+	bool reads; /* the statement may be run on a standby */
 	RouteInput input;
 	const char *sql;
 	const char *timeout_code;
 } Route;
 
 static const Route routes[] = {
-	{"POST", "/api/v1/judgment/execute", STYLE_API, false, INPUT_OPTIONS,
+	{"POST", "/api/v1/judgment/execute", STYLE_API, false, false, INPUT_OPTIONS,
 	 "SELECT factory.api_judgment_execute($1::pg_catalog.jsonb || $2::pg_catalog.jsonb)",
 	 "ERR_JUD_EXECUTION_TIMEOUT"},
-	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, INPUT_BODY,
+	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, true, INPUT_BODY,
 	 "SELECT factory.api_bi_execute_nl_query($1::pg_catalog.jsonb)",
 	 "ERR_BI_QUERY_TIMEOUT"},
-	{"GET", "/api/v1/dashboard", STYLE_API, false, INPUT_NONE,
+	{"GET", "/api/v1/dashboard", STYLE_API, false, true, INPUT_NONE,
 	 "SELECT factory.api_dashboard()", "ERR_BI_QUERY_TIMEOUT"},
-	{"POST", "/rpc/", STYLE_REST, false, INPUT_CALL, NULL, NULL},
-	{"GET", "/rpc/", STYLE_REST, false, INPUT_CALL, NULL, NULL},
-	{"GET", "/health", STYLE_HEALTH, true, INPUT_SELF,
+	{"POST", "/rpc/", STYLE_REST, false, false, INPUT_CALL, NULL, NULL},
+	{"GET", "/rpc/", STYLE_REST, false, false, INPUT_CALL, NULL, NULL},
+	{"GET", "/health", STYLE_HEALTH, true, false, INPUT_SELF,
 	 "SELECT factory.health() || $1::pg_catalog.jsonb", NULL},
-	{"GET", "/ready", STYLE_HEALTH, true, INPUT_NONE, "SELECT factory.ready()", NULL},
-	{"GET", "/metrics", STYLE_METRICS, true, INPUT_NONE, "SELECT factory.metrics()",
+	{"GET", "/ready", STYLE_HEALTH, true, false, INPUT_NONE, "SELECT factory.ready()",
 	 NULL},
+	{"GET", "/metrics", STYLE_METRICS, true, false, INPUT_NONE,
+	 "SELECT factory.metrics()", NULL},
 };
 
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
@@ -193,7 +196,7 @@ describe_self(const Factoryd *factoryd)
 				  FACTORYD_VERSION, "clients", (json_int_t) http->connections, "pool",
 				  "open", (json_int_t) pool->open, "busy", (json_int_t) pool->busy,
 				  "waiting", (json_int_t) pool->queued, "most",
-				  (json_int_t) factoryd->config.pool);
+				  (json_int_t) factoryd->config->pool);
 	char *text = json_dumps(self, JSON_COMPACT);
 
 	json_decref(self);
@@ -211,28 +214,15 @@ options_of(const HttpRequest *request)
 static void
 set_values(Exchange *exchange, const Route *route)
 {
-	Call *call = &exchange->call;
+	Values *values = &exchange->values;
 
-	switch (route->input)
-	{
-		case INPUT_OPTIONS:
-			call->values[1] = options_of(exchange->request);
-			call->value_count = 2;
-			/* fall through */
-		case INPUT_BODY:
-			call->values[0] =
-				exchange->request->body_length ? exchange->request->body : "{}";
-			if (call->value_count == 0)
-				call->value_count = 1;
-			break;
-		case INPUT_SELF:
-			exchange->value = describe_self(exchange->factoryd);
-			call->values[0] = exchange->value;
-			call->value_count = 1;
-			break;
-		default:
-			break;
-	}
+	if (route->input == INPUT_OPTIONS || route->input == INPUT_BODY)
+		values_add(values,
+				   exchange->request->body_length ? exchange->request->body : "{}");
+	if (route->input == INPUT_OPTIONS)
+		values_add(values, options_of(exchange->request));
+	if (route->input == INPUT_SELF)
+		values_take(values, describe_self(exchange->factoryd));
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -261,7 +251,8 @@ request_came(HttpRequest *request, void *context)
 	}
 	exchange = exchange_begin(factoryd, request, route->style);
 	exchange->fixed_sql = route->sql != NULL;
-	exchange->call.sql = route->sql;
+	exchange->call.main.sql = route->sql;
+	exchange->reads = route->reads;
 	if (route->timeout_code)
 		exchange->timeout_code = route->timeout_code;
 	if (!route->open && !exchange_authenticate(exchange))
@@ -282,8 +273,8 @@ request_came(HttpRequest *request, void *context)
 	}
 	exchange->call.read_only = route->open;
 	exchange->call.urgent = route->open;
-	if (route->open && factoryd->config.anon_role[0])
-		exchange->call.role = factoryd->config.anon_role;
+	if (route->open && factoryd->config->anon_role[0])
+		exchange->call.role = factoryd->config->anon_role;
 	set_values(exchange, route);
 	if (route->open)
 		exchange_run(exchange);
@@ -302,7 +293,17 @@ client_left(HttpRequest *request, void *context)
 }
 
 static void
-request_refused(struct evbuffer *body, int status, const char *why, void *context)
+client_reads(HttpRequest *request, void *context)
+{
+	Exchange *exchange = request->owner;
+
+	(void) context;
+	if (exchange->runs)
+		pool_resume(exchange->call.pool, &exchange->call);
+}
+
+static void
+request_refused(Buffer *body, int status, const char *why, void *context)
 {
 	(void) context;
 	exchange_write_refusal(body, status, why);
@@ -311,50 +312,111 @@ request_refused(struct evbuffer *body, int status, const char *why, void *contex
 HttpHandler
 route_handler(Factoryd *factoryd)
 {
-	return (HttpHandler){request_came, client_left, request_refused, factoryd};
+	return (HttpHandler){request_came, client_left, client_reads, request_refused,
+						 factoryd};
 }
 
 /* --- factoryd's own metrics ------------------------------------------------------------------ */
 
-static void
-add_series(struct evbuffer *body, const char *name, const char *type, const char *help,
-		   long long value)
+static long long
+pool_long(const Factoryd *factoryd, size_t offset)
 {
-	evbuffer_add_printf(body, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name,
-						type, name, value);
+	const Pool *pools[] = {factoryd->pool, factoryd->read_pool};
+	long long sum = 0;
+
+	for (int i = 0; i < 2; i++)
+		if (pools[i])
+			sum += COUNTED(
+				*(const long *) ((const char *) pool_counters(pools[i]) + offset));
+	return sum;
+}
+
+static long long
+http_long(const Factoryd *factoryd, size_t offset)
+{
+	return COUNTED(
+		*(const long *) ((const char *) http_counters(factoryd->http) + offset));
+}
+
+_Static_assert(sizeof(long) == sizeof(long long), "counters are of one size");
+
+static const struct
+{
+	const char *name;
+	const char *type;
+	const char *help;
+	long long (*of_loop)(const Factoryd *factoryd, size_t offset);
+	size_t offset;
+} series[] = {
+	{"factoryd_pool_connections", "gauge", "Connections to the database.", pool_long,
+	 offsetof(PoolCounters, open)},
+	{"factoryd_pool_busy", "gauge", "Connections running a statement.", pool_long,
+	 offsetof(PoolCounters, busy)},
+	{"factoryd_pool_waiting", "gauge", "Requests waiting for a connection.", pool_long,
+	 offsetof(PoolCounters, queued)},
+	{"factoryd_pool_calls_total", "counter", "Statements run.", pool_long,
+	 offsetof(PoolCounters, calls)},
+	{"factoryd_pool_cancelled_total", "counter",
+	 "Statements cancelled because nobody waited any more.", pool_long,
+	 offsetof(PoolCounters, cancelled)},
+	{"factoryd_pool_refused_total", "counter",
+	 "Requests refused because no connection was free in time.", pool_long,
+	 offsetof(PoolCounters, refused)},
+	{"factoryd_pool_connect_failures_total", "counter",
+	 "Attempts to connect that failed.", pool_long, offsetof(PoolCounters, reconnects)},
+	{"factoryd_clients", "gauge", "Clients connected.", http_long,
+	 offsetof(HttpCounters, connections)},
+	{"factoryd_requests_active", "gauge", "Requests being answered.", http_long,
+	 offsetof(HttpCounters, requests)},
+	{"factoryd_clients_accepted_total", "counter", "Clients that connected.", http_long,
+	 offsetof(HttpCounters, accepted)},
+	{"factoryd_clients_rejected_total", "counter", "Clients refused for want of room.",
+	 http_long, offsetof(HttpCounters, rejected)},
+	{"factoryd_clients_gone_total", "counter", "Clients gone before their answer.",
+	 http_long, offsetof(HttpCounters, disconnected)},
+};
+
+static long long
+sum_of_loops(const Factoryd *factoryd,
+			 long long (*of_loop)(const Factoryd *factoryd, size_t offset), size_t offset)
+{
+	long long sum = 0;
+
+	for (int i = 0; i < factoryd->loop_count; i++)
+		sum += of_loop(&factoryd->loops[i], offset);
+	return sum;
+}
+
+static void
+describe_series(Buffer *body, const char *name, const char *type, const char *help)
+{
+	buffer_add_format(body, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 void
-route_add_metrics(struct evbuffer *body, const Factoryd *factoryd)
+route_add_metrics(Buffer *body, const Factoryd *factoryd)
 {
-	const PoolCounters *pool = pool_counters(factoryd->pool);
-	const HttpCounters *http = http_counters(factoryd->http);
+	const Config *config = factoryd->config;
 
-	add_series(body, "factoryd_database_up", "gauge", "Whether a connection is open.",
-			   pool->open > 0);
-	add_series(body, "factoryd_pool_connections", "gauge", "Connections to the database.",
-			   pool->open);
-	add_series(body, "factoryd_pool_busy", "gauge", "Connections running a statement.",
-			   pool->busy);
-	add_series(body, "factoryd_pool_waiting", "gauge",
-			   "Requests waiting for a connection.", pool->queued);
-	add_series(body, "factoryd_pool_calls_total", "counter", "Statements run.",
-			   pool->calls);
-	add_series(body, "factoryd_pool_cancelled_total", "counter",
-			   "Statements cancelled because nobody waited any more.", pool->cancelled);
-	add_series(body, "factoryd_pool_connect_failures_total", "counter",
-			   "Attempts to connect that failed.", pool->reconnects);
-	add_series(body, "factoryd_clients", "gauge", "Clients connected.",
-			   http->connections);
-	add_series(body, "factoryd_requests_active", "gauge", "Requests being answered.",
-			   http->requests);
-	add_series(body, "factoryd_clients_rejected_total", "counter",
-			   "Clients refused for want of room.", http->rejected);
-	add_series(body, "factoryd_clients_gone_total", "counter",
-			   "Clients gone before their answer.", http->disconnected);
-	evbuffer_add_printf(body, "# HELP factoryd_requests_total Requests answered.\n"
-							  "# TYPE factoryd_requests_total counter\n");
+	describe_series(body, "factoryd_database_up", "gauge",
+					"Whether a connection is open.");
+	buffer_add_format(body, "factoryd_database_up %d\n",
+					  sum_of_loops(factoryd, pool_long, offsetof(PoolCounters, open)) >
+						  0);
+	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++)
+	{
+		describe_series(body, series[i].name, series[i].type, series[i].help);
+		buffer_add_format(body, "%s %lld\n", series[i].name,
+						  sum_of_loops(factoryd, series[i].of_loop, series[i].offset));
+	}
+	describe_series(body, "factoryd_pool_connections_limit", "gauge",
+					"Connections to the database that there may be.");
+	buffer_add_format(body, "factoryd_pool_connections_limit %ld\n",
+					  config->pool + config->pool_overflow);
+	describe_series(body, "factoryd_requests_total", "counter", "Requests answered.");
 	for (int i = 2; i < 6; i++)
-		evbuffer_add_printf(body, "factoryd_requests_total{status=\"%dxx\"} %lld\n", i,
-							http->answered[i]);
+		buffer_add_format(body, "factoryd_requests_total{status=\"%dxx\"} %lld\n", i,
+						  sum_of_loops(factoryd, http_long,
+									   offsetof(HttpCounters, answered) +
+										   i * sizeof(long long)));
 }

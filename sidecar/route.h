@@ -12,6 +12,6 @@
 extern HttpHandler route_handler(Factoryd *factoryd);
 
 /* factoryd's own series, in Prometheus' text format. */
-extern void route_add_metrics(struct evbuffer *body, const Factoryd *factoryd);
+extern void route_add_metrics(Buffer *body, const Factoryd *factoryd);
 
 #endif /* FACTORYD_ROUTE_H */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "catalog.h"
+#include "json_scan.h"
 #include "text.h"
 
 /* In every statement; no function's column is likely to be called that. */
@@ -94,39 +95,60 @@ find_function(const Exchange *exchange, const char *name, Fit *fit,
 
 /* --- the statement ---------------------------------------------------------------- */
 
-/* "a" pg_catalog.int4, ... and "a" => given."a", ... */
-static void
-list_arguments(const CatalogFunction *function, json_t *arguments,
-			   struct evbuffer *columns, struct evbuffer *passed)
+static bool
+takes_json(const CatalogArgument *argument)
 {
-	const char *comma = "";
-
-	for (int i = 0; i < function->argument_count; i++)
-	{
-		const CatalogArgument *argument = &function->arguments[i];
-		bool variadic = function->is_variadic && i == function->argument_count - 1;
-		char *name;
-
-		if (!json_object_get(arguments, argument->name))
-			continue;
-		name = text_quote_identifier(argument->name);
-		evbuffer_add_printf(columns, "%s%s %s", comma, name, argument->type);
-		evbuffer_add_printf(passed, "%s%s%s => given.%s", comma,
-							variadic ? "VARIADIC " : "", name, name);
-		comma = ", ";
-		free(name);
-	}
+	return strcmp(argument->type, "pg_catalog.json") == 0 ||
+		   strcmp(argument->type, "pg_catalog.jsonb") == 0;
 }
 
-static char *
-take_text(struct evbuffer *buffer)
+/* Whether the argument's own type can read it: a list may be an array of any type. */
+static bool
+is_bound_alone(const CatalogArgument *argument, const json_t *value)
 {
-	size_t length = evbuffer_get_length(buffer);
-	char *text = memory_new(length + 1);
+	return takes_json(argument) || !(json_is_array(value) || json_is_object(value));
+}
 
-	evbuffer_remove(buffer, text, length);
-	evbuffer_free(buffer);
-	return text;
+/* As it was sent: a parser's numbers are not exact. */
+static char *
+text_of(const Exchange *exchange, const CatalogArgument *argument, const json_t *value)
+{
+	const char *text;
+	size_t length;
+
+	if (json_is_null(value))
+		return NULL;
+	if (json_is_string(value) && !takes_json(argument))
+		return text_copy(json_string_value(value));
+	if (json_scan_member(exchange->request->body, argument->name, &text, &length))
+		return strndup(text, length);
+	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+/* "a" => $1::pg_catalog.int4, or "a" => given."a" with a column of that name. */
+static void
+pass_argument(Exchange *exchange, const CatalogArgument *argument, const json_t *value,
+			  bool variadic, Buffer *passed, Buffer *columns)
+{
+	if (passed->length)
+		buffer_add_text(passed, ", ");
+	if (variadic)
+		buffer_add_text(passed, "VARIADIC ");
+	buffer_add_identifier(passed, argument->name);
+	buffer_add_text(passed, " => ");
+	if (is_bound_alone(argument, value))
+	{
+		buffer_add_format(passed, "$%d::%s",
+						  values_take(&exchange->values,
+									  text_of(exchange, argument, value)),
+						  argument->type);
+		return;
+	}
+	buffer_add_text(passed, "given.");
+	buffer_add_identifier(passed, argument->name);
+	buffer_add_text(columns, columns->length ? ", " : "");
+	buffer_add_identifier(columns, argument->name);
+	buffer_add_format(columns, " %s", argument->type);
 }
 
 /* How the answer becomes one text: %s are the call and where its arguments come from. */
@@ -150,37 +172,54 @@ shape_of(const CatalogFunction *function)
 }
 
 static char *
-write_statement(const CatalogFunction *function, Fit fit, json_t *arguments)
+whole_body(Exchange *exchange)
 {
-	struct evbuffer *columns = evbuffer_new();
-	struct evbuffer *passed = evbuffer_new();
-	char *column_text;
-	char *passed_text;
+	return exchange->request->body_length > 0 ? text_copy(exchange->request->body)
+											  : json_dumps(exchange->body, JSON_COMPACT);
+}
+
+static char *
+write_statement(Exchange *exchange, const CatalogFunction *function, Fit fit)
+{
+	Buffer columns = {0};
+	Buffer passed = {0};
 	char *called;
 	char *source;
 	char *lateral;
 	char *statement;
 
 	if (fit == FIT_WHOLE)
-		evbuffer_add_printf(passed, "$1::%s", function->arguments[0].type);
-	else
-		list_arguments(function, arguments, columns, passed);
-	column_text = take_text(columns);
-	passed_text = take_text(passed);
-	called = text_format("%s(%s)", function->quoted, passed_text);
-	source = column_text[0]
-				 ? text_format("pg_catalog.json_to_record($1::pg_catalog.json) AS "
-							   "given(%s)",
-							   column_text)
-				 : text_copy("");
+		buffer_add_format(&passed, "$%d::%s",
+						  values_take(&exchange->values, whole_body(exchange)),
+						  function->arguments[0].type);
+	for (int i = 0; fit == FIT_NAMED && i < function->argument_count; i++)
+	{
+		const CatalogArgument *argument = &function->arguments[i];
+		const json_t *value = json_object_get(exchange->body, argument->name);
+
+		if (value)
+			pass_argument(exchange, argument, value,
+						  function->is_variadic && i == function->argument_count - 1,
+						  &passed, &columns);
+	}
+	called = text_format("%s(%s)", function->quoted, buffer_text(&passed));
+	source = text_copy("");
+	if (columns.length)
+	{
+		free(source);
+		source =
+			text_format("pg_catalog.json_to_record($%d::pg_catalog.json) AS given(%s)",
+						values_take(&exchange->values, whole_body(exchange)),
+						buffer_text(&columns));
+	}
 	lateral = source[0] ? text_format("%s, LATERAL ", source) : text_copy("");
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	statement = text_format(shape_of(function), called, source[0] ? " FROM " : "", source,
 							lateral);
 #pragma GCC diagnostic pop
-	free(column_text);
-	free(passed_text);
+	buffer_free(&columns);
+	buffer_free(&passed);
 	free(called);
 	free(source);
 	free(lateral);
@@ -192,35 +231,34 @@ write_statement(const CatalogFunction *function, Fit fit, json_t *arguments)
 static char *
 list_keys(json_t *arguments)
 {
-	struct evbuffer *list = evbuffer_new();
-	const char *comma = "";
+	Buffer list = {0};
 	const char *key;
 	json_t *value;
 
 	json_object_foreach(arguments, key, value)
 	{
-		evbuffer_add_printf(list, "%s%s", comma, key);
-		comma = ", ";
+		buffer_add_text(&list, list.length ? ", " : "");
+		buffer_add_text(&list, key);
 	}
-	return take_text(list);
+	return buffer_detach(&list);
 }
 
 /* "schema.name(a, b)", what is optional in brackets. */
 static char *
 describe_function(const CatalogFunction *function)
 {
-	struct evbuffer *text = evbuffer_new();
+	Buffer text = {0};
 
-	evbuffer_add_printf(text, "%s.%s(", function->schema, function->name);
+	buffer_add_format(&text, "%s.%s(", function->schema, function->name);
 	for (int i = 0; i < function->argument_count; i++)
 	{
 		const CatalogArgument *argument = &function->arguments[i];
 
-		evbuffer_add_printf(text, argument->required ? "%s%s" : "%s[%s]", i ? ", " : "",
-							argument->name);
+		buffer_add_text(&text, i ? ", " : "");
+		buffer_add_format(&text, argument->required ? "%s" : "[%s]", argument->name);
 	}
-	evbuffer_add_printf(text, ")");
-	return take_text(text);
+	buffer_add_char(&text, ')');
+	return buffer_detach(&text);
 }
 
 /* The function whose name is nearest, the name itself before all others. */
@@ -255,7 +293,7 @@ reply_not_found(Exchange *exchange, const char *name)
 		text_format("Could not find the function %s(%s) in the schema cache", name, keys);
 	char *detail =
 		text_format("Searched the schemas %s for a function of that name with %s%s.",
-					exchange->factoryd->config.schemas,
+					exchange->factoryd->config->schemas,
 					keys[0] ? "the arguments " : "no arguments", keys);
 	char *meant = nearest ? describe_function(nearest) : NULL;
 	char *hint =
@@ -287,6 +325,13 @@ reply_ambiguous(Exchange *exchange, const CatalogFunction *one,
 /* --- the call -------------------------------------------------------------------------- */
 
 static void
+answer_void(Exchange *exchange, CallOutcome *outcome)
+{
+	(void) outcome;
+	exchange_reply(exchange, 204, NULL, "", 0);
+}
+
+static void
 run_function(Exchange *exchange, const CatalogFunction *function, Fit fit)
 {
 	bool reads = strcmp(exchange->request->head.method, "POST") != 0;
@@ -298,15 +343,12 @@ run_function(Exchange *exchange, const CatalogFunction *function, Fit fit)
 							   "Call it with POST, or declare it STABLE.");
 		return;
 	}
-	exchange->sql = write_statement(function, fit, exchange->body);
-	if (reads || exchange->request->body_length == 0)
-		exchange->value = json_dumps(exchange->body, JSON_COMPACT);
-	exchange->call.sql = exchange->sql;
-	exchange->call.values[0] =
-		exchange->value ? exchange->value : exchange->request->body;
-	exchange->call.value_count = strstr(exchange->sql, "$1") ? 1 : 0;
-	exchange->call.read_only = reads;
-	exchange->no_content = function->is_void;
+	exchange->sql = write_statement(exchange, function, fit);
+	exchange->call.main.sql = exchange->sql;
+	exchange->call.read_only = !function->may_write;
+	exchange->reads = !function->may_write;
+	if (function->is_void)
+		exchange->answer = answer_void;
 	exchange_run(exchange);
 }
 

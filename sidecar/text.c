@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "log.h"
 
@@ -119,19 +120,88 @@ text_is_near(const char *given, const char *meant, int distance)
 	return (size_t) distance * 2 <= longer;
 }
 
+/* xoshiro256**, each thread its own, seeded by the system. */
+static uint64_t
+next_random(void)
+{
+	static __thread uint64_t state[4];
+	uint64_t result;
+	uint64_t shifted;
+
+	if (!(state[0] | state[1] | state[2] | state[3]))
+		evutil_secure_rng_get_bytes(state, sizeof(state));
+	result = state[1] * 5;
+	result = ((result << 7) | (result >> 57)) * 9;
+	shifted = state[1] << 17;
+	state[2] ^= state[0];
+	state[3] ^= state[1];
+	state[1] ^= state[2];
+	state[0] ^= state[3];
+	state[2] ^= shifted;
+	state[3] = (state[3] << 45) | (state[3] >> 19);
+	return result;
+}
+
 void
-text_random_hex(char *target, size_t length)
+text_unique_hex(char *target, size_t length)
 {
 	static const char digits[] = "0123456789abcdef";
-	unsigned char bytes[32];
+	uint64_t bits = 0;
 
-	for (size_t i = 0; i < length; i++)
+	for (size_t i = 0; i < length; i++, bits >>= 4)
 	{
-		if (i % sizeof(bytes) == 0)
-			evutil_secure_rng_get_bytes(bytes, sizeof(bytes));
-		target[i] = digits[bytes[i % sizeof(bytes)] & 15];
+		if (i % 16 == 0)
+			bits = next_random();
+		target[i] = digits[bits & 15];
 	}
 	target[length] = '\0';
+}
+
+bool
+text_is_utf8(const char *text, size_t length)
+{
+	const unsigned char *at = (const unsigned char *) text;
+	const unsigned char *end = at + length;
+
+	while (at < end)
+	{
+		unsigned int code = *at++;
+		int more;
+		unsigned int least;
+
+		if (code < 0x80)
+		{
+			if (code == 0)
+				return false;
+			continue;
+		}
+		if (code >= 0xc2 && code <= 0xdf)
+			more = 1, least = 0x80, code &= 0x1f;
+		else if (code >= 0xe0 && code <= 0xef)
+			more = 2, least = 0x800, code &= 0x0f;
+		else if (code >= 0xf0 && code <= 0xf4)
+			more = 3, least = 0x10000, code &= 0x07;
+		else
+			return false;
+		for (; more > 0; more--)
+		{
+			if (at == end || (*at & 0xc0) != 0x80)
+				return false;
+			code = (code << 6) | (*at++ & 0x3f);
+		}
+		if (code < least || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+			return false;
+	}
+	return true;
+}
+
+long long
+text_clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
 uint64_t

@@ -25,8 +25,17 @@ extern int text_distance(const char *from, const char *to);
 /* Whether a name is near enough to another to be what was meant. */
 extern bool text_is_near(const char *given, const char *meant, int distance);
 
-/* length hexadecimal digits from the system's random source, with a zero byte. */
-extern void text_random_hex(char *target, size_t length);
+/*
+ * length hexadecimal digits, with a zero byte: a name that nobody else has.  It can be
+ * guessed: no secret.
+ */
+extern void text_unique_hex(char *target, size_t length);
+
+/* Whether it is well-formed UTF-8 without a zero byte. */
+extern bool text_is_utf8(const char *text, size_t length);
+
+/* Milliseconds of a clock that only goes forward, to within some of them; cheap. */
+extern long long text_clock_ms(void);
 
 /* FNV-1a. */
 extern uint64_t text_hash(const char *text);

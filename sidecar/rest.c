@@ -1,0 +1,6 @@
+#include "rest.h"
+void
+rest_free(struct Rest *rest)
+{
+	(void) rest;
+}

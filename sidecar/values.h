@@ -1,0 +1,31 @@
+/*
+ * values.h
+ *		The values of a statement: what a client sent and is bound, never spliced.
+ */
+#ifndef FACTORYD_VALUES_H
+#define FACTORYD_VALUES_H
+
+#include <stddef.h>
+
+/* The protocol counts them in 16 bits. */
+#define VALUES_MOST 60000
+
+typedef struct Values
+{
+	const char **items;
+	int count;
+	int capacity;
+	char **owned; /* those to be freed, NULL for others */
+} Values;
+
+/* The number, from 1, of a value that outlives the statement; NULL is SQL's NULL. */
+extern int values_add(Values *values, const char *text);
+
+/* The same for a value that is freed with the values. */
+extern int values_take(Values *values, char *text);
+
+/* The same for a copy; an equal value that was added so has the same number. */
+extern int values_copy(Values *values, const char *text, size_t length);
+extern void values_free(Values *values);
+
+#endif /* FACTORYD_VALUES_H */
