@@ -125,15 +125,13 @@ static void
 put_previous(DocBuilder *b, QuestionPlan *plan)
 {
 	QuestionPlan earlier = *plan;
-	int days = plan->period.until - plan->period.from;
 	GuardedResult result;
 	Verdict verdict;
 
 	if (plan->metrics == NIL || plan->dimensions != NIL || plan->grain != GRAIN_NONE ||
-		!plan->period.set)
+		plan->part != PART_NONE || plan->base.set || !plan->period.set ||
+		!period_before(&plan->period, UNIT_NONE, &earlier.period))
 		return;
-	earlier.period.from -= days;
-	earlier.period.until -= days;
 	earlier.warnings = NIL;
 	plan_compile(&earlier);
 	if (earlier.clarification || earlier.warnings != NIL)

@@ -32,8 +32,18 @@ typedef enum Grain
 	GRAIN_HOUR,
 	GRAIN_DAY,
 	GRAIN_WEEK,
-	GRAIN_MONTH
+	GRAIN_MONTH,
+	GRAIN_QUARTER,
+	GRAIN_YEAR
 } Grain;
+
+/* What recurs: a total for each weekday, for each hour of the day. */
+typedef enum TimePart
+{
+	PART_NONE,
+	PART_WEEKDAY, /* 1 Monday to 7 Sunday */
+	PART_HOUR     /* 0 to 23 */
+} TimePart;
 
 typedef struct Dataset
 {
@@ -66,15 +76,28 @@ typedef struct Metric
 	char *chart;
 	char *good; /* up, down or NULL */
 	char *additivity;
-	List *sources; /* of MetricSource * */
-	List *detail;  /* of char *: dimensions of a drill-down */
+	List *sources;  /* of MetricSource * */
+	List *detail;   /* of char *: dimensions of a drill-down */
+	List *not_over; /* of char *: dimensions over which it does not add up */
 } Metric;
+
+/* Another relation that says more about a row: at most one of its rows for each. */
+typedef struct CatalogJoin
+{
+	char *name;
+	char *relation;
+	Oid relid;
+	char *on;  /* the dataset's column, quoted */
+	char *key; /* the relation's own, quoted */
+	bool has_tenant;
+} CatalogJoin;
 
 typedef struct Dimension
 {
 	char *name;
 	char *label[2];
 	char *sql;            /* column or expression */
+	CatalogJoin *join;    /* of which relation; NULL: of the dataset itself */
 	char *values_query;   /* NULL: none */
 	char *default_metric; /* what "by defect type" alone asks for */
 	List *values;         /* of char *: as stored */
@@ -119,6 +142,7 @@ typedef enum WordKind
 	WORD_VERIFIED,
 	WORD_OPERATION, /* by, trend, compare, top ... */
 	WORD_PERIOD,
+	WORD_WEEKDAY,  /* that names no day: "Mondays" */
 	WORD_PARTICLE, /* only right behind another word */
 	WORD_FILLER,
 	WORD_NUMBER,
@@ -137,6 +161,8 @@ typedef struct Word
 	int code;
 } Word;
 
+#define WORD_BUCKETS 1024
+
 typedef struct Catalog
 {
 	MemoryContext context;
@@ -146,13 +172,14 @@ typedef struct Catalog
 	int max_rows;
 	List *domains; /* of char * */
 	List *datasets;
+	List *joins;
 	List *metrics;
 	List *dimensions;
 	List *bundles;
 	List *verified;
-	List *widgets;   /* of Jsonb * */
-	List *relations; /* OIDs free SQL may name */
-	List *words;     /* of Word *, longest first */
+	List *widgets;             /* of Jsonb * */
+	List *relations;           /* OIDs free SQL may name */
+	List *words[WORD_BUCKETS]; /* of Word *, by word_bucket() of the key */
 	TimestampTz values_read;
 } Catalog;
 
@@ -192,25 +219,60 @@ typedef struct Line
 	bool korean;
 } Line;
 
+typedef enum PeriodUnit
+{
+	UNIT_NONE,
+	UNIT_DAY,
+	UNIT_WEEK,
+	UNIT_MONTH,
+	UNIT_QUARTER,
+	UNIT_HALF,
+	UNIT_YEAR
+} PeriodUnit;
+
 typedef struct PeriodSpan
 {
 	bool set;
 	DateADT from; /* half-open, in the plant's zone */
 	DateADT until;
+	PeriodUnit unit; /* what was named; UNIT_NONE: several, or a range */
 	char *text;
 	bool assumed;
-	bool range; /* more than one day was named */
+	bool range;      /* more than one day was named */
+	bool year_named; /* of a date: with its year */
+	bool weekday;    /* by the name of its weekday */
+	bool open;       /* one end was left open: to be asked about */
 } PeriodSpan;
+
+/* What a number was said to count. */
+typedef enum NumberUnit
+{
+	NUMBER_PLAIN,
+	NUMBER_PERCENT,
+	NUMBER_COUNT,
+	NUMBER_RANK,
+	NUMBER_SECONDS,
+	NUMBER_MINUTES,
+	NUMBER_HOURS,
+	NUMBER_DAYS,
+	NUMBER_MONEY
+} NumberUnit;
 
 typedef struct Token
 {
 	WordKind kind;
 	Word *word;
+	Word *rival;   /* another thing of that name; NULL: none */
+	bool doubtful; /* "주간": a shift's name, or "weekly" */
 	int start;
 	int end;
-	int number;
+	double number;
+	NumberUnit unit;
+	int number_end;
+	int weekdays; /* bits from 1, Monday, on */
 	PeriodSpan period;
 	char *text; /* as written */
+	bool used;  /* a number that a limit or a threshold took */
 } Token;
 
 extern Line *line_read(const char *question);
@@ -218,6 +280,7 @@ extern char *line_text(Line *line, int start, int end);
 extern Word *word_make(const char *text, WordKind kind, void *item, char *value,
 					   int code);
 extern int word_match(const Line *line, int at, const Word *word);
+extern int word_bucket(const char *text);
 extern List *words_builtin(void);
 extern List *tokens_read(Line *line, Catalog *catalog, DateADT today);
 
@@ -229,6 +292,10 @@ extern bool period_from_code(const char *code, DateADT today, PeriodSpan *period
 extern char *period_date_text(DateADT date);
 extern bool period_date(int year, int month, int day, DateADT *date);
 extern DateADT period_today(const char *zone);
+extern int weekdays_match(const Line *line, int at, int *days);
+extern bool period_before(const PeriodSpan *period, PeriodUnit unit, PeriodSpan *earlier);
+extern bool period_is_month_start(DateADT date);
+extern int period_months_between(DateADT from, DateADT until);
 
 /* --- plan (planner.c, compile.c) ------------------------------------------- */
 
@@ -237,9 +304,13 @@ typedef enum Operation
 	OP_BY = 1,
 	OP_TREND,
 	OP_COMPARE,
+	OP_BASELINE, /* "than", "대비": the period before it is what is compared with */
 	OP_AVERAGE,
+	OP_AVERAGE_DAILY,
 	OP_TOP,
 	OP_BOTTOM,
+	OP_BEST,
+	OP_WORST,
 	OP_HIGH,
 	OP_LOW,
 	OP_ALL,
@@ -247,23 +318,51 @@ typedef enum Operation
 	OP_DETAIL,
 	OP_CHART,
 	OP_TABLE,
+	OP_EXPORT,
 	OP_SHARE,
 	OP_HOURLY,
+	OP_HOUR_OF_DAY,
 	OP_DAILY,
+	OP_DAYS, /* days as what is ranked or picked: "which day" */
 	OP_WEEKLY,
+	OP_WEEK_OR_DAY_SHIFT, /* "주간" is both */
 	OP_MONTHLY,
+	OP_QUARTERLY,
+	OP_YEARLY,
+	OP_WEEKDAYS,
+	OP_EXCEPT,
+	OP_AT_LEAST,
+	OP_MORE,
+	OP_AT_MOST,
+	OP_LESS,
 	OP_COUNT_UNIT, /* the "개" of "상위 3개" */
-	OP_AVERAGE_DAILY,
+	OP_VERSUS_DAY,
+	OP_VERSUS_WEEK,
+	OP_VERSUS_MONTH,
+	OP_VERSUS_QUARTER,
+	OP_VERSUS_YEAR,
 	OP_VERSUS_PREVIOUS,
+	OP_FOLLOW_UP,
 	OP_WHY,
-	OP_ACTION
+	OP_ACTION,
+	OP_END
 } Operation;
 
 typedef struct PlanFilter
 {
 	Dimension *dimension;
 	List *values; /* of char * */
+	bool excluded;
 } PlanFilter;
+
+/* A threshold: only groups whose number holds. */
+typedef struct PlanCondition
+{
+	Metric *metric;
+	const char *operator;
+	char *number; /* SQL literal, in the metric's own unit */
+	char *text;   /* as people say it: "3 %" */
+} PlanCondition;
 
 typedef struct QuestionPlan
 {
@@ -274,17 +373,28 @@ typedef struct QuestionPlan
 	List *metrics;    /* of Metric * */
 	List *dimensions; /* of Dimension *, grouped by */
 	List *filters;    /* of PlanFilter * */
+	List *conditions; /* of PlanCondition * */
+	int weekdays;     /* only these; bits from 1, Monday, on; 0: all */
 	PeriodSpan period;
-	Grain grain; /* GRAIN_NONE: one total */
+	PeriodSpan base; /* what the period is compared with */
+	Grain grain;     /* GRAIN_NONE: one total */
+	TimePart part;
 	bool average_daily;
-	Metric *order_by; /* NULL: by time, else the first metric, falling */
+	bool share;
+	PlanFilter *share_of; /* whose part of the whole; the filter is applied last */
+	Metric *order_by;     /* NULL: by time, else the first metric, falling */
 	bool ascending;
-	int limit; /* 0: none named */
+	int limit;         /* 0: none named */
+	List *rank_within; /* of Dimension *: the limit holds for each of these */
+	bool rank_in_time; /* ... and for each stretch of the grain */
+	bool exports;      /* asked for as a file */
+	bool follows;      /* takes what it does not say from the last answer */
 	Dataset *dataset;
 	const char *chart;
 	double confidence;
 	const char *source; /* catalog, verified, model */
 	char *sql;
+	char *join_check;          /* SQL that finds what the joins lose or double */
 	char *clarification;       /* NULL: the plan stands */
 	List *choices;             /* of char * */
 	List *warnings;            /* of char * */
@@ -296,23 +406,45 @@ typedef struct QuestionPlan
 typedef struct Reading
 {
 	QuestionPlan *plan;
-	bool said[OP_ACTION + 1]; /* operations named */
+	Line *line;
+	List *tokens;
+	bool said[OP_END]; /* operations named */
 	Grain grain;
-	int number; /* a number that may be a limit; -1 none */
-	Token *number_token;
-	List *unknown; /* of Token * */
+	int limit;       /* a number beside a ranking; 0 none */
+	List *unknown;   /* of Token * */
+	Token *doubtful; /* "주간", where both readings are possible */
+	Token *rivalled; /* a word that names two things */
 	AmbiguousWord *ambiguous;
-	List *mentioned; /* of Dimension *: named, but not "by" */
+	List *mentioned;   /* of Dimension *: named, but not "by" */
+	List *periods;     /* of Token * */
+	Token *baseline;   /* the period that is compared with */
+	PeriodUnit versus; /* how far back that is, where no period was named */
+	bool versus_said;
+	Metric *order_by; /* named beside the ranking */
+	int ranked_at;    /* the token that ranks; -1 none */
+	int grouped_at;   /* the last token that says "by"; -1 none */
+	int grain_at;
 	bool bundle;
-	bool many_periods;
-	bool grouped_values; /* several values of one dimension */
+	char *wrong; /* a contradiction, to be said back */
 } Reading;
 
-extern void reading_add_token(Reading *reading, List *tokens, int at);
-extern bool reading_leaves_open(Reading *reading, List *tokens);
+extern void reading_add_token(Reading *reading, int at);
+extern bool reading_leaves_open(Reading *reading);
+extern void reading_take_conditions(Reading *reading);
+extern bool reading_is_fragment(Reading *reading);
+extern void plan_inherit(Reading *reading, Jsonb *context);
+extern const char *grain_column(Grain grain);
+extern const char *period_unit_name(PeriodUnit unit);
+extern bool period_from_document(Jsonb *doc, PeriodSpan *period);
 extern List *choices_of_metrics(QuestionPlan *plan);
 extern void plan_ask_period(QuestionPlan *plan);
 extern void plan_ask_dimension(QuestionPlan *plan);
+extern void plan_ask_weekday(QuestionPlan *plan);
+extern void plan_ask_rank(QuestionPlan *plan);
+extern void plan_ask_average(QuestionPlan *plan);
+extern void plan_ask_share(QuestionPlan *plan, Dimension *dimension);
+extern void plan_ask_apart(QuestionPlan *plan);
+extern void plan_ask_split(QuestionPlan *plan, Metric *metric, Dimension *dimension);
 extern QuestionPlan *plan_question(const char *question, Jsonb *context);
 extern Jsonb *plan_to_document(QuestionPlan *plan);
 extern void plan_put_clarification(DocBuilder *b, QuestionPlan *plan);

@@ -147,13 +147,33 @@ labels_of(Jsonb *doc, const char *name, char **label)
 		label[0] = label[1];
 }
 
+/* By its first letter, in whatever script. */
+int
+word_bucket(const char *text)
+{
+	unsigned char first = text[0];
+	uint32 code = first;
+
+	if (first >= 0xE0 && text[1] && text[2])
+		code = (first & 0x0F) << 12 | (text[1] & 0x3F) << 6 | (text[2] & 0x3F);
+	return (code ^ code >> 10) % WORD_BUCKETS;
+}
+
+static void
+catalog_add_word(Catalog *catalog, Word *word)
+{
+	List **bucket = &catalog->words[word_bucket(word->key)];
+
+	if (word->length > 0)
+		*bucket = lappend(*bucket, word);
+}
+
 static void
 add_word(Catalog *catalog, const char *text, WordKind kind, void *item, char *value)
 {
 	Word *word = word_make(text, kind, item, value, 0);
 
-	if (word->length > 0)
-		catalog->words = lappend(catalog->words, word);
+	catalog_add_word(catalog, word);
 }
 
 static void
@@ -204,6 +224,7 @@ metric_build(Catalog *catalog, const char *name, Jsonb *doc)
 	if (metric->additivity == NULL)
 		metric->additivity = pstrdup("sum");
 	metric->detail = strings_of(doc, "detail");
+	metric->not_over = strings_of(doc, "not_over");
 	if (sql)
 	{
 		foreach (cell, strings_of(doc, "datasets"))
@@ -251,11 +272,44 @@ dimension_add_value(Catalog *catalog, Dimension *dimension, char *value)
 	add_word(catalog, value, WORD_VALUE, dimension, value);
 }
 
+static CatalogJoin *
+join_build(const char *name, Jsonb *doc)
+{
+	CatalogJoin *join = palloc0(sizeof(CatalogJoin));
+
+	join->name = pstrdup(name);
+	join->relid = relation_oid(doc_get_string(doc, "relation"));
+	if (!OidIsValid(join->relid))
+		return NULL;
+	join->relation =
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(join->relid)),
+								   get_rel_name(join->relid));
+	join->on = pstrdup(quote_identifier(doc_get_string(doc, "on")));
+	join->key = doc_get_string(doc, "key")
+					? pstrdup(quote_identifier(doc_get_string(doc, "key")))
+					: join->on;
+	join->has_tenant =
+		get_attnum(join->relid, CATALOG_TENANT_COLUMN) != InvalidAttrNumber;
+	return join;
+}
+
+static CatalogJoin *
+catalog_join(Catalog *catalog, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, catalog->joins)
+		if (strcmp(((CatalogJoin *) lfirst(cell))->name, name) == 0)
+			return lfirst(cell);
+	return NULL;
+}
+
 static void
 dimension_build(Catalog *catalog, const char *name, Jsonb *doc, char *domain)
 {
 	Dimension *dimension = palloc0(sizeof(Dimension));
 	char *column = doc_get_string(doc, "column");
+	char *join = doc_get_string(doc, "join");
 	Jsonb *aliases = doc_get_doc(doc, "aliases");
 	ListCell *cell, *alias;
 
@@ -264,6 +318,10 @@ dimension_build(Catalog *catalog, const char *name, Jsonb *doc, char *domain)
 	labels_of(doc, name, dimension->label);
 	dimension->sql =
 		column ? pstrdup(quote_identifier(column)) : doc_get_string(doc, "sql");
+	if (join)
+		dimension->join = catalog_join(catalog, join);
+	if (join && dimension->join == NULL)
+		return;
 	dimension->values_query = doc_get_string(doc, "values_query");
 	dimension->default_metric = doc_get_string(doc, "metric");
 	catalog->dimensions = lappend(catalog->dimensions, dimension);
@@ -324,6 +382,7 @@ static void
 domain_build_data(Catalog *catalog, Jsonb *document)
 {
 	Jsonb *datasets = doc_get_doc(document, "datasets");
+	Jsonb *joins = doc_get_doc(document, "joins");
 	char *zone = doc_get_string(document, "timezone");
 	ListCell *cell;
 
@@ -338,6 +397,15 @@ domain_build_data(Catalog *catalog, Jsonb *document)
 			continue;
 		catalog->datasets = lappend(catalog->datasets, dataset);
 		catalog->relations = lappend_oid(catalog->relations, dataset->relid);
+	}
+	foreach (cell, doc_keys(joins))
+	{
+		CatalogJoin *join = join_build(lfirst(cell), doc_get_doc(joins, lfirst(cell)));
+
+		if (join == NULL)
+			continue;
+		catalog->joins = lappend(catalog->joins, join);
+		catalog->relations = lappend_oid(catalog->relations, join->relid);
 	}
 	foreach (cell, strings_of(document, "tables"))
 	{
@@ -390,7 +458,8 @@ catalog_build(List *documents, const char *tenant)
 	catalog->max_rows = bi_max_rows;
 	foreach (cell, documents)
 		domain_build(catalog, lfirst(cell));
-	catalog->words = list_concat(catalog->words, words_builtin());
+	foreach (cell, words_builtin())
+		catalog_add_word(catalog, lfirst(cell));
 	return catalog;
 }
 

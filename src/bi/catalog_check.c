@@ -23,7 +23,8 @@ static const Member catalog_members[MEMBERS_MAX] = {
 	{"domain", "s", true}, {"description", "s"},    {"timezone", "s"},
 	{"defaults", "o"},     {"datasets", "o", true}, {"metrics", "o", true},
 	{"dimensions", "o"},   {"bundles", "o"},        {"ambiguous", "o"},
-	{"questions", "l"},    {"widgets", "l"},        {"tables", "a"}};
+	{"questions", "l"},    {"widgets", "l"},        {"tables", "a"},
+	{"joins", "o"}};
 
 static const Member default_members[MEMBERS_MAX] = {{"period", "s"}, {"max_rows", "n"}};
 
@@ -38,9 +39,15 @@ static const Member metric_members[MEMBERS_MAX] = {
 	{"synonyms", "a"},   {"detail", "a"},   {"description", "s"}};
 
 static const Member dimension_members[MEMBERS_MAX] = {
-	{"column", "s"},   {"sql", "s"},    {"label", "so"},
-	{"synonyms", "a"}, {"values", "a"}, {"values_query", "s"},
-	{"aliases", "o"},  {"metric", "s"}, {"description", "s"}};
+	{"column", "s"},      {"sql", "s"},          {"label", "so"},  {"synonyms", "a"},
+	{"values", "a"},      {"values_query", "s"}, {"aliases", "o"}, {"metric", "s"},
+	{"description", "s"}, {"join", "s"}};
+
+static const Member join_members[MEMBERS_MAX] = {{"relation", "s", true},
+												 {"on", "s", true},
+												 {"key", "s"},
+												 {"cardinality", "s"},
+												 {"description", "s"}};
 
 static const Member bundle_members[MEMBERS_MAX] = {{"metrics", "a", true},
 												   {"synonyms", "a"},
@@ -61,9 +68,12 @@ static const struct
 	const char *name;
 	const char *choices[8];
 } choice_table[] = {
-	{dataset_members, "grain", {"none", "hour", "day", "week", "month"}},
+	{dataset_members,
+	 "grain",
+	 {"none", "hour", "day", "week", "month", "quarter", "year"}},
 	{metric_members, "format", {"number", "percent", "currency", "duration"}},
 	{metric_members, "chart", {"line", "bar", "pie", "gauge", "table"}},
+	{join_members, "cardinality", {"many_to_one", "one_to_one"}},
 	{metric_members, "good", {"up", "down"}},
 	{metric_members, "additivity", {"sum", "ratio", "last", "none"}},
 };
@@ -273,6 +283,7 @@ check_metric_names(Jsonb *document)
 
 		check_names(document, metric, path, "datasets", "datasets");
 		check_names(document, metric, path, "detail", "dimensions");
+		check_names(document, metric, path, "not_over", "dimensions");
 		if (doc_get_string(metric, "sql") == NULL)
 			check_names(document, metric, path, "sql", "datasets");
 		else if (doc_get(metric, "datasets") == NULL)
@@ -326,6 +337,7 @@ catalog_check_document(Jsonb *document)
 	check_members(document, "$", catalog_members);
 	check_section(document, "datasets", dataset_members);
 	check_section(document, "metrics", metric_members);
+	check_section(document, "joins", join_members);
 	check_section(document, "dimensions", dimension_members);
 	check_section(document, "bundles", bundle_members);
 	check_list(document, "questions", question_members);
@@ -381,10 +393,22 @@ check_dataset_dimensions(Catalog *catalog, Dataset *dataset)
 	{
 		Dimension *dimension = catalog_dimension(catalog, lfirst(cell));
 
-		check_statement(psprintf("$.datasets.%s.dimensions.%s", dataset->name,
-								 dimension->name),
-						psprintf("SELECT (%s\n) FROM %s", dimension->sql,
-								 dataset->relation));
+		char *path =
+			psprintf("$.datasets.%s.dimensions.%s", dataset->name, (char *) lfirst(cell));
+
+		if (dimension == NULL)
+			catalog_is_wrong(path,
+							 pstrdup("its \"join\" names no relation that is there"),
+							 pstrdup("Declare it under \"joins\"."));
+		if (dimension->join == NULL)
+			check_statement(path, psprintf("SELECT (%s\n) FROM %s", dimension->sql,
+										   dataset->relation));
+		else
+			check_statement(
+				path,
+				psprintf("SELECT (%s\n) FROM %s WHERE %s IN (SELECT %s FROM %s)",
+						 dimension->sql, dimension->join->relation, dimension->join->key,
+						 dimension->join->on, dataset->relation));
 	}
 }
 

@@ -24,6 +24,29 @@ is_digit(unsigned char c)
 	return c >= '0' && c <= '9';
 }
 
+/* "1월~3월" is a range, "알려줘~" is a mood. */
+static bool
+joins_what_follows(const char *text, int at, int length)
+{
+	do
+		at++;
+	while (at < length && text[at] == ' ');
+	return at < length && (is_digit(text[at]) || (unsigned char) text[at] >= 0x80 ||
+						   is_latin(pg_ascii_tolower((unsigned char) text[at])));
+}
+
+/* The comma of "1,000". */
+static bool
+groups_digits(const char *text, int at, int length)
+{
+	if (text[at] != ',' || at == 0 || !is_digit(text[at - 1]) || at + 3 >= length)
+		return false;
+	for (int i = 1; i <= 3; i++)
+		if (!is_digit(text[at + i]))
+			return false;
+	return at + 4 >= length || !is_digit(text[at + 4]);
+}
+
 /* What a byte of a question is: GAP_NONE for text. */
 static Gap
 separator_at(const char *text, int at, int length)
@@ -38,8 +61,10 @@ separator_at(const char *text, int at, int length)
 	if (c == '.' && at > 0 && at + 1 < length && is_digit(text[at - 1]) &&
 		is_digit(text[at + 1]))
 		return GAP_NONE;
-	if (c == '%' || c == '~')
+	if (c == '%' || c == '<' || c == '>' || c == '=')
 		return GAP_NONE;
+	if (c == '~')
+		return joins_what_follows(text, at, length) ? GAP_NONE : GAP_HARD;
 	return c < 0x80 && !is_latin(pg_ascii_tolower(c)) ? GAP_HARD : GAP_NONE;
 }
 
@@ -56,8 +81,11 @@ line_read(const char *question)
 	line->origin = palloc0(sizeof(int) * (length + 1));
 	for (int i = 0; i < length; i++)
 	{
-		Gap gap = separator_at(question, i, length);
+		Gap gap;
 
+		if (groups_digits(question, i, length))
+			continue;
+		gap = separator_at(question, i, length);
 		if (gap != GAP_NONE)
 		{
 			pending = Max(pending, gap);
@@ -166,7 +194,6 @@ kind_weight(WordKind kind)
 		case WORD_BUNDLE:
 			return 3;
 		case WORD_AMBIGUOUS:
-		case WORD_PERIOD:
 			return 2;
 		case WORD_OPERATION:
 			return 1;
@@ -175,14 +202,32 @@ kind_weight(WordKind kind)
 	}
 }
 
+/* Two words of equal length and kind that name different things. */
+static bool
+words_differ(const Word *a, const Word *b)
+{
+	if (a->kind != b->kind || kind_weight(a->kind) < 3)
+		return false;
+	return a->item != b->item ||
+		   (a->value && b->value && strcmp(a->value, b->value) != 0);
+}
+
+/*
+ * The longest word there.  What as many letters name as well, is its rival: a
+ * value that two dimensions have, a name that two metrics share.
+ */
 static Word *
-longest_word(Line *line, int at, Catalog *catalog, bool behind_word, int *length)
+longest_word(Line *line, int at, Catalog *catalog, bool behind_word, int *length,
+			 Word **rival, bool *doubtful)
 {
 	Word *best = NULL;
+	int weekly = 0;
 	ListCell *cell;
 
 	*length = 0;
-	foreach (cell, catalog->words)
+	*rival = NULL;
+	*doubtful = false;
+	foreach (cell, catalog->words[word_bucket(line->text + at)])
 	{
 		Word *word = lfirst(cell);
 		int matched;
@@ -195,8 +240,15 @@ longest_word(Line *line, int at, Catalog *catalog, bool behind_word, int *length
 		{
 			best = word;
 			*length = matched;
+			*rival = NULL;
 		}
+		else if (matched > 0 && matched == *length && words_differ(best, word))
+			*rival = word;
+		if (matched > 0 && word->kind == WORD_OPERATION &&
+			word->code == OP_WEEK_OR_DAY_SHIFT)
+			weekly = matched;
 	}
+	*doubtful = best && best->kind == WORD_VALUE && weekly == *length;
 	return best;
 }
 
@@ -220,50 +272,174 @@ unknown_length(Line *line, int at)
 	return end - at;
 }
 
-static bool
-all_digits(Line *line, int start, int end)
+/* --- numbers ------------------------------------------------------------------ */
+
+static const struct
 {
-	for (int i = start; i < end; i++)
-		if (!is_digit(line->text[i]) || (i > start && line->gap[i] != GAP_NONE))
-			return false;
-	return end - start < 9;
+	const char *text;
+	double factor;
+} magnitudes[] = {{"천", 1e3}, {"만", 1e4}, {"백만", 1e6}, {"천만", 1e7},
+				  {"억", 1e8}, {"백", 1e2}, {"k", 1e3},    {"million", 1e6}};
+
+/* What a number may count; all of one line mean the same. */
+static const struct
+{
+	const char *text;
+	NumberUnit unit;
+} number_units[] = {
+	{"%", NUMBER_PERCENT},       {"퍼센트", NUMBER_PERCENT}, {"프로", NUMBER_PERCENT},
+	{"percent", NUMBER_PERCENT}, {"개", NUMBER_COUNT},       {"건", NUMBER_COUNT},
+	{"대", NUMBER_COUNT},        {"ea", NUMBER_COUNT},       {"units", NUMBER_COUNT},
+	{"pcs", NUMBER_COUNT},       {"회", NUMBER_COUNT},       {"번", NUMBER_COUNT},
+	{"times", NUMBER_COUNT},     {"가지", NUMBER_COUNT},     {"곳", NUMBER_COUNT},
+	{"위", NUMBER_RANK},         {"등", NUMBER_RANK},        {"분", NUMBER_MINUTES},
+	{"minutes", NUMBER_MINUTES}, {"min", NUMBER_MINUTES},    {"시간", NUMBER_HOURS},
+	{"hours", NUMBER_HOURS},     {"초", NUMBER_SECONDS},     {"seconds", NUMBER_SECONDS},
+	{"일", NUMBER_DAYS},         {"days", NUMBER_DAYS},      {"원", NUMBER_MONEY},
+	{"won", NUMBER_MONEY},       {"krw", NUMBER_MONEY},
+};
+
+/* The bytes that the text takes there, 0 where it does not stand. */
+static int
+text_length(const Line *line, int at, const char *text)
+{
+	Word word = {.key = unconstify(char *, text), .length = strlen(text)};
+	bool gaps[16] = {false};
+
+	Assert(word.length < lengthof(gaps));
+	word.gap = gaps;
+	return at < line->length ? word_match(line, at, &word) : 0;
 }
+
+static double
+number_magnitude(const Line *line, int *at)
+{
+	int longest = 0;
+	double factor = 1;
+
+	for (int i = 0; i < lengthof(magnitudes); i++)
+	{
+		int length = text_length(line, *at, magnitudes[i].text);
+
+		if (length > longest)
+		{
+			longest = length;
+			factor = magnitudes[i].factor;
+		}
+	}
+	*at += longest;
+	return factor;
+}
+
+/* Digits, a decimal point, a magnitude, a unit; the bytes taken, 0 for no number. */
+static int
+number_length(const Line *line, int start, Token *token)
+{
+	int at = start, longest = 0;
+
+	while (at < line->length &&
+		   (is_digit(line->text[at]) || (at > start && line->text[at] == '.')) &&
+		   (at == start || line->gap[at] == GAP_NONE))
+		at++;
+	if (at == start || at - start > 12)
+		return 0;
+	token->number = strtod(pnstrdup(line->text + start, at - start), NULL);
+	if (line->gap[at] <= GAP_SPACE)
+		token->number *= number_magnitude(line, &at);
+	/* "3d" is a code, not a number. */
+	token->number_end = at;
+	token->unit = NUMBER_PLAIN;
+	for (int i = 0; i < lengthof(number_units) && line->gap[at] <= GAP_SPACE; i++)
+	{
+		int length = text_length(line, at, number_units[i].text);
+
+		if (length > longest)
+		{
+			longest = length;
+			token->unit = number_units[i].unit;
+		}
+	}
+	at += longest;
+	if (longest == 0 && at < line->length && line->gap[at] == GAP_NONE &&
+		is_latin(line->text[at]))
+		return 0;
+	return at - start;
+}
+
+/* "top three", "세 개": only beside a ranking, so only there is it read. */
+static const struct
+{
+	const char *text;
+	int number;
+} number_words[] = {{"two", 2},     {"three", 3}, {"four", 4},  {"five", 5},
+					{"ten", 10},    {"두 개", 2}, {"세 개", 3}, {"네 개", 4},
+					{"다섯 개", 5}, {"두 곳", 2}, {"세 곳", 3}};
+
+static int
+number_word_length(const Line *line, int at, Token *token)
+{
+	for (int i = 0; i < lengthof(number_words); i++)
+	{
+		Word *word = word_make(number_words[i].text, WORD_NUMBER, NULL, NULL, 0);
+		int length = word_match(line, at, word);
+
+		if (length == 0)
+			continue;
+		token->number = number_words[i].number;
+		token->unit = NUMBER_COUNT;
+		return length;
+	}
+	return 0;
+}
+
+/* --- tokens ------------------------------------------------------------------- */
 
 static Token *
 token_at(Line *line, int at, Catalog *catalog, DateADT today, bool behind_word)
 {
 	Token *token = palloc0(sizeof(Token));
-	int length, period_length;
+	int length, period_length, other;
 
 	token->start = at;
-	token->word = longest_word(line, at, catalog, behind_word, &length);
+	token->word = longest_word(line, at, catalog, behind_word, &length, &token->rival,
+							   &token->doubtful);
+	if (token->word)
+		token->kind = token->word->kind;
+	else
+		token->kind = WORD_UNKNOWN;
 	period_length = period_match(line, at, today, &token->period);
 	if (period_length > 0 && period_length >= length)
 	{
 		token->kind = WORD_PERIOD;
 		length = period_length;
 	}
-	else if (token->word)
-		token->kind = token->word->kind;
-	else
+	other = weekdays_match(line, at, &token->weekdays);
+	if (other > length)
 	{
-		length = unknown_length(line, at);
-		token->kind = WORD_UNKNOWN;
-		if (all_digits(line, at, at + length))
-		{
-			token->kind = WORD_NUMBER;
-			token->number = atoi(pnstrdup(line->text + at, length));
-		}
+		token->kind = WORD_WEEKDAY;
+		length = other;
 	}
+	other = is_digit(line->text[at]) ? number_length(line, at, token)
+									 : number_word_length(line, at, token);
+	if (other > length)
+	{
+		token->kind = WORD_NUMBER;
+		length = other;
+	}
+	if (length == 0)
+		length = unknown_length(line, at);
 	token->end = at + length;
 	token->text = line_text(line, at, token->end);
-	if (token->kind == WORD_PERIOD && !token->period.set)
-		token->period.set = period_from_code(token->word->value, today, &token->period);
 	if (token->kind == WORD_PERIOD)
 		token->period.text = token->text;
 	return token;
 }
 
+/*
+ * A word of a whole language is longer than its vocabulary: "생산직" is not
+ * "생산" with something behind it.  Only particles may follow a Korean word, and
+ * they are words of their own; so the rest is unknown, and asked about.
+ */
 List *
 tokens_read(Line *line, Catalog *catalog, DateADT today)
 {
