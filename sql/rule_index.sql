@@ -2,7 +2,9 @@
 -- over random inputs, judged with the index, without it, and by plain SQL.
 SET factory.frozen_clock = '2026-01-15 09:00:00+09';
 SET timezone = 'UTC';
-CREATE TEMP TABLE input (n int, f float8, g float4, i int, b bigint, s smallint, t text, c varchar, o boolean, d date, z timestamptz);
+CREATE TYPE mood AS ENUM ('calm', 'busy', 'down');
+CREATE TEMP TABLE input (row_number int, f float8, g float4, i int, b bigint, s smallint, t text, c varchar, o boolean, d date, z timestamptz,
+	n numeric, h char(2), u uuid, w interval, e mood);
 
 CREATE FUNCTION pg_temp.pick(VARIADIC choices text[]) RETURNS text LANGUAGE sql VOLATILE
 AS 'SELECT choices[1 + floor(random() * array_length(choices, 1))::int]';
@@ -13,9 +15,10 @@ DECLARE
 	compare text := pg_temp.pick('<', '<=', '=', '>=', '>', '<>');
 	number text := (floor(random() * 9) - 4)::text;
 	float text := pg_temp.pick('-0.0', '0', '0.5', '''NaN''', '''Infinity''', '''-Infinity''', '1e-300', '-2.5');
+	decimal text := pg_temp.pick('0.1', '0.10', '-7', '2.5', '1e20', '0.1000000000000000000001', '''NaN''::numeric', '100000000000000000001', '''Infinity''::numeric');
 	letter text := pg_temp.pick('''a''', '''b''', '''ab''', '''''', '''가''');
 BEGIN
-	CASE floor(random() * 22)::int
+	CASE floor(random() * 34)::int
 		WHEN 0, 1 THEN RETURN format('f %s %s', compare, float);
 		WHEN 2 THEN RETURN format('%s %s f', number, compare);
 		WHEN 3 THEN RETURN format('g %s %s::float8', compare, float);
@@ -34,13 +37,24 @@ BEGIN
 		WHEN 18 THEN RETURN format('f BETWEEN %s AND %s', number, float);
 		WHEN 19 THEN RETURN format('(i %s %s OR t = %s)', compare, number, letter);
 		WHEN 20 THEN RETURN format('%s %s %s', CASE WHEN may_raise THEN '10.0 / i' ELSE 'i - s' END, compare, number);
+		WHEN 21, 22, 23 THEN RETURN format('n %s %s', compare, decimal);
+		WHEN 24 THEN RETURN format('n %s (%s, %s, 3)', pg_temp.pick('IN', 'NOT IN'), decimal, number);
+		WHEN 25 THEN RETURN format('i %s %s', compare, pg_temp.pick('2.5', '-0.5', '1e30', '2.0', '0.5::float8', '2::float8', '''NaN''::numeric'));
+		WHEN 26 THEN RETURN format('(t %s %s OR t IS NULL OR t > %s)', compare, letter, letter);
+		WHEN 27 THEN RETURN format('NOT (i %s %s OR i = %s)', compare, number, number);
+		WHEN 28 THEN RETURN format('(f BETWEEN -3 AND %s OR f = ''NaN'') IS %s', number, pg_temp.pick('TRUE', 'NOT TRUE', 'FALSE', 'NOT FALSE', 'UNKNOWN'));
+		WHEN 29 THEN RETURN format('%s IS %s DISTINCT FROM %s', pg_temp.pick('i', 'b', 'n', 's'), pg_temp.pick('', 'NOT'), number);
+		WHEN 30 THEN RETURN format('e IN (''calm'', %s)', pg_temp.pick('''down''', '''busy'''));
+		WHEN 31 THEN RETURN pg_temp.pick(format('h %s ''a''', compare), format('u %s ''00000000-0000-0000-0000-000000000002''', compare), format('w %s ''1 day''', compare), format('w %s ''24:00''', compare));
+		WHEN 32 THEN RETURN format('e %s ''busy''', compare);
 		ELSE RETURN format('i + s %s %s', compare, number);
 	END CASE;
 END $$;
 
 CREATE FUNCTION pg_temp.random_decision(rules int, hit_policy text, may_raise boolean) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
 	SELECT jsonb_build_object('hit_policy', hit_policy,
-		'inputs', '{"f": "float8", "g": "float4", "i": "int", "b": "bigint", "s": "smallint", "t": "text", "c": "varchar", "o": "boolean", "d": "date", "z": "timestamptz"}'::jsonb,
+		'inputs', '{"f": "float8", "g": "float4", "i": "int", "b": "bigint", "s": "smallint", "t": "text", "c": "varchar", "o": "boolean", "d": "date", "z": "timestamptz",
+			"n": "numeric", "h": "char(2)", "u": "uuid", "w": "interval", "e": "public.mood"}'::jsonb,
 		'on_null', pg_temp.pick('unknown', 'no_match'),
 		'default', '{"status": "NONE"}'::jsonb,
 		'rules', jsonb_agg(jsonb_build_object('id', 'r' || r, 'then', jsonb_build_object('status', 'S' || r),
@@ -50,7 +64,7 @@ $$;
 
 CREATE FUNCTION pg_temp.random_inputs(count int) RETURNS void LANGUAGE sql VOLATILE AS $$
 	TRUNCATE input;
-	INSERT INTO input SELECT n,
+	INSERT INTO input SELECT row_number,
 		pg_temp.pick('-4', '-2.5', '-0', '0', '1e-300', '0.5', '3', 'NaN', 'Infinity', '-Infinity', NULL)::float8,
 		pg_temp.pick('-2.5', '-0', '0', '0.5', 'NaN', 'Infinity', NULL)::float4,
 		pg_temp.pick('-4', '-1', '0', '1', '2', '4', NULL)::int,
@@ -59,21 +73,26 @@ CREATE FUNCTION pg_temp.random_inputs(count int) RETURNS void LANGUAGE sql VOLAT
 		pg_temp.pick('a', 'b', 'ab', '', '가', 'z', NULL), pg_temp.pick('a', 'b', 'q', NULL),
 		pg_temp.pick('t', 'f', NULL)::boolean,
 		pg_temp.pick('2026-01-12', '2026-01-15', '2026-01-19', 'infinity', NULL)::date,
-		pg_temp.pick('2026-01-15 03:00+00', '2026-01-15 08:30+00', '-infinity', NULL)::timestamptz
-	FROM generate_series(1, count) AS n
+		pg_temp.pick('2026-01-15 03:00+00', '2026-01-15 08:30+00', '-infinity', NULL)::timestamptz,
+		pg_temp.pick('-7', '0.1', '0.1000000000000000000001', '0.09999999999999999999999', '100000000000000000000', '100000000000000000001', '2.50', 'NaN', 'Infinity', NULL)::numeric,
+		pg_temp.pick('a', 'a ', 'b', NULL)::char(2),
+		pg_temp.pick('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002', 'ffffffff-0000-0000-0000-000000000001', NULL)::uuid,
+		pg_temp.pick('1 day', '24:00', '23:59', '-1 day', NULL)::interval,
+		pg_temp.pick('calm', 'busy', 'down', NULL)::mood
+	FROM generate_series(1, count) AS row_number
 $$;
 
-CREATE FUNCTION pg_temp.answers(decision text, indexed boolean) RETURNS TABLE (n int, answer text) LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION pg_temp.answers(decision text, indexed boolean) RETURNS TABLE (row_number int, answer text) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
 	PERFORM set_config('factory.enable_rule_index', indexed::text, true);
-	RETURN QUERY SELECT input.n, concat_ws(' ', j.result, j.status, j.matched_rules::text, j.explanation->>'reasoning', j.components->>'rules_evaluated')
+	RETURN QUERY SELECT input.row_number, concat_ws(' ', j.result, j.status, j.matched_rules::text, j.explanation->>'reasoning', j.components->>'rules_evaluated')
 	FROM input, factory.judge_row(decision, input) AS j;
 END $$;
 
 -- What SQL says of each rule: true, false, or NULL for undecided; first true wins.
-CREATE FUNCTION pg_temp.by_sql(definition jsonb) RETURNS TABLE (n int, hits text) LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION pg_temp.by_sql(definition jsonb) RETURNS TABLE (row_number int, hits text) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-	RETURN QUERY EXECUTE format('SELECT n, array_to_string(ARRAY[%s], '''') FROM input',
+	RETURN QUERY EXECUTE format('SELECT row_number, array_to_string(ARRAY[%s], '''') FROM input',
 		(SELECT string_agg(format('CASE WHEN %s THEN %L END', rule->>'when', rule->>'id' || ' '), ', ' ORDER BY number)
 		 FROM jsonb_array_elements(definition->'rules') WITH ORDINALITY AS r(rule, number)));
 END $$;
@@ -97,14 +116,14 @@ BEGIN
 		PERFORM factory.create_decision(name, definition);
 		PERFORM pg_temp.random_inputs(250);
 		SELECT count(*), count(*) FILTER (WHERE on_answer.answer IS DISTINCT FROM off_answer.answer)
-		INTO n, m FROM pg_temp.answers(name, true) AS on_answer JOIN pg_temp.answers(name, false) AS off_answer USING (n);
+		INTO n, m FROM pg_temp.answers(name, true) AS on_answer JOIN pg_temp.answers(name, false) AS off_answer USING (row_number);
 		compared := compared + n;
 		different := different + m;
 		-- Plain SQL cannot go on after a division by zero: compare where none divides.
 		CONTINUE WHEN round % 2 = 0;
 		SELECT count(*) FILTER (WHERE hits <> ''), count(*) FILTER (WHERE hits <> coalesce((
 			SELECT string_agg(r, ' ' ORDER BY number) || ' ' FROM unnest(j.matched_rules) WITH ORDINALITY AS x(r, number)), ''))
-		INTO n, m FROM pg_temp.by_sql(definition) JOIN input USING (n), factory.judge_row(name, input) AS j;
+		INTO n, m FROM pg_temp.by_sql(definition) JOIN input USING (row_number), factory.judge_row(name, input) AS j;
 		with_hits := with_hits + n;
 		wrong := wrong + m;
 	END LOOP;

@@ -11,6 +11,7 @@
 
 #include "base/attempt.h"
 #include "base/document.h"
+#include "base/number.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -81,8 +82,7 @@ doc_value_text(const JsonbValue *value)
 double
 doc_value_number(const JsonbValue *value)
 {
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											  NumericGetDatum(value->val.numeric)));
+	return number_to_double(NumericGetDatum(value->val.numeric));
 }
 
 const char *

@@ -297,9 +297,19 @@ refuse_calls(Node *node, void *context)
 	return expression_tree_walker(node, refuse_calls, context);
 }
 
+/* Not marked leakproof, but they raise as little: any two values compare, any fits. */
+static const Oid never_raise[] = {
+	F_NUMERIC_EQ,   F_NUMERIC_NE,  F_NUMERIC_LT,  F_NUMERIC_LE,   F_NUMERIC_GT,
+	F_NUMERIC_GE,   F_ENUM_EQ,     F_ENUM_NE,     F_NUMERIC_INT2, F_NUMERIC_INT4,
+	F_NUMERIC_INT8, F_FLOAT8_INT2, F_FLOAT8_INT4, F_FLOAT8_INT8,
+};
+
 static bool
-is_not_leakproof(Oid function, void *context)
+function_may_raise(Oid function, void *context)
 {
+	for (int i = 0; i < lengthof(never_raise); i++)
+		if (never_raise[i] == function)
+			return false;
 	return !get_func_leakproof(function);
 }
 
@@ -309,7 +319,7 @@ may_raise(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	if (check_functions_in_node(node, is_not_leakproof, NULL))
+	if (check_functions_in_node(node, function_may_raise, NULL))
 		return true;
 	switch (nodeTag(node))
 	{

@@ -1,0 +1,141 @@
+/*
+ * number.c
+ *		numeric as machine numbers, exactly and without a detour by text.
+ *
+ * The server's own cast prints the number and reads it back.  Most numbers are short:
+ * their digits fit into the 53 bits of a double, and so does the power of ten that
+ * they are multiplied or divided by; one rounding of exact operands is the right one.
+ * All others go the server's way.  The layout read here is numeric's on disk, which
+ * cannot change while pg_upgrade keeps data files.
+ */
+#include "postgres.h"
+
+#include "base/number.h"
+#include "common/int.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+#define DIGIT_BASE 10000 /* a stored digit counts four decimal ones */
+#define DIGIT_DECIMALS 4
+
+/* The first 16 bits of a numeric. */
+#define FORM_MASK 0xC000
+#define FORM_SHORT 0x8000
+#define FORM_SPECIAL 0xC000
+#define FORM_LONG_NEGATIVE 0x4000
+#define SHORT_NEGATIVE 0x2000
+#define SHORT_WEIGHT_SIGN 0x0040
+#define SHORT_WEIGHT_MASK 0x003F
+
+#define DOUBLE_EXACT_INTEGER (INT64CONST(1) << 53)
+
+static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+									   1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+									   1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+typedef struct Parts
+{
+	bool negative;
+	int weight; /* of the first digit: DIGIT_BASE ^ weight */
+	int count;
+	const char *digits; /* int16 each, maybe unaligned */
+} Parts;
+
+static uint16
+half_word(const char *at)
+{
+	uint16 value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+/* False for NaN and infinities. */
+static bool
+parts_of(Datum numeric, Parts *parts)
+{
+	const char *data = VARDATA_ANY(DatumGetPointer(numeric));
+	int size = VARSIZE_ANY_EXHDR(DatumGetPointer(numeric));
+	uint16 header = half_word(data);
+	int header_size;
+
+	if ((header & FORM_MASK) == FORM_SPECIAL)
+		return false;
+	if ((header & FORM_MASK) == FORM_SHORT)
+	{
+		header_size = sizeof(uint16);
+		parts->negative = (header & SHORT_NEGATIVE) != 0;
+		parts->weight = (header & SHORT_WEIGHT_MASK) |
+						((header & SHORT_WEIGHT_SIGN) ? ~SHORT_WEIGHT_MASK : 0);
+	}
+	else
+	{
+		header_size = 2 * sizeof(uint16);
+		parts->negative = (header & FORM_MASK) == FORM_LONG_NEGATIVE;
+		parts->weight = (int16) half_word(data + sizeof(uint16));
+	}
+	parts->digits = data + header_size;
+	parts->count = (size - header_size) / (int) sizeof(int16);
+	return true;
+}
+
+/* All digits as one whole number; false where they are too many. */
+static bool
+whole_of(const Parts *parts, int64 *whole)
+{
+	*whole = 0;
+	for (int i = 0; i < parts->count; i++)
+	{
+		int64 digit = half_word(parts->digits + i * sizeof(int16));
+
+		if (parts->negative)
+			digit = -digit;
+		if (pg_mul_s64_overflow(*whole, DIGIT_BASE, whole) ||
+			pg_add_s64_overflow(*whole, digit, whole))
+			return false;
+	}
+	return true;
+}
+
+double
+number_to_double(Datum numeric)
+{
+	Parts parts;
+	int64 whole;
+	int exponent;
+
+	if (parts_of(numeric, &parts) && whole_of(&parts, &whole) &&
+		whole <= DOUBLE_EXACT_INTEGER && whole >= -DOUBLE_EXACT_INTEGER)
+	{
+		exponent = (parts.weight - parts.count + 1) * DIGIT_DECIMALS;
+		if (whole == 0)
+			return 0;
+		if (exponent >= 0 && exponent < (int) lengthof(powers_of_ten))
+			return (double) whole * powers_of_ten[exponent];
+		if (exponent < 0 && -exponent < (int) lengthof(powers_of_ten))
+			return (double) whole / powers_of_ten[-exponent];
+	}
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, numeric));
+}
+
+bool
+number_to_int64(Datum numeric, int64 *result)
+{
+	Parts parts;
+
+	if (!parts_of(numeric, &parts))
+		return false;
+	/* Zeros after the last digit are not stored, nor are they before the point. */
+	while (parts.count > 0 &&
+		   half_word(parts.digits + (parts.count - 1) * sizeof(int16)) == 0)
+		parts.count--;
+	*result = 0;
+	if (parts.count == 0)
+		return true;
+	if (parts.count > parts.weight + 1 || !whole_of(&parts, result))
+		return false;
+	for (int i = parts.count; i <= parts.weight; i++)
+		if (pg_mul_s64_overflow(*result, DIGIT_BASE, result))
+			return false;
+	return true;
+}
