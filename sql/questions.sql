@@ -12,9 +12,10 @@ SET search_path = plant;
 SET factory.reader_search_path = 'plant';
 
 CREATE TABLE dim_date (date date PRIMARY KEY);
-CREATE TABLE dim_line (tenant_id text DEFAULT 'default', line_code text, name text);
-INSERT INTO dim_line (line_code, name) VALUES ('LINE-A', 'A라인 조립'), ('LINE-B', 'B라인 가공'), ('LINE-C', 'C라인 검사'),
-	('L01', '1호기 조립라인'), ('L02', '2호기 가공라인'), ('L03', '3호기 포장라인');
+CREATE TABLE dim_line (tenant_id text DEFAULT 'default', line_code text, name text, category text, department text);
+INSERT INTO dim_line (line_code, name, category, department) VALUES ('LINE-A', 'A라인 조립', 'assembly', '생산1팀'),
+	('LINE-B', 'B라인 가공', 'processing', '생산1팀'), ('LINE-C', 'C라인 검사', 'inspection', '생산1팀'),
+	('L01', '1호기 조립라인', 'assembly', '생산2팀'), ('L02', '2호기 가공라인', 'processing', '생산2팀'), ('L03', '3호기 포장라인', 'packaging', '생산2팀');
 CREATE TABLE dim_product (tenant_id text DEFAULT 'default', product_code text, name text, name_en text);
 INSERT INTO dim_product (product_code, name, name_en) VALUES ('P001', '제품A', 'Product A'), ('P002', '제품B', 'Product B'),
 	('P003', '제품C', 'Product C'), ('PROD-123', '제품 123', 'Product 123');

@@ -313,6 +313,7 @@ typedef enum Operation
 	OP_WORST,
 	OP_HIGH,
 	OP_LOW,
+	OP_SUPERLATIVE, /* "the most": one, where it stands apart from "high" */
 	OP_ALL,
 	OP_NOW,
 	OP_DETAIL,
@@ -424,6 +425,7 @@ typedef struct Reading
 	int ranked_at;    /* the token that ranks; -1 none */
 	int grouped_at;   /* the last token that says "by"; -1 none */
 	int grain_at;
+	int group_words; /* how often "by" was said */
 	bool bundle;
 	char *wrong; /* a contradiction, to be said back */
 } Reading;

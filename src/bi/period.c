@@ -465,7 +465,9 @@ scan_month_number(Scan *scan)
 
 	if (number < 1 || number > 12 || digits > 2 || !scan_phrases(scan, &month_suffix))
 		return -1;
-	return phrases_match(scan, &weekday_rest) > 0 ? -1 : number;
+	return scan->line->gap[scan->at] == GAP_NONE && phrases_match(scan, &weekday_rest) > 0
+			   ? -1
+			   : number;
 }
 
 /* "일", not the beginning of "일요일" or "일별". */
@@ -1049,6 +1051,7 @@ period_match(const Line *line, int at, DateADT today, PeriodSpan *period)
 	} heads[] = {{{"since"}, 's'},
 				 {{"between"}, 'b'},
 				 {{"from"}, 'f'},
+				 {{"over|during|in|within|for|on|at|throughout"}, 'i'},
 				 {{"until|till|before|after|by|around"}, 'o'}};
 	Scan scan = {.line = line, .at = at, .today = today};
 	int row = scan_row(&scan, &heads[0].phrases, sizeof(heads[0]), lengthof(heads));
@@ -1072,7 +1075,7 @@ period_match(const Line *line, int at, DateADT today, PeriodSpan *period)
 		return scan.at - at;
 	}
 	ranged = scan_until(&scan, period, head == 'b');
-	if (!ranged && period_is_open(&scan, head != 0))
+	if (!ranged && period_is_open(&scan, head != 0 && head != 'i'))
 		period->open = true;
 	return scan.at - at;
 }

@@ -357,7 +357,8 @@ settle_rank_groups(Reading *reading)
 	if (!subject)
 	{
 		/* "라인별 최고 불량률": the highest line, or each line's highest day? */
-		if (!reading->limit && !reading->said[OP_HIGH] && !reading->said[OP_LOW])
+		if ((!reading->limit && plan->limit == 1) ||
+			(plan->limit > 0 && list_length(within) > 1 && reading->group_words > 1))
 			plan_ask_rank(plan);
 		else if (in_time && within != NIL)
 			plan->rank_in_time = true;
@@ -379,7 +380,11 @@ settle_order(Reading *reading)
 	bool falls;
 
 	if (reading->ranked_at < 0)
+	{
+		if (reading->said[OP_SUPERLATIVE])
+			ask_ranking(reading);
 		return;
+	}
 	if (plan->dimensions == NIL && reading->grain == GRAIN_NONE &&
 		!reading->said[OP_WEEKDAYS] && !reading->said[OP_HOUR_OF_DAY])
 	{
@@ -398,7 +403,8 @@ settle_order(Reading *reading)
 	plan->ascending = !falls;
 	if (reading->limit > 0)
 		plan->limit = reading->limit;
-	else if (!reading->said[OP_HIGH] && !reading->said[OP_LOW])
+	else if ((!reading->said[OP_HIGH] && !reading->said[OP_LOW]) ||
+			 reading->said[OP_SUPERLATIVE])
 		plan->limit = 1;
 	settle_rank_groups(reading);
 	/* Sorting alone needs no places. */

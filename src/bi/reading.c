@@ -142,12 +142,27 @@ read_value(Reading *reading, int at, Word *word)
 	filter->values = lappend(filter->values, word->value);
 }
 
+/* "라인별", "by line"; also the first of "라인과 제품별", the last of "by line and product". */
+static bool
+is_grouped_by(Reading *reading, int at)
+{
+	Token *other;
+	int i;
+
+	for (i = at; (other = token_number(reading, i)) && other->kind == WORD_DIMENSION; i++)
+		if (says_behind(reading, i, OP_BY))
+			return true;
+	for (i = at; (other = token_number(reading, i)) && other->kind == WORD_DIMENSION; i--)
+		if (says_before(reading, i, OP_BY))
+			return true;
+	return false;
+}
+
 /* "라인별", "by line", "전체 라인" group; "L01 라인" only repeats what L01 is. */
 static void
 read_dimension(Reading *reading, int at, Dimension *dimension)
 {
-	if (says_behind(reading, at, OP_BY) || says_before(reading, at, OP_BY) ||
-		token_says(reading, at - 1, OP_ALL))
+	if (is_grouped_by(reading, at) || token_says(reading, at - 1, OP_ALL))
 	{
 		reading->plan->dimensions =
 			list_append_unique_ptr(reading->plan->dimensions, dimension);
@@ -207,6 +222,7 @@ static void
 read_operation(Reading *reading, int at, int operation)
 {
 	reading->said[operation] = true;
+	reading->group_words += operation == OP_BY;
 	if (token_ranks(reading, at))
 		reading->ranked_at = at;
 	for (int i = 0; i < lengthof(said_grains); i++)
@@ -244,7 +260,7 @@ read_number(Reading *reading, int at, Token *token)
 	if (!whole || token->unit == NUMBER_PERCENT || reading->limit > 0)
 		return;
 	if (token_ranks(reading, at - 1) ||
-		(token_ranks(reading, at + 1) && token->unit == NUMBER_PLAIN))
+		(token_ranks(reading, at + 1) && token->unit <= NUMBER_COUNT))
 	{
 		reading->limit = (int) token->number;
 		token->used = true;

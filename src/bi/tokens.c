@@ -171,9 +171,9 @@ word_match(const Line *line, int at, const Word *word)
 		!is_latin(line->text[end]) || line->gap[end] >= GAP_HARD ||
 		line->gap[end] == GAP_SPACE)
 		return word->length;
-	/* An English plural: "lines", "defect rates". */
-	if (line->gap[end] == GAP_NONE && line->text[end] == 's' && word->length >= 4 &&
-		!is_digit(line->text[end - 1]) &&
+	/* An English plural: "lines", "defect rates"; a code has none. */
+	if (word->kind != WORD_VALUE && line->gap[end] == GAP_NONE &&
+		line->text[end] == 's' && word->length >= 4 && !is_digit(line->text[end - 1]) &&
 		(end + 1 >= line->length || !is_latin(line->text[end + 1]) ||
 		 line->gap[end + 1] != GAP_NONE))
 		return word->length + 1;
@@ -250,6 +250,19 @@ longest_word(Line *line, int at, Catalog *catalog, bool behind_word, int *length
 	}
 	*doubtful = best && best->kind == WORD_VALUE && weekly == *length;
 	return best;
+}
+
+/* The article of "a line", not the letter of "어제 A 생산량" or "output of A". */
+static bool
+is_bare_letter(Line *line, int at, const Word *word, int length)
+{
+	bool capital = pg_ascii_tolower((unsigned char) line->question[line->origin[at]]) !=
+				   (unsigned char) line->question[line->origin[at]];
+
+	if (length != 1 || !is_latin(line->text[at]) ||
+		(word->kind != WORD_FILLER && word->kind != WORD_PARTICLE))
+		return false;
+	return line->korean || (capital && at > 0 && line->text[at] != 'i');
 }
 
 /* An unknown word ends at a separator, or where the script changes. */
@@ -403,10 +416,12 @@ token_at(Line *line, int at, Catalog *catalog, DateADT today, bool behind_word)
 	token->start = at;
 	token->word = longest_word(line, at, catalog, behind_word, &length, &token->rival,
 							   &token->doubtful);
-	if (token->word)
-		token->kind = token->word->kind;
-	else
-		token->kind = WORD_UNKNOWN;
+	if (token->word && is_bare_letter(line, at, token->word, length))
+	{
+		token->word = NULL;
+		length = 0;
+	}
+	token->kind = token->word ? token->word->kind : WORD_UNKNOWN;
 	period_length = period_match(line, at, today, &token->period);
 	if (period_length > 0 && period_length >= length)
 	{
@@ -421,7 +436,9 @@ token_at(Line *line, int at, Catalog *catalog, DateADT today, bool behind_word)
 	}
 	other = is_digit(line->text[at]) ? number_length(line, at, token)
 									 : number_word_length(line, at, token);
-	if (other > length)
+	/* "20251120 ..." stays a date, whatever unit could follow the digits. */
+	if (other > length &&
+		!(token->kind == WORD_PERIOD && token->number_end <= at + length))
 	{
 		token->kind = WORD_NUMBER;
 		length = other;

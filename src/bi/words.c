@@ -51,6 +51,7 @@ static const PhraseRow operation_phrases[] = {
 			 "순서|적은 순서|"
 			 "낮은 것부터|적은 것부터|ascending|낮은|적은|짧은|low|asc|lowest "
 			 "first|smallest first"},
+	{OP_SUPERLATIVE, "제일|가장"},
 	{OP_ALL, "전체|모든|각|각각|모두|all|every|전부"},
 	{OP_NOW, "현재|지금|현황|얼마야|얼마지|얼마인가요|얼마예요|얼마나 돼|now|right "
 			 "now|current|currently|at the moment"},
@@ -162,7 +163,7 @@ static const char *const fillers =
 	"나온|나온|발생한|발생|생긴|기록한|"
 	"대한|대한|대해|관련|대해서|기간|어느|어떤|무슨|순으로|순서|순서대로|높아|낮아|"
 	"많아|적어|높았어|낮았어|많았어|이야|야|거|것|것은|게|뭐지|뭐|됐어|됐나요|"
-	"요|를|을|의|에|중|중에|중에서|어때|어떤가요|어떠니|어땠어|어땠나요|어땠지|제일|가장|"
+	"요|를|을|의|에|중|중에|중에서|어때|어떤가요|어떠니|어땠어|어땠나요|어땠지|"
 	"show|show me|me|give|give me|tell|tell "
 	"me|list|get|display|please|the|of|for|in|on|at|and|with|is|are|was|were|what|"
 	"what is|which|how|how much|how what's|whats|what was|what were|"
