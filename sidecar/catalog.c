@@ -1,6 +1,6 @@
 /*
  * catalog.c
- *		The functions that /rpc serves, and whether we may serve at all.
+ *		The functions, tables and views that are served, and whether we may at all.
  *
  * Read in one statement when the first connection comes up, on SIGHUP, and when a
  * function is asked for that is not in it (at most once a second).  The same
@@ -33,7 +33,8 @@ static const char catalog_sql[] =
 	"    'is_composite', t.typtype = 'c'"
 	"     OR coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false),"
 	"    'is_void', t.typname = 'void' AND t.typtype = 'p',"
-	"    'is_variadic', p.provariadic <> 0,"
+	"    'is_variadic', p.provariadic <> 0, 'relation', t.typrelid::text,"
+	"    'comment', pg_catalog.obj_description(p.oid, 'pg_proc'),"
 	"    'arguments', coalesce(a.list, '[]'::json)) AS line"
 	"  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH ORDINALITY"
 	"    AS s(name, position)"
@@ -60,13 +61,73 @@ static const char catalog_sql[] =
 	"  WHERE p.prokind = 'f' AND NOT coalesce(a.has_pseudo, false)"
 	"   AND (t.typtype <> 'p' OR t.typname = 'void' OR (t.typname = 'record'"
 	"     AND coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false)))"
-	" ) AS found))::text";
+	" ) AS found),"
+	" 'relations', (SELECT pg_catalog.json_agg(found.line ORDER BY found.schema_position,"
+	"    found.name) FROM ("
+	"  SELECT c.relname AS name, s.position AS schema_position,"
+	"   pg_catalog.json_build_object('schema', n.nspname, 'name', c.relname, 'oid', "
+	"c.oid::text,"
+	"    'comment', pg_catalog.obj_description(c.oid, 'pg_class'),"
+	"    'insert', c.relkind IN ('r', 'p') OR pg_catalog.pg_relation_is_updatable(c.oid, "
+	"true) & 8 <> 0,"
+	"    'update', c.relkind IN ('r', 'p') OR pg_catalog.pg_relation_is_updatable(c.oid, "
+	"true) & 4 <> 0,"
+	"    'delete', c.relkind IN ('r', 'p') OR pg_catalog.pg_relation_is_updatable(c.oid, "
+	"true) & 16 <> 0,"
+	"    'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
+	"      'name', a.attname, 'type', pg_catalog.format('%I.%I', tn.nspname, t.typname),"
+	"      'format', pg_catalog.format_type(a.atttypid, a.atttypmod),"
+	"      'base', t.typname, 'comment', pg_catalog.col_description(c.oid, a.attnum),"
+	"      'default', CASE WHEN a.attgenerated = '' AND a.attidentity = '' THEN"
+	"        pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,"
+	"      'generated', a.attgenerated <> '' OR a.attidentity = 'a',"
+	"      'required', a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',"
+	"      'key', coalesce(a.attnum = ANY(k.conkey), false)) ORDER BY a.attnum)"
+	"     FROM pg_catalog.pg_attribute a"
+	"     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+	"     JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace"
+	"     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = "
+	"a.attnum"
+	"     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) AS line"
+	"  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH ORDINALITY"
+	"    AS s(name, position)"
+	"  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
+	"  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
+	"    AND c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition"
+	"  LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'"
+	" ) AS found),"
+	" 'links', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
+	"   'name', k.conname, 'from', k.conrelid::oid::text, 'to', k.confrelid::oid::text,"
+	"   'from_columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY u.position)"
+	"     FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS u(number, position)"
+	"     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = "
+	"u.number),"
+	"   'to_columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY u.position)"
+	"     FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS u(number, position)"
+	"     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = "
+	"u.number),"
+	"   'unique', EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conrelid = "
+	"k.conrelid"
+	"     AND o.contype IN ('p', 'u') AND o.conkey <@ k.conkey AND o.conkey @> k.conkey),"
+	"   'in_key', EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conrelid = "
+	"k.conrelid"
+	"     AND o.contype = 'p' AND k.conkey <@ o.conkey))"
+	"   ORDER BY k.conrelid, k.conname)"
+	"  FROM pg_catalog.pg_constraint k"
+	"  WHERE k.contype = 'f' AND k.conparentid = 0))::text";
 
 struct Catalog
 {
 	Factoryd *factoryd;
 	CatalogFunction *functions;
 	int count;
+	CatalogRelation *relations;
+	int relation_count;
+	CatalogLink *links;
+	int link_count;
+	char *schema_text;
+	const char **schemas;
+	int schema_count;
 	bool loaded;
 	bool loading;
 	time_t loaded_at;
@@ -91,10 +152,43 @@ free_functions(Catalog *catalog)
 		free(function->schema);
 		free(function->name);
 		free(function->quoted);
+		free(function->comment);
 	}
 	free(catalog->functions);
 	catalog->functions = NULL;
 	catalog->count = 0;
+}
+
+static void
+free_relations(Catalog *catalog)
+{
+	for (int i = 0; i < catalog->relation_count; i++)
+	{
+		CatalogRelation *relation = &catalog->relations[i];
+
+		for (int j = 0; j < relation->column_count; j++)
+		{
+			free(relation->columns[j].name);
+			free(relation->columns[j].type);
+			free(relation->columns[j].format);
+			free(relation->columns[j].base);
+			free(relation->columns[j].otherwise);
+			free(relation->columns[j].comment);
+		}
+		free(relation->columns);
+		free(relation->schema);
+		free(relation->name);
+		free(relation->quoted);
+		free(relation->comment);
+	}
+	for (int i = 0; i < catalog->link_count; i++)
+		free(catalog->links[i].name);
+	free(catalog->relations);
+	free(catalog->links);
+	catalog->relations = NULL;
+	catalog->links = NULL;
+	catalog->relation_count = 0;
+	catalog->link_count = 0;
 }
 
 static bool
@@ -109,20 +203,36 @@ copy_of(const json_t *object, const char *name)
 	return text_copy(json_string_value(json_object_get(object, name)));
 }
 
+/* The same, or NULL where it is null. */
+static char *
+copy_or_null(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text_copy(text) : NULL;
+}
+
+/* "schema"."name" */
+static char *
+quote_both(const char *schema_name, const char *name)
+{
+	Buffer quoted = {0};
+
+	buffer_add_identifier(&quoted, schema_name);
+	buffer_add_char(&quoted, '.');
+	buffer_add_identifier(&quoted, name);
+	return buffer_detach(&quoted);
+}
+
 static void
 read_function(CatalogFunction *function, const json_t *line)
 {
 	const json_t *arguments = json_object_get(line, "arguments");
-	char *schema;
-	char *name;
 
 	function->schema = copy_of(line, "schema");
 	function->name = copy_of(line, "name");
-	schema = text_quote_identifier(function->schema);
-	name = text_quote_identifier(function->name);
-	function->quoted = text_format("%s.%s", schema, name);
-	free(schema);
-	free(name);
+	function->quoted = quote_both(function->schema, function->name);
+	function->comment = copy_or_null(line, "comment");
 	function->may_write = is_true(line, "may_write");
 	function->is_set = is_true(line, "is_set");
 	function->is_composite = is_true(line, "is_composite");
@@ -151,6 +261,126 @@ read_functions(Catalog *catalog, const json_t *lines)
 	catalog->count = (int) count;
 	for (size_t i = 0; i < count; i++)
 		read_function(&catalog->functions[i], json_array_get(lines, i));
+}
+
+static void
+read_column(CatalogColumn *column, const json_t *line)
+{
+	column->name = copy_of(line, "name");
+	column->type = copy_of(line, "type");
+	column->format = copy_of(line, "format");
+	column->base = copy_of(line, "base");
+	column->otherwise = copy_or_null(line, "default");
+	column->comment = copy_or_null(line, "comment");
+	column->required = is_true(line, "required");
+	column->is_key = is_true(line, "key");
+	column->is_generated = is_true(line, "generated");
+}
+
+static void
+read_relation(CatalogRelation *relation, const json_t *line)
+{
+	const json_t *columns = json_object_get(line, "columns");
+
+	relation->schema = copy_of(line, "schema");
+	relation->name = copy_of(line, "name");
+	relation->quoted = quote_both(relation->schema, relation->name);
+	relation->comment = copy_or_null(line, "comment");
+	relation->may_insert = is_true(line, "insert");
+	relation->may_update = is_true(line, "update");
+	relation->may_delete = is_true(line, "delete");
+	relation->column_count = (int) json_array_size(columns);
+	relation->columns = memory_new((relation->column_count + 1) * sizeof(CatalogColumn));
+	for (int i = 0; i < relation->column_count; i++)
+	{
+		read_column(&relation->columns[i], json_array_get(columns, i));
+		relation->key_count += relation->columns[i].is_key;
+	}
+}
+
+/* The relation with that OID, or -1. */
+static int
+relation_with_oid(const json_t *lines, const char *oid)
+{
+	const json_t *line;
+	size_t index;
+
+	json_array_foreach(lines, index, line)
+	{
+		if (strcmp(json_string_value(json_object_get(line, "oid")), oid) == 0)
+			return (int) index;
+	}
+	return -1;
+}
+
+static bool
+read_link_columns(const CatalogRelation *relation, const json_t *names, int *columns)
+{
+	const json_t *name;
+	size_t index;
+
+	json_array_foreach(names, index, name)
+	{
+		columns[index] = catalog_column(relation, json_string_value(name));
+		if (columns[index] < 0)
+			return false;
+	}
+	return true;
+}
+
+/* False where one of its ends is not served. */
+static bool
+read_link(const Catalog *catalog, const json_t *relations, CatalogLink *link,
+		  const json_t *line)
+{
+	const json_t *from_columns = json_object_get(line, "from_columns");
+
+	link->from =
+		relation_with_oid(relations, json_string_value(json_object_get(line, "from")));
+	link->to =
+		relation_with_oid(relations, json_string_value(json_object_get(line, "to")));
+	link->count = (int) json_array_size(from_columns);
+	if (link->from < 0 || link->to < 0 || link->count > CATALOG_KEY_MOST)
+		return false;
+	link->is_unique = is_true(line, "unique");
+	link->is_in_key = is_true(line, "in_key");
+	if (!read_link_columns(&catalog->relations[link->from], from_columns,
+						   link->from_columns) ||
+		!read_link_columns(&catalog->relations[link->to],
+						   json_object_get(line, "to_columns"), link->to_columns))
+		return false;
+	link->name = copy_of(line, "name");
+	return true;
+}
+
+static void
+read_relations(Catalog *catalog, const json_t *relations, const json_t *links)
+{
+	size_t count = json_array_size(relations);
+	const json_t *line;
+	size_t index;
+
+	free_relations(catalog);
+	catalog->relations = memory_new((count + 1) * sizeof(CatalogRelation));
+	catalog->relation_count = (int) count;
+	for (size_t i = 0; i < count; i++)
+		read_relation(&catalog->relations[i], json_array_get(relations, i));
+	catalog->links = memory_new((json_array_size(links) + 1) * sizeof(CatalogLink));
+	json_array_foreach(links, index, line)
+	{
+		if (read_link(catalog, relations, &catalog->links[catalog->link_count], line))
+			catalog->link_count++;
+	}
+}
+
+/* What rows a function returns, where they are a relation's. */
+static void
+connect_functions(Catalog *catalog, const json_t *functions, const json_t *relations)
+{
+	for (int i = 0; i < catalog->count; i++)
+		catalog->functions[i].relation = relation_with_oid(
+			relations,
+			json_string_value(json_object_get(json_array_get(functions, i), "relation")));
 }
 
 /* Whether the anonymous role is one that strangers may have. */
@@ -229,6 +459,10 @@ catalog_came(Call *call, CallOutcome *outcome)
 		return;
 	}
 	read_functions(catalog, json_object_get(document, "functions"));
+	read_relations(catalog, json_object_get(document, "relations"),
+				   json_object_get(document, "links"));
+	connect_functions(catalog, json_object_get(document, "functions"),
+					  json_object_get(document, "relations"));
 	json_decref(document);
 	catalog->loaded = true;
 	catalog->loaded_at = time(NULL);
@@ -296,6 +530,71 @@ catalog_functions(const Catalog *catalog, int *count)
 	return catalog->functions;
 }
 
+const CatalogRelation *
+catalog_relation(const Catalog *catalog, const char *schema, const char *name)
+{
+	for (int i = 0; i < catalog->relation_count; i++)
+		if (strcmp(catalog->relations[i].name, name) == 0 &&
+			strcmp(catalog->relations[i].schema, schema) == 0)
+			return &catalog->relations[i];
+	return NULL;
+}
+
+const CatalogRelation *
+catalog_relations(const Catalog *catalog, int *count)
+{
+	*count = catalog->relation_count;
+	return catalog->relations;
+}
+
+int
+catalog_number(const Catalog *catalog, const CatalogRelation *relation)
+{
+	return (int) (relation - catalog->relations);
+}
+
+const CatalogRelation *
+catalog_numbered(const Catalog *catalog, int number)
+{
+	return number < 0 ? NULL : &catalog->relations[number];
+}
+
+const CatalogLink *
+catalog_links(const Catalog *catalog, int *count)
+{
+	*count = catalog->link_count;
+	return catalog->links;
+}
+
+int
+catalog_column(const CatalogRelation *relation, const char *name)
+{
+	for (int i = 0; i < relation->column_count; i++)
+		if (strcmp(relation->columns[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+const char *const *
+catalog_schemas(const Catalog *catalog, int *count)
+{
+	*count = catalog->schema_count;
+	return catalog->schemas;
+}
+
+static void
+split_schemas(Catalog *catalog)
+{
+	char *rest = text_copy(catalog->factoryd->config->schemas);
+	char *name;
+
+	catalog->schema_text = rest;
+	catalog->schemas = memory_new((strlen(rest) + 1) * sizeof(char *));
+	while ((name = strsep(&rest, ", ")) != NULL)
+		if (*name)
+			catalog->schemas[catalog->schema_count++] = name;
+}
+
 Catalog *
 catalog_new(Factoryd *factoryd)
 {
@@ -303,6 +602,7 @@ catalog_new(Factoryd *factoryd)
 
 	catalog->factoryd = factoryd;
 	TAILQ_INIT(&catalog->waiting);
+	split_schemas(catalog);
 	return catalog;
 }
 
@@ -310,5 +610,8 @@ void
 catalog_free(Catalog *catalog)
 {
 	free_functions(catalog);
+	free_relations(catalog);
+	free(catalog->schema_text);
+	free(catalog->schemas);
 	free(catalog);
 }

@@ -1,6 +1,6 @@
 /*
  * catalog.h
- *		The functions that /rpc serves, and whether we may serve at all.
+ *		The functions, tables and views that are served, and whether we may at all.
  */
 #ifndef FACTORYD_CATALOG_H
 #define FACTORYD_CATALOG_H
@@ -28,7 +28,51 @@ typedef struct CatalogFunction
 	bool is_composite;
 	bool is_void;
 	bool is_variadic; /* the last argument */
+	int relation;     /* whose rows it returns, or -1 */
+	char *comment;    /* or NULL */
 } CatalogFunction;
+
+typedef struct CatalogColumn
+{
+	char *name;
+	char *type;      /* schema-qualified and quoted */
+	char *format;    /* as people write it, with its modifier */
+	char *base;      /* bare name of the type */
+	char *otherwise; /* its default's expression, or NULL */
+	char *comment;   /* or NULL */
+	bool required;   /* neither NULL nor left out */
+	bool is_key;     /* of the primary key */
+	bool is_generated;
+} CatalogColumn;
+
+typedef struct CatalogRelation
+{
+	char *schema;
+	char *name;
+	char *quoted;
+	char *comment; /* or NULL */
+	CatalogColumn *columns;
+	int column_count;
+	int key_count; /* columns of the primary key */
+	bool may_insert;
+	bool may_update;
+	bool may_delete;
+} CatalogRelation;
+
+#define CATALOG_KEY_MOST 32
+
+/* A foreign key between two relations that are served. */
+typedef struct CatalogLink
+{
+	char *name;
+	int from;  /* relation that has the constraint */
+	int to;    /* relation it refers to */
+	int count; /* columns */
+	int from_columns[CATALOG_KEY_MOST];
+	int to_columns[CATALOG_KEY_MOST];
+	bool is_unique; /* at most one row of from for a row of to */
+	bool is_in_key; /* its columns are part of from's primary key */
+} CatalogLink;
 
 typedef struct Catalog Catalog;
 struct Exchange;
@@ -53,5 +97,19 @@ extern void catalog_forget(Catalog *catalog, struct Exchange *exchange);
 
 /* The functions, schemas in the order of FACTORYD_SCHEMAS. */
 extern const CatalogFunction *catalog_functions(const Catalog *catalog, int *count);
+
+/* The relation of that name in that schema, or NULL. */
+extern const CatalogRelation *catalog_relation(const Catalog *catalog, const char *schema,
+											   const char *name);
+extern const CatalogRelation *catalog_relations(const Catalog *catalog, int *count);
+extern int catalog_number(const Catalog *catalog, const CatalogRelation *relation);
+extern const CatalogRelation *catalog_numbered(const Catalog *catalog, int number);
+extern const CatalogLink *catalog_links(const Catalog *catalog, int *count);
+
+/* The column's number in its relation, or -1. */
+extern int catalog_column(const CatalogRelation *relation, const char *name);
+
+/* The schemas that are served, in order; the first is where names are looked for. */
+extern const char *const *catalog_schemas(const Catalog *catalog, int *count);
 
 #endif /* FACTORYD_CATALOG_H */

@@ -161,8 +161,9 @@ exchange_reply(Exchange *exchange, int status, const char *type, const char *bod
 	HttpRequest *request = exchange->request;
 	const Buffer *headers = write_headers(exchange, status, type);
 
-	end_exchange(exchange);
+	/* The body may be the exchange's own: it is sent or copied first. */
 	http_reply(request, status, headers, body, length);
+	end_exchange(exchange);
 }
 
 void

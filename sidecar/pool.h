@@ -65,7 +65,6 @@ struct Call
 	const char *method;  /* request.method */
 	const char *path;    /* request.path */
 	const char *headers; /* request.headers, JSON */
-	const char *schema;  /* first of the search path, or NULL: all that are served */
 	bool read_only;
 	bool urgent; /* goes to the head of the queue and waits URGENT_WAIT at most */
 

@@ -257,6 +257,19 @@ keep_error(Slot *slot, PGresult *error)
 	slot->refused_settings = true;
 }
 
+/* The number itself, or the one of rows in a plan. */
+static const char *
+aside_number(char *text)
+{
+	char *rows = strstr(text, "\"Plan Rows\": ");
+
+	if (rows == NULL)
+		return text;
+	rows += strlen("\"Plan Rows\": ");
+	rows[strspn(rows, "0123456789")] = '\0';
+	return rows;
+}
+
 static void
 take_aside(Slot *slot, const PGresult *answer)
 {
@@ -271,7 +284,7 @@ take_aside(Slot *slot, const PGresult *answer)
 	value[0] = '\0';
 	if (PQntuples(answer) > 0)
 		snprintf(value, sizeof(slot->call->aside_values[index]), "%s",
-				 PQgetvalue(answer, 0, 0));
+				 aside_number(PQgetvalue(answer, 0, 0)));
 }
 
 /* One answer; false where it was the last of the slot. */
@@ -446,8 +459,7 @@ send_settings(PoolConnection *connection, Slot *slot, const Call *call)
 {
 	Pool *pool = connection->pool;
 	bool tenant = call->tenant != NULL;
-	const char *const values[SETTINGS_VALUES] = {call->schema ? call->schema
-															  : pool->search_path,
+	const char *const values[SETTINGS_VALUES] = {pool->search_path,
 												 call->role,
 												 pool->statement_timeout,
 												 call->claims,

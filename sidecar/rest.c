@@ -1,6 +1,1107 @@
+/*
+ * rest.c
+ *		PostgREST's conventions: tables, views and what functions return.
+ *
+ * Rows of what only reads are sent on as they come, so an answer of any length takes
+ * little memory; what a write returns is sent only when it has committed.
+ */
 #include "rest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "catalog.h"
+#include "status.h"
+#include "text.h"
+
+/* Rows are sent on where so many bytes of them are there. */
+#define SEND_SIZE 32768
+
+/* count=estimated counts up to here, and asks the planner beyond. */
+#define ESTIMATED_MOST 1000
+
+static const RestMedia media[] = {
+	{"application/json", JSON_TYPE, SHAPE_JSON, false},
+	{"application/vnd.pgrst.object+json",
+	 "application/vnd.pgrst.object+json; charset=utf-8", SHAPE_JSON, true},
+	{"application/vnd.pgrst.object", "application/vnd.pgrst.object+json; charset=utf-8",
+	 SHAPE_JSON, true},
+	{"application/vnd.pgrst.array+json", JSON_TYPE, SHAPE_JSON, false},
+	{"application/vnd.pgrst.array", JSON_TYPE, SHAPE_JSON, false},
+	{"text/csv", "text/csv; charset=utf-8", SHAPE_COLUMNS, false},
+	{"application/*", JSON_TYPE, SHAPE_JSON, false},
+	{"text/*", "text/csv; charset=utf-8", SHAPE_COLUMNS, false},
+	{"*/*", JSON_TYPE, SHAPE_JSON, false},
+};
+
 void
 rest_free(struct Rest *rest)
 {
-	(void) rest;
+	if (rest == NULL)
+		return;
+	rest_query_free(&rest->query);
+	rest_problem_free(&rest->problem);
+	for (int i = 0; i < 2; i++)
+	{
+		values_free(&rest->count_values[i]);
+		buffer_free(&rest->count_sql[i]);
+	}
+	buffer_free(&rest->sql);
+	buffer_free(&rest->rows);
+	json_decref(rest->body);
+	free(rest->columns);
+	free(rest->body_text);
+	free(rest);
+}
+
+static void
+reply_problem(Exchange *exchange)
+{
+	RestProblem problem = exchange->rest->problem;
+
+	/* The exchange ends with the answer, and the problem with it. */
+	memset(&exchange->rest->problem, 0, sizeof(problem));
+	exchange_reply_problem(exchange, problem.status, problem.code, problem.message,
+						   problem.detail, problem.hint);
+	rest_problem_free(&problem);
+}
+
+/* --- the request's headers ------------------------------------------------------------ */
+
+/* The next of a comma-separated list, its length without white space; NULL at the end. */
+static const char *
+next_in_list(const char **list, size_t *length)
+{
+	const char *start = *list + strspn(*list, " \t,");
+	const char *end = start + strcspn(start, ",");
+
+	*list = end;
+	while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	*length = end - start;
+	return *start ? start : NULL;
+}
+
+static bool
+read_accept(Exchange *exchange)
+{
+	const char *accept = http_head_value(&exchange->request->head, "accept");
+	const char *one;
+	size_t length;
+
+	if (accept == NULL || *accept == '\0')
+		accept = "*/*";
+	while ((one = next_in_list(&accept, &length)) != NULL)
+	{
+		size_t type = strcspn(one, ";, ");
+
+		for (size_t i = 0; i < sizeof(media) / sizeof(media[0]); i++)
+		{
+			if (strlen(media[i].type) != type ||
+				strncasecmp(media[i].type, one, type) != 0)
+				continue;
+			exchange->rest->media = media[i];
+			if (media[i].shape == SHAPE_JSON &&
+				memmem(one, length, "nulls=stripped", 14) != NULL)
+				exchange->rest->media.shape = SHAPE_STRIPPED;
+			return true;
+		}
+	}
+	exchange_reply_problem(
+		exchange, 406, "PGRST107", "None of these media types are available.", NULL,
+		"Ask for application/json, application/vnd.pgrst.object+json or "
+		"text/csv.");
+	return false;
+}
+
+static void
+set_return(RestPreferences *prefer, int value)
+{
+	prefer->returns = (RestReturn) value;
+	prefer->returns_said = true;
+}
+
+static void
+set_conflict(RestPreferences *prefer, int value)
+{
+	prefer->conflict = (RestConflict) value;
+	prefer->conflict_said = true;
+}
+
+static void
+set_counting(RestPreferences *prefer, int value)
+{
+	prefer->counting = (RestCounting) value;
+}
+
+static void
+set_defaults(RestPreferences *prefer, int value)
+{
+	prefer->defaults = value;
+}
+
+static void
+set_strict(RestPreferences *prefer, int value)
+{
+	prefer->strict = value;
+}
+
+static const struct
+{
+	const char *text;
+	void (*set)(RestPreferences *prefer, int value);
+	int value;
+} preferences[] = {
+	{"return=minimal", set_return, RETURN_MINIMAL},
+	{"return=headers-only", set_return, RETURN_HEADERS},
+	{"return=representation", set_return, RETURN_ROWS},
+	{"resolution=merge-duplicates", set_conflict, CONFLICT_MERGE},
+	{"resolution=ignore-duplicates", set_conflict, CONFLICT_IGNORE},
+	{"count=exact", set_counting, COUNTING_EXACT},
+	{"count=planned", set_counting, COUNTING_PLANNED},
+	{"count=estimated", set_counting, COUNTING_ESTIMATED},
+	{"missing=default", set_defaults, true},
+	{"missing=null", set_defaults, false},
+	{"handling=strict", set_strict, true},
+	{"handling=lenient", set_strict, false},
+};
+
+/* False where the preference is none that we know. */
+static bool
+read_preference(RestPreferences *prefer, const char *text, size_t length)
+{
+	static const char affected[] = "max-affected=";
+
+	for (size_t i = 0; i < sizeof(preferences) / sizeof(preferences[0]); i++)
+		if (strlen(preferences[i].text) == length &&
+			strncmp(preferences[i].text, text, length) == 0)
+		{
+			preferences[i].set(prefer, preferences[i].value);
+			return true;
+		}
+	if (length > strlen(affected) && strncmp(text, affected, strlen(affected)) == 0)
+	{
+		prefer->max_affected = strtoll(text + strlen(affected), NULL, 10);
+		return prefer->max_affected >= 0;
+	}
+	return false;
+}
+
+static bool
+read_prefer(Exchange *exchange)
+{
+	const HttpHead *head = &exchange->request->head;
+	RestPreferences *prefer = &exchange->rest->prefer;
+	Buffer unknown = {0};
+	char *detail;
+
+	prefer->max_affected = -1;
+	for (int i = 0; i < head->header_count; i++)
+	{
+		const char *list = head->headers[i].value;
+		const char *one;
+		size_t length;
+
+		if (strcmp(head->headers[i].name, "prefer") != 0)
+			continue;
+		while ((one = next_in_list(&list, &length)) != NULL)
+		{
+			if (read_preference(prefer, one, length))
+				continue;
+			buffer_add_text(&unknown, unknown.length ? ", " : "Invalid preferences: ");
+			buffer_add(&unknown, one, length);
+		}
+	}
+	if (unknown.length == 0 || !prefer->strict)
+	{
+		if (!prefer->strict)
+			prefer->max_affected = -1;
+		buffer_free(&unknown);
+		return true;
+	}
+	detail = buffer_detach(&unknown);
+	exchange_reply_problem(exchange, 400, "PGRST122",
+						   "Invalid preferences given with handling=strict", detail,
+						   NULL);
+	free(detail);
+	return false;
+}
+
+/* "0-24" or "5-"; what is no range of items is ignored. */
+static void
+read_range(Exchange *exchange)
+{
+	const char *range = http_head_value(&exchange->request->head, "range");
+	RestLevel *top = &exchange->rest->query.top;
+	long long first;
+	long long last;
+	char end;
+	int read;
+
+	if (range == NULL || strcmp(exchange->request->head.method, "GET") != 0 ||
+		strchr(range, '=') || exchange->rest->query.has_limit)
+		return;
+	read = sscanf(range, "%lld-%lld%c", &first, &last, &end);
+	if (read < 1 || read > 2 || first < 0)
+		return;
+	if (read == 2 && last < first)
+	{
+		exchange->rest->offset_over = true;
+		return;
+	}
+	top->offset += first;
+	if (read == 2)
+		top->limit = last - first + 1;
+}
+
+bool
+rest_profile(Exchange *exchange, const char **schema)
+{
+	const HttpHead *head = &exchange->request->head;
+	bool reads = strcmp(head->method, "GET") == 0 || strcmp(head->method, "HEAD") == 0;
+	const char *wanted =
+		http_head_value(head, reads ? "accept-profile" : "content-profile");
+	int count;
+	const char *const *schemas = catalog_schemas(exchange->factoryd->catalog, &count);
+	Buffer hint = {0};
+	char *message;
+
+	*schema = NULL;
+	if (wanted == NULL)
+		return true;
+	for (int i = 0; i < count; i++)
+	{
+		buffer_add_text(&hint, i ? ", " : "Only the following schemas are exposed: ");
+		buffer_add_text(&hint, schemas[i]);
+		if (strcmp(schemas[i], wanted) == 0)
+			*schema = schemas[i];
+	}
+	if (*schema)
+	{
+		buffer_free(&hint);
+		buffer_add_format(&exchange->extra, "Content-Profile: %s\r\n", *schema);
+		return true;
+	}
+	message = text_format("Invalid schema: %.100s", wanted);
+	exchange_reply_problem(exchange, 406, "PGRST106", message, NULL, buffer_text(&hint));
+	free(message);
+	buffer_free(&hint);
+	return false;
+}
+
+bool
+rest_begin(Exchange *exchange, bool (*is_argument)(const char *name, void *context),
+		   void *context)
+{
+	const char *query = exchange->request->head.query;
+	Rest *rest = exchange->rest;
+
+	if (rest == NULL)
+		rest = exchange->rest = memory_new(sizeof(Rest));
+	rest_query_free(&rest->query);
+	memset(&rest->query, 0, sizeof(rest->query));
+	rest->head = strcmp(exchange->request->head.method, "HEAD") == 0;
+	if (!read_accept(exchange) || !read_prefer(exchange))
+		return false;
+	if (!rest_query_read(&rest->query,
+						 query ? arena_copy(&rest->query.arena, query, strlen(query))
+							   : NULL,
+						 is_argument, context))
+	{
+		int status = strcmp(rest->query.code, "PGRST103") == 0 ? 416 : 400;
+
+		exchange_reply_problem(exchange, status, rest->query.code, rest->query.message,
+							   rest->query.detail, NULL);
+		return false;
+	}
+	read_range(exchange);
+	return true;
+}
+
+/* --- the answer of a SELECT ------------------------------------------------------------- */
+
+/* How many rows there are in all, or -1 where nobody asked. */
+static long long
+total_of(const Exchange *exchange)
+{
+	const Call *call = &exchange->call;
+	long long counted;
+	long long planned;
+
+	if (exchange->rest->prefer.counting == COUNTING_NONE || call->aside_count == 0)
+		return -1;
+	counted = strtoll(call->aside_values[0], NULL, 10);
+	if (call->aside_count < 2 || counted <= ESTIMATED_MOST)
+		return counted;
+	planned = strtoll(call->aside_values[1], NULL, 10);
+	return planned > counted ? planned : counted;
+}
+
+static void
+add_range(Buffer *headers, long long first, long long count, long long total)
+{
+	if (count > 0)
+		buffer_add_format(headers, "Content-Range: %lld-%lld/", first, first + count - 1);
+	else
+		buffer_add_text(headers, "Content-Range: */");
+	if (total >= 0)
+		buffer_add_number(headers, total);
+	else
+		buffer_add_char(headers, '*');
+	buffer_add(headers, "\r\n", 2);
+}
+
+static int
+status_of_range(long long count, long long total)
+{
+	return total >= 0 && count < total ? 206 : 200;
+}
+
+static void
+add_csv_value(Buffer *rows, const char *value, size_t length)
+{
+	if (memchr(value, ',', length) == NULL && memchr(value, '"', length) == NULL &&
+		memchr(value, '\n', length) == NULL && memchr(value, '\r', length) == NULL)
+	{
+		buffer_add(rows, value, length);
+		return;
+	}
+	buffer_add_char(rows, '"');
+	for (size_t i = 0; i < length; i++)
+	{
+		if (value[i] == '"')
+			buffer_add_char(rows, '"');
+		buffer_add_char(rows, value[i]);
+	}
+	buffer_add_char(rows, '"');
+}
+
+static void
+add_csv_names(Rest *rest, const PGresult *row)
+{
+	for (int i = 0; i < PQnfields(row); i++)
+	{
+		const char *name = PQfname(row, i);
+
+		buffer_add_text(&rest->rows, i ? "," : "");
+		add_csv_value(&rest->rows, name, strlen(name));
+	}
+}
+
+static void
+add_csv_row(Rest *rest, const PGresult *row)
+{
+	if (rest->count == 1)
+		add_csv_names(rest, row);
+	for (int i = 0; i < PQnfields(row); i++)
+	{
+		buffer_add_char(&rest->rows, i ? ',' : '\n');
+		if (!PQgetisnull(row, 0, i))
+			add_csv_value(&rest->rows, PQgetvalue(row, 0, i), PQgetlength(row, 0, i));
+	}
+}
+
+static void
+add_row(Rest *rest, const PGresult *row)
+{
+	rest->count++;
+	if (rest->head || ((rest->media.single || rest->scalar) && rest->count > 1))
+		return;
+	if (rest->media.shape == SHAPE_COLUMNS && !rest->scalar)
+	{
+		add_csv_row(rest, row);
+		return;
+	}
+	if (!rest->media.single && !rest->scalar)
+		buffer_add_text(&rest->rows, rest->count == 1 ? "[" : ",\n ");
+	if (PQgetisnull(row, 0, 0))
+		buffer_add(&rest->rows, "null", 4);
+	else
+		buffer_add(&rest->rows, PQgetvalue(row, 0, 0), PQgetlength(row, 0, 0));
+}
+
+/* Where it is known how many rows there are, it is known which ones are sent. */
+static void
+begin_stream(Exchange *exchange)
+{
+	Rest *rest = exchange->rest;
+	const RestLevel *top = &rest->query.top;
+	long long most = exchange->factoryd->config->max_rows;
+	long long total = total_of(exchange);
+	long long count = total - top->offset;
+	int status = 200;
+
+	if (top->limit >= 0 && count > top->limit)
+		count = top->limit;
+	if (most > 0 && count > most)
+		count = most;
+	if (total >= 0 && rest->prefer.counting == COUNTING_EXACT)
+	{
+		add_range(&exchange->extra, top->offset, count, total);
+		status = status_of_range(count, total);
+	}
+	exchange_begin_stream(exchange, status, rest->media.answer);
+}
+
+static bool
+take_row(Call *call, PGresult *row)
+{
+	Exchange *exchange = call->owner;
+	Rest *rest = exchange->rest;
+	bool more;
+
+	add_row(rest, row);
+	if (rest->rows.length < SEND_SIZE || !call->read_only || rest->media.single ||
+		rest->scalar)
+		return true;
+	if (!exchange->streams)
+		begin_stream(exchange);
+	more =
+		http_stream_add(exchange->request, buffer_bytes(&rest->rows), rest->rows.length);
+	buffer_clear(&rest->rows, SEND_SIZE * 2);
+	return more;
+}
+
+static void
+reply_not_single(Exchange *exchange, long long count)
+{
+	char detail[80];
+
+	snprintf(detail, sizeof(detail), "The result contains %lld rows", count);
+	exchange_reply_problem(exchange, 406, "PGRST116",
+						   "Cannot coerce the result to a single JSON object", detail,
+						   NULL);
+}
+
+static void
+answer_select(Exchange *exchange, CallOutcome *outcome)
+{
+	Rest *rest = exchange->rest;
+	long long offset = rest->query.top.offset;
+	long long total = total_of(exchange);
+	char detail[120];
+
+	(void) outcome;
+	if (rest->media.single && rest->count != 1 && !rest->scalar)
+	{
+		reply_not_single(exchange, rest->count);
+		return;
+	}
+	if (!rest->media.single && !rest->scalar && rest->media.shape != SHAPE_COLUMNS &&
+		!rest->head)
+		buffer_add_text(&rest->rows, rest->count ? "]" : "[]");
+	if (rest->scalar && rest->count == 0)
+		buffer_add_text(&rest->rows, "null");
+	if (exchange->streams)
+	{
+		http_stream_add(exchange->request, buffer_bytes(&rest->rows), rest->rows.length);
+		exchange_end_stream(exchange);
+		return;
+	}
+	if (total >= 0 && offset > 0 && offset > total)
+	{
+		snprintf(detail, sizeof(detail),
+				 "An offset of %lld was requested, but there are only %lld rows.", offset,
+				 total);
+		add_range(&exchange->extra, 0, 0, total);
+		exchange_reply_problem(exchange, 416, "PGRST103",
+							   "Requested range not satisfiable", detail, NULL);
+		return;
+	}
+	if (!rest->scalar)
+		add_range(&exchange->extra, offset, rest->count, total);
+	exchange_reply(exchange, rest->scalar ? 200 : status_of_range(rest->count, total),
+				   rest->scalar && !rest->media.single ? JSON_TYPE : rest->media.answer,
+				   buffer_text(&rest->rows), rest->rows.length);
+}
+
+/* What the statements' text and values are, once nothing is added to them. */
+static void
+set_asides(Exchange *exchange)
+{
+	Rest *rest = exchange->rest;
+	Call *call = &exchange->call;
+
+	call->aside_count = 0;
+	for (int i = 0; i < 2; i++)
+		if (rest->count_sql[i].length)
+			call->asides[call->aside_count++] =
+				(CallStatement){buffer_text(&rest->count_sql[i]),
+								rest->count_values[i].items, rest->count_values[i].count};
+}
+
+static bool
+write_counts(Exchange *exchange, RestStatement statement, const RestSource *source)
+{
+	Rest *rest = exchange->rest;
+	RestCounting counting = rest->prefer.counting;
+	int used = 0;
+
+	if (counting == COUNTING_EXACT || counting == COUNTING_ESTIMATED)
+	{
+		statement.values = &rest->count_values[used];
+		statement.sql = &rest->count_sql[used++];
+		if (!rest_write_count(&statement, source,
+							  counting == COUNTING_ESTIMATED ? ESTIMATED_MOST + 1 : 0))
+			return false;
+	}
+	if (counting == COUNTING_PLANNED || counting == COUNTING_ESTIMATED)
+	{
+		statement.values = &rest->count_values[used];
+		statement.sql = &rest->count_sql[used];
+		if (!rest_write_estimate(&statement, source))
+			return false;
+	}
+	return true;
+}
+
+static RestStatement
+statement_of(Exchange *exchange)
+{
+	Rest *rest = exchange->rest;
+
+	return (RestStatement){.catalog = exchange->factoryd->catalog,
+						   .query = &rest->query,
+						   .max_rows = exchange->factoryd->config->max_rows,
+						   .values = &exchange->values,
+						   .sql = &rest->sql,
+						   .problem = &rest->problem};
+}
+
+static void
+reply_no_range(Exchange *exchange)
+{
+	exchange_reply_problem(exchange, 416, "PGRST103", "Requested range not satisfiable",
+						   "The lower boundary must be lower than or equal to the upper "
+						   "boundary in the Range header.",
+						   NULL);
+}
+
+void
+rest_run_rows(Exchange *exchange, const char *sql)
+{
+	exchange->call.main.sql = sql;
+	exchange->call.row = take_row;
+	exchange->answer = answer_select;
+	set_asides(exchange);
+	exchange_run(exchange);
+}
+
+void
+rest_run_select(Exchange *exchange, const RestSource *source)
+{
+	Rest *rest = exchange->rest;
+	RestStatement statement = statement_of(exchange);
+
+	if (rest->offset_over)
+		reply_no_range(exchange);
+	else if (!rest_write_select(&statement, source, rest->media.shape) ||
+			 (exchange->call.read_only && !write_counts(exchange, statement, source)))
+		reply_problem(exchange);
+	else
+		rest_run_rows(exchange, buffer_text(&rest->sql));
+}
+
+/* --- writing ------------------------------------------------------------------------------ */
+
+static const struct
+{
+	const char *code;
+	int status;
+	const char *message;
+	const char *detail;
+} guards[] = {
+	{"PGRST116", 406, "Cannot coerce the result to a single JSON object",
+	 "The result contains %lld rows"},
+	{"PGRST115", 400, "Payload values do not match URL in primary key column(s)", NULL},
+	{"PGRST124", 400, "Query result exceeds max-affected preference constraint",
+	 "The query affects %lld rows"},
+};
+
+/* An error that our own guard raised, so that nothing was changed. */
+static bool
+answer_guard(Exchange *exchange, const CallOutcome *outcome)
+{
+	if (outcome->fault != CALL_FAILED || strcmp(outcome->sqlstate, "22P02") != 0)
+		return false;
+	for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++)
+	{
+		const char *found = strstr(outcome->message, guards[i].code);
+		char detail[100] = "";
+
+		if (found == NULL || found[-1] != '"')
+			continue;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		if (guards[i].detail)
+			snprintf(detail, sizeof(detail), guards[i].detail,
+					 strtoll(found + strlen(guards[i].code), NULL, 10));
+#pragma GCC diagnostic pop
+		exchange_reply_problem(exchange, guards[i].status, guards[i].code,
+							   guards[i].message, *detail ? detail : NULL, NULL);
+		return true;
+	}
+	return false;
+}
+
+static void
+add_applied(Buffer *headers, const Rest *rest)
+{
+	const RestPreferences *prefer = &rest->prefer;
+	static const char *const returns[] = {"return=minimal", "return=headers-only",
+										  "return=representation"};
+	static const char *const conflicts[] = {NULL, "resolution=merge-duplicates",
+											"resolution=ignore-duplicates"};
+
+	if (!prefer->returns_said && !prefer->conflict_said)
+		return;
+	buffer_add_format(headers, "Preference-Applied: %s%s%s\r\n",
+					  prefer->conflict_said ? conflicts[prefer->conflict] : "",
+					  prefer->conflict_said && prefer->returns_said ? ", " : "",
+					  prefer->returns_said ? returns[prefer->returns] : "");
+}
+
+static void
+answer_change(Exchange *exchange, CallOutcome *outcome)
+{
+	Rest *rest = exchange->rest;
+	const PGresult *result = outcome->result;
+	bool inserts = rest->write.change == CHANGE_INSERT;
+	long long count = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	bool rows = rest->write.returns == RETURN_ROWS;
+
+	buffer_add_format(&exchange->extra, "Content-Range: ");
+	if (inserts || count == 0)
+		buffer_add_text(&exchange->extra, "*");
+	else
+		buffer_add_format(&exchange->extra, "0-%lld", count - 1);
+	buffer_add_format(&exchange->extra, "/%s", rest->prefer.counting ? "" : "*");
+	if (rest->prefer.counting)
+		buffer_add_number(&exchange->extra, count);
+	buffer_add_text(&exchange->extra, "\r\n");
+	add_applied(&exchange->extra, rest);
+	if (!PQgetisnull(result, 0, 2))
+		buffer_add_format(&exchange->extra, "Location: %s%s\r\n",
+						  exchange->request->head.path, PQgetvalue(result, 0, 2));
+	if (rows)
+		exchange_reply(exchange, inserts ? 201 : 200, rest->media.answer,
+					   PQgetvalue(result, 0, 1), PQgetlength(result, 0, 1));
+	else
+		exchange_reply(exchange, inserts ? 201 : 204, NULL, "", 0);
+}
+
+/* --- what is written ------------------------------------------------------------------------ */
+
+static bool
+refuse_body(Exchange *exchange, const char *message, const char *detail)
+{
+	exchange_reply_problem(exchange, 400, "PGRST102", message, detail, NULL);
+	return false;
+}
+
+/* One field of CSV into text; what ended it, or -1 where quotes do not end. */
+static int
+read_csv_field(const char **at, Buffer *text, bool *quoted)
+{
+	const char *c = *at;
+
+	buffer_clear(text, SEND_SIZE);
+	*quoted = *c == '"';
+	if (*quoted)
+		for (c++; *c != '"' || c[1] == '"'; c++)
+		{
+			if (*c == '\0')
+				return -1;
+			if (*c == '"')
+				c++;
+			buffer_add_char(text, *c);
+		}
+	c += *quoted;
+	for (; *c && *c != ',' && *c != '\n' && *c != '\r'; c++)
+		buffer_add_char(text, *c);
+	if (*c == '\r' && c[1] == '\n')
+		c++;
+	*at = *c ? c + 1 : c;
+	return *c;
+}
+
+/* CSV with a line of names as JSON; NULL, without quotes, is null. */
+static char *
+json_from_csv(const char *csv)
+{
+	Buffer json = {0};
+	Buffer field = {0};
+	char *names[256];
+	int count = 0;
+	int end = ',';
+	bool quoted;
+
+	while (end == ',' && count < 256)
+	{
+		end = read_csv_field(&csv, &field, &quoted);
+		names[count++] = text_copy(buffer_text(&field));
+	}
+	buffer_add_char(&json, '[');
+	while (end >= 0 && *csv)
+	{
+		int index = 0;
+
+		buffer_add_text(&json, json.length > 1 ? ",{" : "{");
+		do
+		{
+			end = read_csv_field(&csv, &field, &quoted);
+			if (index >= count)
+			{
+				end = -1;
+				break;
+			}
+			buffer_add_text(&json, index ? "," : "");
+			buffer_add_json(&json, names[index++]);
+			buffer_add_char(&json, ':');
+			buffer_add_json(&json, !quoted && strcmp(buffer_text(&field), "NULL") == 0
+									   ? NULL
+									   : buffer_text(&field));
+		} while (end == ',');
+		buffer_add_char(&json, '}');
+		if (index != count)
+			end = -1;
+	}
+	buffer_add_char(&json, ']');
+	for (int i = 0; i < count; i++)
+		free(names[i]);
+	buffer_free(&field);
+	if (end < 0)
+	{
+		buffer_free(&json);
+		return NULL;
+	}
+	return buffer_detach(&json);
+}
+
+static bool
+body_is(const HttpRequest *request, const char *type)
+{
+	const char *given = http_head_value(&request->head, "content-type");
+	size_t length = given ? strcspn(given, "; ") : 0;
+
+	return length == strlen(type) && strncasecmp(given, type, length) == 0;
+}
+
+/* The body's text as JSON, parsed into rest->body. */
+static bool
+read_body(Exchange *exchange, const char **text)
+{
+	const HttpRequest *request = exchange->request;
+	Rest *rest = exchange->rest;
+	json_error_t error;
+
+	*text = request->body_length ? request->body : "{}";
+	if (body_is(request, "text/csv"))
+	{
+		rest->body_text = json_from_csv(request->body);
+		if (rest->body_text == NULL)
+			return refuse_body(exchange, "All lines must have same number of fields",
+							   NULL);
+		*text = rest->body_text;
+	}
+	else if (request->body_length && !body_is(request, "application/json") &&
+			 http_head_value(&request->head, "content-type"))
+	{
+		exchange_reply_problem(exchange, 415, "PGRST102", "Content-Type not acceptable",
+							   NULL, "Send application/json or text/csv.");
+		return false;
+	}
+	rest->body = json_loads(*text, JSON_DECODE_INT_AS_REAL, &error);
+	if (rest->body == NULL)
+		return refuse_body(exchange, "Empty or invalid json", error.text);
+	return true;
+}
+
+static bool
+has_key(const json_t *object, const char *key)
+{
+	return json_object_get(object, key) != NULL;
+}
+
+/* Whether each object of the list has the same keys as the first. */
+static bool
+keys_are_equal(const json_t *list)
+{
+	json_t *first = json_array_get(list, 0);
+	const json_t *one;
+	const char *key;
+	json_t *value;
+	size_t index;
+
+	json_array_foreach(list, index, one)
+	{
+		if (!json_is_object(one) || json_object_size(one) != json_object_size(first))
+			return false;
+		json_object_foreach(first, key, value)
+		{
+			if (!has_key(one, key))
+				return false;
+		}
+	}
+	return true;
+}
+
+static void
+add_body_column(RestWrite *write, const char **columns, const char *name)
+{
+	columns[write->column_count++] = name;
+}
+
+static size_t
+count_columns(const RestQuery *query, const json_t *object)
+{
+	size_t count = json_object_size(object);
+
+	for (const RestName *name = query->columns; name; name = name->next)
+		count++;
+	return count;
+}
+
+/* Which columns are written: those of columns=, else the members of the body. */
+static bool
+read_columns(Exchange *exchange)
+{
+	Rest *rest = exchange->rest;
+	RestWrite *write = &rest->write;
+	json_t *first = write->is_list ? json_array_get(rest->body, 0) : rest->body;
+	const json_t *one;
+	const char *key;
+	json_t *value;
+	size_t index;
+
+	json_array_foreach(rest->body, index, one)
+	{
+		if (!json_is_object(one))
+			return refuse_body(exchange, "The body is not an object or a list of them.",
+							   NULL);
+	}
+	if (write->is_list && !rest->query.has_columns && !keys_are_equal(rest->body))
+		return refuse_body(exchange, "All object keys must match", NULL);
+	rest->columns = memory_new((count_columns(&rest->query, first) + 1) * sizeof(char *));
+	for (const RestName *name = rest->query.columns; name; name = name->next)
+		add_body_column(write, rest->columns, name->name);
+	if (!rest->query.has_columns)
+		json_object_foreach(first, key, value)
+		{
+			add_body_column(write, rest->columns, key);
+		}
+	write->columns = rest->columns;
+	return true;
+}
+
+/* PUT replaces one row: its filters are the primary key, equal and nothing else. */
+static bool
+put_is_whole(const Exchange *exchange, const CatalogRelation *relation)
+{
+	const RestLevel *top = &exchange->rest->query.top;
+	int filters = 0;
+
+	for (const RestLogic *filter = top->filters; filter; filter = filter->next, filters++)
+	{
+		int column = filter->kind == LOGIC_CONDITION && !filter->field.path
+						 ? catalog_column(relation, filter->field.name)
+						 : -1;
+
+		if (column < 0 || !relation->columns[column].is_key || filter->negated ||
+			strcmp(filter->operator->name, "eq") != 0)
+			return false;
+	}
+	return filters == relation->key_count && relation->key_count > 0 &&
+		   json_is_object(exchange->rest->body);
+}
+
+static void
+nothing_to_do(Exchange *exchange)
+{
+	bool rows = exchange->rest->write.returns == RETURN_ROWS;
+	bool inserts = exchange->rest->write.change == CHANGE_INSERT;
+
+	buffer_add_text(&exchange->extra, "Content-Range: */*\r\n");
+	exchange_reply_text(exchange,
+						inserts ? 201
+						: rows  ? 200
+								: 204,
+						rows ? JSON_TYPE : NULL, rows ? "[]" : "");
+}
+
+static void
+run_change(Exchange *exchange, const CatalogRelation *relation)
+{
+	Rest *rest = exchange->rest;
+	RestStatement statement = statement_of(exchange);
+	RestSource source = {relation, relation->quoted};
+
+	if (!rest_write_change(&statement, &source, &rest->write))
+	{
+		reply_problem(exchange);
+		return;
+	}
+	exchange->call.main.sql = buffer_text(&rest->sql);
+	exchange->answer = answer_change;
+	exchange->answer_failure = answer_guard;
+	exchange_run(exchange);
+}
+
+static const struct
+{
+	const char *method;
+	RestChange change;
+} changes[] = {
+	{"POST", CHANGE_INSERT},
+	{"PATCH", CHANGE_UPDATE},
+	{"PUT", CHANGE_PUT},
+	{"DELETE", CHANGE_DELETE},
+};
+
+static void
+serve_change(Exchange *exchange, const CatalogRelation *relation, RestChange change)
+{
+	Rest *rest = exchange->rest;
+	RestWrite *write = &rest->write;
+
+	*write = (RestWrite){.change = change,
+						 .returns = rest->prefer.returns,
+						 .conflict = rest->prefer.conflict,
+						 .shape = rest->media.shape == SHAPE_COLUMNS ? SHAPE_JSON
+																	 : rest->media.shape,
+						 .single = rest->media.single,
+						 .defaults = rest->prefer.defaults && change == CHANGE_INSERT,
+						 .max_affected = rest->prefer.max_affected};
+	if (rest->media.shape == SHAPE_COLUMNS)
+		rest->media = media[0];
+	if (write->single && write->returns != RETURN_ROWS)
+		write->single = false;
+	if (change == CHANGE_PUT)
+		write->conflict = CONFLICT_MERGE;
+	if (change != CHANGE_DELETE)
+	{
+		if (!read_body(exchange, &write->body))
+			return;
+		write->is_list = json_is_array(rest->body);
+		if (change == CHANGE_UPDATE && write->is_list)
+		{
+			refuse_body(exchange, "The body of PATCH is one object.", NULL);
+			return;
+		}
+		if (!read_columns(exchange))
+			return;
+		if ((write->is_list && json_array_size(rest->body) == 0) ||
+			(change == CHANGE_UPDATE && write->column_count == 0))
+		{
+			nothing_to_do(exchange);
+			return;
+		}
+	}
+	if (change == CHANGE_PUT && !put_is_whole(exchange, relation))
+	{
+		exchange_reply_problem(exchange, 405, "PGRST105",
+							   "Filters must include all and only primary key columns "
+							   "with 'eq' operators",
+							   NULL, NULL);
+		return;
+	}
+	run_change(exchange, relation);
+}
+
+/* --- the door --------------------------------------------------------------------------------- */
+
+static const CatalogRelation *
+find_relation(Exchange *exchange, const char *schema, const char *name)
+{
+	const Catalog *catalog = exchange->factoryd->catalog;
+	const CatalogRelation *found;
+	int count;
+	const char *const *schemas = catalog_schemas(catalog, &count);
+
+	if (schema)
+		return catalog_relation(catalog, schema, name);
+	for (int i = 0; i < count; i++)
+		if ((found = catalog_relation(catalog, schemas[i], name)) != NULL)
+			return found;
+	return NULL;
+}
+
+static void
+reply_no_relation(Exchange *exchange, const char *schema, const char *name)
+{
+	int schema_count;
+	const char *const *schemas =
+		catalog_schemas(exchange->factoryd->catalog, &schema_count);
+	int count;
+	const CatalogRelation *relations =
+		catalog_relations(exchange->factoryd->catalog, &count);
+	const CatalogRelation *nearest = NULL;
+	int least = LONGEST_NAME;
+	char *message = text_format("Could not find the table '%s.%s' in the schema cache",
+								schema ? schema : schemas[0], name);
+	char *hint = NULL;
+
+	for (int i = 0; i < count; i++)
+	{
+		int distance = text_distance(name, relations[i].name);
+
+		if (distance < least)
+		{
+			least = distance;
+			nearest = &relations[i];
+		}
+	}
+	if (nearest && text_is_near(name, nearest->name, least))
+		hint = text_format("Perhaps you meant the table '%s.%s'", nearest->schema,
+						   nearest->name);
+	exchange_reply_problem(exchange, 404, "PGRST205", message, NULL, hint);
+	free(message);
+	free(hint);
+}
+
+static void
+serve_relation(Exchange *exchange, bool may_look_again)
+{
+	const char *method = exchange->request->head.method;
+	const char *name = buffer_text(&exchange->path) + 1;
+	const CatalogRelation *relation;
+	const char *schema;
+
+	if (!rest_profile(exchange, &schema))
+		return;
+	relation = find_relation(exchange, schema, name);
+	if (relation == NULL)
+	{
+		buffer_clear(&exchange->extra, 0);
+		if (!may_look_again ||
+			!catalog_await_newer(exchange->factoryd->catalog, exchange))
+			reply_no_relation(exchange, schema, name);
+		return;
+	}
+	if (!rest_begin(exchange, NULL, NULL))
+		return;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+		if (strcmp(method, changes[i].method) == 0)
+		{
+			serve_change(exchange, relation, changes[i].change);
+			return;
+		}
+	exchange->call.read_only = true;
+	exchange->reads = true;
+	rest_run_select(exchange, &(RestSource){relation, relation->quoted});
+}
+
+static void
+serve_or_give_up(Exchange *exchange)
+{
+	serve_relation(exchange, false);
+}
+
+void
+rest_serve(Exchange *exchange)
+{
+	exchange->resume = serve_or_give_up;
+	serve_relation(exchange, true);
 }

@@ -17,6 +17,7 @@
 #include "catalog.h"
 #include "exchange.h"
 #include "pool.h"
+#include "rest.h"
 #include "rpc.h"
 #include "text.h"
 
@@ -144,9 +145,8 @@ reply_bad_body(Exchange *exchange, const char *message, const char *detail)
 						   detail, "Send one JSON object, in UTF-8.");
 }
 
-/* Parses the body; answers the exchange where it is no JSON object. */
-static bool
-parse_body(Exchange *exchange)
+bool
+route_parse_body(Exchange *exchange)
 {
 	const HttpRequest *request = exchange->request;
 	json_error_t error;
@@ -237,6 +237,50 @@ route_of(const HttpRequest *request)
 	return NULL;
 }
 
+static const char *const relation_methods[] = {"GET",   "HEAD", "POST",
+											   "PATCH", "PUT",  "DELETE"};
+
+/* A table or view: one name that no route has, by a method that it takes. */
+static bool
+is_relation(const HttpRequest *request)
+{
+	const char *path = request->head.path;
+
+	if (path[0] != '/' || path[1] == '\0' || strchr(path + 1, '/') || methods_of(path))
+		return false;
+	for (size_t i = 0; i < sizeof(relation_methods) / sizeof(relation_methods[0]); i++)
+		if (strcmp(relation_methods[i], request->head.method) == 0)
+			return true;
+	return false;
+}
+
+/* The path's escapes decoded, beside the path; false, and answered, where they cannot be. */
+static bool
+decode_path(Exchange *exchange)
+{
+	const char *path = exchange->request->head.path;
+
+	buffer_add(&exchange->path, path, strlen(path) + 1);
+	if (http_decode_escapes(buffer_bytes(&exchange->path), false) >= 0 &&
+		text_is_utf8(buffer_bytes(&exchange->path),
+					 strlen(buffer_bytes(&exchange->path))))
+		return true;
+	exchange_reply_problem(exchange, 400, "PGRST100", "The path cannot be read.", NULL,
+						   NULL);
+	return false;
+}
+
+static void
+serve_relation(Factoryd *factoryd, HttpRequest *request)
+{
+	Exchange *exchange = exchange_begin(factoryd, request, STYLE_REST);
+
+	if (!exchange_authenticate(exchange) || !decode_path(exchange))
+		return;
+	exchange->resume = rest_serve;
+	catalog_await(factoryd->catalog, exchange);
+}
+
 static void
 request_came(HttpRequest *request, void *context)
 {
@@ -244,6 +288,11 @@ request_came(HttpRequest *request, void *context)
 	const Route *route = route_of(request);
 	Exchange *exchange;
 
+	if (route == NULL && is_relation(request))
+	{
+		serve_relation(factoryd, request);
+		return;
+	}
 	if (route == NULL)
 	{
 		reply_no_route(factoryd, request);
@@ -257,14 +306,12 @@ request_came(HttpRequest *request, void *context)
 		exchange->timeout_code = route->timeout_code;
 	if (!route->open && !exchange_authenticate(exchange))
 		return;
-	if (strcmp(route->method, "POST") == 0 && !parse_body(exchange))
+	if (strcmp(route->method, "POST") == 0 && route->input != INPUT_CALL &&
+		!route_parse_body(exchange))
 		return;
 	if (route->input == INPUT_CALL)
 	{
-		if (http_decode_escapes(request->head.path, false) < 0)
-			exchange_reply_problem(exchange, 400, "PGRST100", "The path cannot be read.",
-								   NULL, NULL);
-		else
+		if (decode_path(exchange))
 		{
 			exchange->resume = rpc_call;
 			catalog_await(factoryd->catalog, exchange);

@@ -11,6 +11,10 @@
 /* What the HTTP server hands its requests to. */
 extern HttpHandler route_handler(Factoryd *factoryd);
 
+/* Parses the body; answers the exchange where it is no JSON object: false. */
+struct Exchange;
+extern bool route_parse_body(struct Exchange *exchange);
+
 /* factoryd's own series, in Prometheus' text format. */
 extern void route_add_metrics(Buffer *body, const Factoryd *factoryd);
 

@@ -2,22 +2,22 @@
  * rpc.c
  *		POST and GET /rpc/NAME: calling a function by name, as PostgREST does.
  *
- * The arguments are one JSON object, bound as one value and taken apart by
- * json_to_record with the function's own types: nothing a client sends is ever
- * part of a statement, not even a name, since names come from the catalogue.
- * The same names always give the same statement, so it is prepared once.
+ * Arguments are bound, one value each; a list for an array's argument is taken apart
+ * by json_to_record with the function's own types.  Nothing a client sends is ever
+ * part of a statement but quoted names.  The same names always give the same
+ * statement, so it is prepared once.
  */
 #include "rpc.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "catalog.h"
 #include "json_scan.h"
+#include "rest.h"
+#include "route.h"
 #include "text.h"
-
-/* In every statement; no function's column is likely to be called that. */
-#define ROW "factoryd_row"
 
 typedef enum Fit
 {
@@ -26,33 +26,77 @@ typedef enum Fit
 	FIT_WHOLE  /* its one nameless argument takes the whole body */
 } Fit;
 
-static const char *
-asked_name(const Exchange *exchange)
+/* A body that is no JSON, and the type of the nameless argument that takes it. */
+static const struct
 {
-	return strrchr(exchange->request->head.path, '/') + 1;
+	const char *media;
+	const char *type;
+} whole_bodies[] = {
+	{"text/plain", "pg_catalog.text"},
+	{"text/xml", "pg_catalog.xml"},
+	{"application/octet-stream", "pg_catalog.bytea"},
+};
+
+static const char *
+asked_name(Exchange *exchange)
+{
+	return buffer_bytes(&exchange->path) + strlen("/rpc/");
+}
+
+static bool
+is_get(const Exchange *exchange)
+{
+	return strcmp(exchange->request->head.method, "POST") != 0;
+}
+
+/* The type that takes the body as it is, or NULL where it is to be JSON. */
+static const char *
+whole_body_type(const Exchange *exchange)
+{
+	const char *media = http_head_value(&exchange->request->head, "content-type");
+	size_t length = media ? strcspn(media, "; ") : 0;
+
+	for (size_t i = 0; length && i < sizeof(whole_bodies) / sizeof(whole_bodies[0]); i++)
+		if (strlen(whole_bodies[i].media) == length &&
+			strncasecmp(whole_bodies[i].media, media, length) == 0)
+			return whole_bodies[i].type;
+	return NULL;
+}
+
+static bool
+takes_json(const CatalogArgument *argument)
+{
+	return strcmp(argument->type, "pg_catalog.json") == 0 ||
+		   strcmp(argument->type, "pg_catalog.jsonb") == 0;
 }
 
 static Fit
-fit_of(const CatalogFunction *function, json_t *arguments)
+fit_of(const Exchange *exchange, const CatalogFunction *function)
 {
+	const char *whole = exchange->body ? NULL : whole_body_type(exchange);
 	size_t used = 0;
 	bool complete = true;
 
 	if (function->argument_count == 1 && function->arguments[0].name[0] == '\0')
-		return strcmp(function->arguments[0].type, "pg_catalog.json") == 0 ||
-					   strcmp(function->arguments[0].type, "pg_catalog.jsonb") == 0
-				   ? FIT_WHOLE
-				   : FIT_NOT;
+	{
+		if (whole ? strcmp(function->arguments[0].type, whole) == 0
+				  : takes_json(&function->arguments[0]) && !is_get(exchange))
+			return FIT_WHOLE;
+		return FIT_NOT;
+	}
+	if (whole)
+		return FIT_NOT;
 	for (int i = 0; i < function->argument_count; i++)
 	{
 		const CatalogArgument *argument = &function->arguments[i];
 
-		if (argument->name[0] && json_object_get(arguments, argument->name))
+		if (argument->name[0] && json_object_get(exchange->body, argument->name))
 			used++;
-		else if (argument->required)
+		else if (argument->required &&
+				 !(function->is_variadic && i == function->argument_count - 1))
 			complete = false;
 	}
-	return complete && used == json_object_size(arguments) ? FIT_NAMED : FIT_NOT;
+	return complete && used == json_object_size(exchange->body) ? FIT_NAMED : FIT_NOT;
 }
 
 /*
@@ -60,7 +104,7 @@ fit_of(const CatalogFunction *function, json_t *arguments)
  * as well.  Names go before a nameless argument.
  */
 static const CatalogFunction *
-find_function(const Exchange *exchange, const char *name, Fit *fit,
+find_function(const Exchange *exchange, const char *schema, const char *name, Fit *fit,
 			  const CatalogFunction **also)
 {
 	const CatalogFunction *functions;
@@ -75,11 +119,12 @@ find_function(const Exchange *exchange, const char *name, Fit *fit,
 		const CatalogFunction *function = &functions[i];
 		Fit its_fit;
 
-		if (strcmp(function->name, name) != 0)
+		if (strcmp(function->name, name) != 0 ||
+			(schema && strcmp(function->schema, schema) != 0))
 			continue;
 		if (found && strcmp(function->schema, found->schema) != 0)
 			break;
-		its_fit = fit_of(function, exchange->body);
+		its_fit = fit_of(exchange, function);
 		if (its_fit == FIT_NOT || (found && its_fit == FIT_WHOLE))
 			continue;
 		if (found && *fit == FIT_NAMED)
@@ -94,13 +139,6 @@ find_function(const Exchange *exchange, const char *name, Fit *fit,
 }
 
 /* --- the statement ---------------------------------------------------------------- */
-
-static bool
-takes_json(const CatalogArgument *argument)
-{
-	return strcmp(argument->type, "pg_catalog.json") == 0 ||
-		   strcmp(argument->type, "pg_catalog.jsonb") == 0;
-}
 
 /* Whether the argument's own type can read it: a list may be an array of any type. */
 static bool
@@ -118,7 +156,7 @@ text_of(const Exchange *exchange, const CatalogArgument *argument, const json_t 
 
 	if (json_is_null(value))
 		return NULL;
-	if (json_is_string(value) && !takes_json(argument))
+	if (json_is_string(value) && (is_get(exchange) || !takes_json(argument)))
 		return text_copy(json_string_value(value));
 	if (json_scan_member(exchange->request->body, argument->name, &text, &length))
 		return strndup(text, length);
@@ -151,42 +189,31 @@ pass_argument(Exchange *exchange, const CatalogArgument *argument, const json_t 
 	buffer_add_format(columns, " %s", argument->type);
 }
 
-/* How the answer becomes one text: %s are the call and where its arguments come from. */
-static const char *
-shape_of(const CatalogFunction *function)
-{
-	if (function->is_void)
-		return "SELECT %1$s%2$s%3$s";
-	if (function->is_composite && function->is_set)
-		return "SELECT coalesce(pg_catalog.json_agg(" ROW
-			   "), '[]')::pg_catalog.text FROM "
-			   "(SELECT called.* FROM %4$s%1$s AS called) AS " ROW;
-	if (function->is_composite)
-		return "SELECT pg_catalog.to_json(" ROW ")::pg_catalog.text FROM "
-			   "(SELECT called.* FROM %4$s%1$s AS called) AS " ROW;
-	if (function->is_set)
-		return "SELECT coalesce(pg_catalog.json_agg(" ROW
-			   ".value), '[]')::pg_catalog.text "
-			   "FROM (SELECT %1$s AS value%2$s%3$s) AS " ROW;
-	return "SELECT pg_catalog.to_json(%1$s)::pg_catalog.text%2$s%3$s";
-}
-
 static char *
 whole_body(Exchange *exchange)
 {
-	return exchange->request->body_length > 0 ? text_copy(exchange->request->body)
-											  : json_dumps(exchange->body, JSON_COMPACT);
+	const HttpRequest *request = exchange->request;
+	const char *type = whole_body_type(exchange);
+	Buffer hex = {0};
+
+	if (type && strcmp(type, "pg_catalog.bytea") == 0)
+	{
+		buffer_add_text(&hex, "\\x");
+		for (size_t i = 0; i < request->body_length; i++)
+			buffer_add_format(&hex, "%02x", (unsigned char) request->body[i]);
+		return buffer_detach(&hex);
+	}
+	if (is_get(exchange) || (request->body_length == 0 && exchange->body))
+		return json_dumps(exchange->body, JSON_COMPACT);
+	return text_copy(request->body);
 }
 
-static char *
-write_statement(Exchange *exchange, const CatalogFunction *function, Fit fit)
+/* The call, and in columns what it takes of a JSON object, if anything. */
+static void
+write_call(Exchange *exchange, const CatalogFunction *function, Fit fit, Buffer *call,
+		   Buffer *columns)
 {
-	Buffer columns = {0};
 	Buffer passed = {0};
-	char *called;
-	char *source;
-	char *lateral;
-	char *statement;
 
 	if (fit == FIT_WHOLE)
 		buffer_add_format(&passed, "$%d::%s",
@@ -200,30 +227,65 @@ write_statement(Exchange *exchange, const CatalogFunction *function, Fit fit)
 		if (value)
 			pass_argument(exchange, argument, value,
 						  function->is_variadic && i == function->argument_count - 1,
-						  &passed, &columns);
+						  &passed, columns);
 	}
-	called = text_format("%s(%s)", function->quoted, buffer_text(&passed));
-	source = text_copy("");
-	if (columns.length)
-	{
-		free(source);
-		source =
-			text_format("pg_catalog.json_to_record($%d::pg_catalog.json) AS given(%s)",
-						values_take(&exchange->values, whole_body(exchange)),
-						buffer_text(&columns));
-	}
-	lateral = source[0] ? text_format("%s, LATERAL ", source) : text_copy("");
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	statement = text_format(shape_of(function), called, source[0] ? " FROM " : "", source,
-							lateral);
-#pragma GCC diagnostic pop
-	buffer_free(&columns);
+	buffer_add_format(call, "%s(%s)", function->quoted, buffer_text(&passed));
 	buffer_free(&passed);
-	free(called);
-	free(source);
-	free(lateral);
-	return statement;
+}
+
+/* " FROM json_to_record(...) AS given(...)" where the call needs it. */
+static void
+write_given(Exchange *exchange, Buffer *columns, Buffer *given)
+{
+	if (columns->length)
+		buffer_add_format(given,
+						  "pg_catalog.json_to_record($%d::pg_catalog.json) AS given(%s)",
+						  values_take(&exchange->values, whole_body(exchange)),
+						  buffer_text(columns));
+}
+
+/* One value: the whole answer.  One of several: a row each. */
+static void
+run_scalar(Exchange *exchange, const CatalogFunction *function, Buffer *call,
+		   Buffer *given)
+{
+	Rest *rest = exchange->rest;
+	Buffer *sql = &rest->sql;
+
+	rest->scalar = !function->is_set;
+	rest->media.shape = SHAPE_JSON;
+	if (function->is_set)
+		buffer_add_format(sql,
+						  "SELECT pg_catalog.to_json(called.value)::pg_catalog.text FROM "
+						  "(SELECT %s AS value%s%s) AS called",
+						  buffer_text(call), given->length ? " FROM " : "",
+						  buffer_text(given));
+	else
+		buffer_add_format(sql, "SELECT pg_catalog.to_json(%s)::pg_catalog.text%s%s",
+						  buffer_text(call), given->length ? " FROM " : "",
+						  buffer_text(given));
+	rest_run_rows(exchange, buffer_text(sql));
+}
+
+/* Rows: what a query may ask of a table's it may ask of these. */
+static void
+run_rows(Exchange *exchange, const CatalogFunction *function, Buffer *call, Buffer *given)
+{
+	RestSource source;
+	char *from;
+
+	source.relation = catalog_numbered(exchange->factoryd->catalog, function->relation);
+	from = given->length ? text_format("(SELECT called.* FROM %s, LATERAL %s AS called)",
+									   buffer_text(given), buffer_text(call))
+						 : text_copy(buffer_text(call));
+	source.from = from;
+	exchange->rest->scalar =
+		!function->is_set && exchange->rest->media.shape != SHAPE_COLUMNS;
+
+	/* A count would call the function twice. */
+	exchange->rest->prefer.counting = COUNTING_NONE;
+	rest_run_select(exchange, &source);
+	free(from);
 }
 
 /* --- what cannot be called ----------------------------------------------------------- */
@@ -334,40 +396,113 @@ answer_void(Exchange *exchange, CallOutcome *outcome)
 static void
 run_function(Exchange *exchange, const CatalogFunction *function, Fit fit)
 {
-	bool reads = strcmp(exchange->request->head.method, "POST") != 0;
+	Buffer call = {0};
+	Buffer columns = {0};
+	Buffer given = {0};
 
-	if (reads && function->may_write)
+	if (is_get(exchange) && function->may_write)
 	{
 		exchange->allow = "POST";
 		exchange_reply_problem(exchange, 405, "25006", "The function may write.", NULL,
 							   "Call it with POST, or declare it STABLE.");
 		return;
 	}
-	exchange->sql = write_statement(exchange, function, fit);
-	exchange->call.main.sql = exchange->sql;
 	exchange->call.read_only = !function->may_write;
 	exchange->reads = !function->may_write;
+	write_call(exchange, function, fit, &call, &columns);
+	write_given(exchange, &columns, &given);
 	if (function->is_void)
+	{
+		exchange->sql = text_format("SELECT %s%s%s", buffer_text(&call),
+									given.length ? " FROM " : "", buffer_text(&given));
+		exchange->call.main.sql = exchange->sql;
 		exchange->answer = answer_void;
-	exchange_run(exchange);
+		exchange_run(exchange);
+	}
+	else if (function->is_composite)
+		run_rows(exchange, function, &call, &given);
+	else
+		run_scalar(exchange, function, &call, &given);
+	buffer_free(&call);
+	buffer_free(&columns);
+	buffer_free(&given);
+}
+
+typedef struct Asked
+{
+	Exchange *exchange;
+	const char *name;
+	const char *schema;
+} Asked;
+
+/* Whether a function of the asked name has such an argument. */
+static bool
+is_argument(const char *name, void *context)
+{
+	const Asked *asked = context;
+	const CatalogFunction *functions;
+	int count;
+
+	functions = catalog_functions(asked->exchange->factoryd->catalog, &count);
+	for (int i = 0; i < count; i++)
+		for (int j = 0; strcmp(functions[i].name, asked->name) == 0 &&
+						j < functions[i].argument_count;
+			 j++)
+			if (strcmp(functions[i].arguments[j].name, name) == 0)
+				return true;
+	return false;
+}
+
+/* GET's arguments: each a string that the argument's type reads; repeated ones a list. */
+static void
+take_arguments(Exchange *exchange)
+{
+	exchange->body = json_object();
+	for (const RestArgument *argument = exchange->rest->query.arguments; argument;
+		 argument = argument->next)
+	{
+		json_t *before = json_object_get(exchange->body, argument->name);
+		json_t *value = json_string(argument->value);
+
+		if (json_is_array(before))
+			json_array_append_new(before, value);
+		else if (before)
+			json_object_set_new(exchange->body, argument->name,
+								json_pack("[O, o]", before, value));
+		else
+			json_object_set_new(exchange->body, argument->name, value);
+	}
 }
 
 static void
 call_or_refuse(Exchange *exchange, bool may_look_again)
 {
-	const char *name = asked_name(exchange);
+	Asked asked = {exchange, asked_name(exchange), NULL};
 	const CatalogFunction *also;
 	const CatalogFunction *function;
 	Fit fit;
 
-	function = find_function(exchange, name, &fit, &also);
+	if (!rest_profile(exchange, &asked.schema))
+		return;
+	if (!rest_begin(exchange, is_get(exchange) ? is_argument : NULL, &asked))
+		return;
+	if (is_get(exchange))
+	{
+		json_decref(exchange->body);
+		take_arguments(exchange);
+	}
+	function = find_function(exchange, asked.schema, asked.name, &fit, &also);
 	if (also)
 		reply_ambiguous(exchange, function, also);
 	else if (function)
 		run_function(exchange, function, fit);
-	else if (!may_look_again ||
-			 !catalog_await_newer(exchange->factoryd->catalog, exchange))
-		reply_not_found(exchange, name);
+	else
+	{
+		buffer_clear(&exchange->extra, 0);
+		if (!may_look_again ||
+			!catalog_await_newer(exchange->factoryd->catalog, exchange))
+			reply_not_found(exchange, asked.name);
+	}
 }
 
 static void
@@ -376,43 +511,11 @@ call_or_give_up(Exchange *exchange)
 	call_or_refuse(exchange, false);
 }
 
-/* GET's arguments: name=value&..., each a string that the argument's type reads. */
-static bool
-read_query(Exchange *exchange)
-{
-	char *rest = exchange->request->head.query;
-	char *pair;
-
-	exchange->body = json_object();
-	while (rest && (pair = strsep(&rest, "&")) != NULL)
-	{
-		char *value = strchr(pair, '=');
-		json_t *text;
-
-		if (*pair == '\0')
-			continue;
-		if (value)
-			*value++ = '\0';
-		if (http_decode_escapes(pair, true) < 0 ||
-			(value && http_decode_escapes(value, true) < 0))
-			return false;
-		text = json_string(value ? value : "");
-		if (text == NULL || json_object_set_new(exchange->body, pair, text) != 0)
-			return false;
-	}
-	return true;
-}
-
 void
 rpc_call(Exchange *exchange)
 {
-	if (exchange->body == NULL && !read_query(exchange))
-	{
-		exchange_reply_problem(exchange, 400, "PGRST100",
-							   "The query string cannot be read.",
-							   "It holds a broken escape, or is not UTF-8.", NULL);
+	if (!is_get(exchange) && !whole_body_type(exchange) && !route_parse_body(exchange))
 		return;
-	}
 	exchange->resume = call_or_give_up;
 	call_or_refuse(exchange, true);
 }
