@@ -1020,11 +1020,25 @@ write_update(RestStatement *statement, const CatalogRelation *relation,
 	write_given(statement, relation, write, "g", sql);
 }
 
+/* Each column once: what is returned is a relation again. */
 static void
 add_returned(Buffer *list, const char *column)
 {
-	buffer_add_text(list, list->length ? ", " : "");
-	write_column(list, 0, column);
+	Buffer one = {0};
+	const char *found;
+	size_t length;
+
+	write_column(&one, 0, column);
+	length = one.length;
+	found = strstr(buffer_text(list), buffer_text(&one));
+	while (found && found[length] == '"')
+		found = strstr(found + length, buffer_text(&one));
+	if (found == NULL)
+	{
+		buffer_add_text(list, list->length ? ", " : "");
+		buffer_add(list, buffer_bytes(&one), length);
+	}
+	buffer_free(&one);
 }
 
 /*
