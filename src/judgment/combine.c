@@ -59,14 +59,11 @@ weighted(const Decision *decision, const Verdict *rule, const Verdict *model)
 	return both;
 }
 
-static char *
-lower_case(const char *name)
+static void
+say_done(Judgment *judgment, JudgmentPolicy done)
 {
-	char *lower = pstrdup(name);
-
-	for (char *c = lower; *c; c++)
-		*c = pg_tolower((unsigned char) *c);
-	return lower;
+	judgment->done = done;
+	judgment->method = judgment_method_names[done];
 }
 
 static void
@@ -74,7 +71,7 @@ settle(Judgment *judgment, const Verdict *verdict, JudgmentPolicy done)
 {
 	judgment->verdict = *verdict;
 	judgment->known = true;
-	judgment->method = lower_case(judgment_policy_names[done]);
+	say_done(judgment, done);
 }
 
 /*
@@ -119,9 +116,7 @@ judgment_combine(Judgment *judgment)
 	else if (rules)
 		settle(judgment, judgment->evaluation->verdict, POLICY_RULE_ONLY);
 	else
-		judgment->method =
-			lower_case(judgment_policy_names[judgment->evaluation ? POLICY_RULE_ONLY
-																  : POLICY_LLM_ONLY]);
+		say_done(judgment, judgment->evaluation ? POLICY_RULE_ONLY : POLICY_LLM_ONLY);
 	judgment->result =
 		judgment->known ? severity_result(judgment->verdict.severity) : "unknown";
 }

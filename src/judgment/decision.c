@@ -886,6 +886,7 @@ prepare_slot(Decision *decision)
 	decision->slot = MakeSingleTupleTableSlot(decision->columns, &TTSOpsVirtual);
 	decision->econtext = CreateStandaloneExprContext();
 	decision->econtext->ecxt_scantuple = decision->slot;
+	decision->econtext_memory = decision->econtext->ecxt_per_tuple_memory;
 	decision->let_errors = palloc0(sizeof(char *) * Max(decision->let_count, 1));
 	MemoryContextSwitchTo(caller);
 }
@@ -895,8 +896,6 @@ note_what_may_raise(Decision *decision)
 {
 	for (int i = 0; i < decision->let_count; i++)
 		decision->lets_may_raise |= decision->lets[i].value.may_raise;
-	for (int i = 0; i < decision->rule_count; i++)
-		decision->rules_may_raise |= decision->rules[i].when.may_raise;
 }
 
 /* --- the whole --------------------------------------------------------------------------------------- */
@@ -968,6 +967,7 @@ decision_compile(const char *name, int version, Oid owner, Jsonb *definition,
 void
 decision_free(Decision *decision)
 {
+	decision->econtext->ecxt_per_tuple_memory = decision->econtext_memory;
 	FreeExprContext(decision->econtext, false);
 	ExecDropSingleTupleTableSlot(decision->slot);
 	MemoryContextDelete(decision->context);

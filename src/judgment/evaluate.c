@@ -4,9 +4,12 @@
  *
  * A condition that is NULL or fails is *undecided*: it does not match, and where no
  * other rule matches the result is unknown, never the default.  Failing is caught
- * by one subtransaction around all let values and one around all conditions; after
- * a failure the rest goes on in a new one.  What is made of leakproof functions
- * alone needs none.
+ * by one subtransaction around all let values and one around the conditions from
+ * the first that may raise; after a failure the rest goes on in a new one.  Where
+ * the index alone decides, and for what is made of leakproof functions, none is
+ * begun, nor are the owner's rights taken: nothing is evaluated.
+ *
+ * Sentences and documents are made when they are asked for.
  */
 #include "postgres.h"
 
@@ -177,23 +180,43 @@ lets_body(void *argument)
 		compute_let(run, run->next_let++);
 }
 
-static void
-rules_body(void *argument)
+/* Notes the hits that the index is sure of; true where a rule must be evaluated. */
+static bool
+skip_to_open(Evaluation *run)
 {
-	Evaluation *run = argument;
 	RuleStanding standing;
 	int number;
 
 	while ((number = next_rule(run, &standing)) >= 0)
 	{
-		Rule *rule = &run->decision->rules[number];
-
+		if (standing != RULE_HOLDS)
+		{
+			run->next_rule = number;
+			return true;
+		}
 		run->next_rule = number + 1;
-		if (standing == RULE_HOLDS)
-			note_hit(run, rule);
-		else
-			decide_rule(run, rule);
+		note_hit(run, &run->decision->rules[number]);
 	}
+	return false;
+}
+
+static void
+decide_next(Evaluation *run)
+{
+	Rule *rule = &run->decision->rules[run->next_rule++];
+
+	run->evaluating = true;
+	decide_rule(run, rule);
+	run->evaluating = false;
+}
+
+static void
+rules_body(void *argument)
+{
+	Evaluation *run = argument;
+
+	while (skip_to_open(run))
+		decide_next(run);
 }
 
 static void
@@ -204,10 +227,11 @@ note_failure(Evaluation *run, const ErrorData *error)
 	/* What on_null => error raised is the caller's. */
 	if (error->sqlerrcode == ERRCODE_FACTORY_INVALID_INPUT)
 		ReThrowError(unconstify(ErrorData *, error));
-	if (run->next_rule > 0)
+	if (run->evaluating)
 	{
 		Rule *rule = &decision->rules[run->next_rule - 1];
 
+		run->evaluating = false;
 		add_undecided(run, rule->index, psprintf("rule \"%s\"", rule->id),
 					  pstrdup(error->message));
 	}
@@ -278,16 +302,17 @@ apply_hit_policy(Evaluation *run)
 	bool ordered =
 		decision->hit_policy == HIT_PRIORITY || decision->hit_policy == HIT_OUTPUT_ORDER;
 
+	if (list_length(hits) < 2)
+		return;
 	if (ordered)
 		list_sort(hits, by_priority);
-	if (decision->hit_policy == HIT_UNIQUE && list_length(hits) > 1)
+	if (decision->hit_policy == HIT_UNIQUE)
 		violation(decision, linitial(hits), lsecond(hits));
 	if (decision->hit_policy == HIT_ANY)
 		for (int i = 1; i < list_length(hits); i++)
 			if (!same_outcome(linitial(hits), list_nth(hits, i)))
 				violation(decision, linitial(hits), list_nth(hits, i));
-	if (list_length(hits) > 1 &&
-		(decision->hit_policy == HIT_PRIORITY || decision->hit_policy == HIT_ANY))
+	if (decision->hit_policy == HIT_PRIORITY || decision->hit_policy == HIT_ANY)
 		run->hits = list_truncate(hits, 1);
 }
 
@@ -395,7 +420,15 @@ collect_outcomes(Evaluation *run)
 	ListCell *cell;
 
 	foreach (cell, run->hits)
-		outcomes = lappend(outcomes, rule_outcome(run, lfirst(cell), true));
+	{
+		Rule *rule = lfirst(cell);
+
+		outcomes =
+			lappend(outcomes, rule->computed == NIL ? answer_hit(run->decision, rule)
+													: rule_outcome(run, rule, true));
+	}
+	if (run->decision->collected == NIL)
+		return answer_hits(outcomes);
 	doc_build(&b);
 	doc_begin_object(&b, NULL);
 	foreach (cell, run->decision->collected)
@@ -416,23 +449,36 @@ keeps_all_hits(const Decision *decision)
 		   decision->hit_policy == HIT_OUTPUT_ORDER;
 }
 
-/* Several hits answer with the most severe one; actions of all are kept. */
-static Verdict *
-verdict_of_hits(List *hits)
+static Rule *
+gravest_of(List *hits)
 {
-	Verdict *verdict = palloc(sizeof(Verdict));
 	Rule *gravest = linitial(hits);
-	List *actions = NIL;
 	ListCell *cell;
 
 	foreach (cell, hits)
-	{
-		Rule *rule = lfirst(cell);
+		if (((Rule *) lfirst(cell))->then.severity > gravest->then.severity)
+			gravest = lfirst(cell);
+	return gravest;
+}
 
-		if (rule->then.severity > gravest->then.severity)
-			gravest = rule;
-		actions = actions_add(actions, rule->then.actions);
+/* Several hits answer with the most severe one; actions of all are kept. */
+static Verdict *
+verdict_of_hits(List *hits, Rule *gravest)
+{
+	Verdict *verdict;
+	List *actions = NIL;
+	ListCell *cell;
+
+	if (list_length(hits) == 1)
+		return &gravest->then;
+	foreach (cell, hits)
+	{
+		const Verdict *one = &((Rule *) lfirst(cell))->then;
+
+		if (one->actions != NIL)
+			actions = actions_add(actions, one->actions);
 	}
+	verdict = palloc(sizeof(Verdict));
 	*verdict = gravest->then;
 	verdict->actions = actions;
 	return verdict;
@@ -465,6 +511,50 @@ hit_reason(Decision *decision, const Rule *rule)
 	return psprintf("rule \"%s\" holds: %s", rule->id, rule->when.text);
 }
 
+static bool
+computes_outcomes(const Evaluation *run)
+{
+	ListCell *cell;
+
+	foreach (cell, run->hits)
+		if (((Rule *) lfirst(cell))->computed != NIL)
+			return true;
+	return false;
+}
+
+Jsonb *
+evaluation_outcome(Evaluation *run)
+{
+	if (run->outcome != NULL)
+		return run->outcome;
+	if (run->hits == NIL)
+		run->outcome = run->verdict ? run->verdict->outcome : NULL;
+	else if (keeps_all_hits(run->decision))
+		run->outcome = collect_outcomes(run);
+	else
+		run->outcome = rule_outcome(run, linitial(run->hits), false);
+	return run->outcome;
+}
+
+char *
+evaluation_reason(Evaluation *run)
+{
+	Decision *decision = run->decision;
+
+	if (run->reason != NULL)
+		return run->reason;
+	if (run->hits != NIL)
+		run->reason = hit_reason(decision, linitial(run->hits));
+	else if (run->undecided != NIL)
+		run->reason = undecided_text(run->undecided);
+	else if (run->verdict != NULL && decision->otherwise_because != NULL)
+		run->reason = explanation_render(decision, decision->otherwise_because);
+	else
+		run->reason = psprintf("none of %d rules matches%s", decision->rule_count,
+							   run->verdict ? "" : " and there is no default");
+	return run->reason;
+}
+
 static void
 conclude(Evaluation *run)
 {
@@ -474,25 +564,23 @@ conclude(Evaluation *run)
 	apply_hit_policy(run);
 	if (run->hits != NIL)
 	{
-		run->outcome = keeps_all_hits(decision)
-						   ? collect_outcomes(run)
-						   : rule_outcome(run, linitial(run->hits), false);
-		run->verdict = verdict_of_hits(run->hits);
-		run->reason = hit_reason(decision, linitial(run->hits));
+		Rule *gravest = gravest_of(run->hits);
+
+		run->verdict = verdict_of_hits(run->hits, gravest);
+		run->answer = answer_of_rule(decision, gravest);
+		run->alone = !keeps_all_hits(decision) && gravest->computed == NIL;
 	}
-	else if (run->undecided != NIL)
-		run->reason = undecided_text(run->undecided);
-	else if (decision->otherwise != NULL)
+	else if (run->undecided == NIL && decision->otherwise != NULL)
 	{
 		run->verdict = decision->otherwise;
-		run->outcome = decision->otherwise->outcome;
-		run->reason = decision->otherwise_because
-						  ? explanation_render(decision, decision->otherwise_because)
-						  : psprintf("none of %d rules matches", decision->rule_count);
+		run->answer = answer_of_rule(decision, NULL);
+		run->alone = true;
 	}
 	else
-		run->reason = psprintf("none of %d rules matches and there is no default",
-							   decision->rule_count);
+	{
+		run->answer = answer_unknown(decision);
+		run->alone = true;
+	}
 }
 
 /* --- the door ------------------------------------------------------------------------------------- */
@@ -524,14 +612,24 @@ lets_part(Evaluation *run)
 	run_steps(run, lets_body, run->decision->lets_may_raise);
 }
 
+/* From the first rule that must be evaluated on. */
 static void
-rules_part(Evaluation *run)
+open_rules_part(Evaluation *run)
 {
-	run->indexed = rule_index_enabled;
-	if (run->indexed)
-		rule_index_load(run->decision);
-	run_steps(run, rules_body, run->decision->rules_may_raise);
-	conclude(run);
+	while (!run->decision->rules[run->next_rule].when.may_raise)
+	{
+		decide_next(run);
+		if (!skip_to_open(run))
+			return;
+	}
+	run_steps(run, rules_body, true);
+}
+
+/* Computed outcomes are expressions too. */
+static void
+outcome_part(Evaluation *run)
+{
+	(void) evaluation_outcome(run);
 }
 
 Evaluation *
@@ -544,9 +642,11 @@ evaluation_begin(Decision *decision, TimestampTz at)
 	decision->slot->tts_values[time] = TimestampTzGetDatum(at);
 	decision->slot->tts_isnull[time] = false;
 	ExecStoreVirtualTuple(decision->slot);
-	memset(decision->let_errors, 0, sizeof(char *) * decision->let_count);
 	if (decision->let_count > 0)
+	{
+		memset(decision->let_errors, 0, sizeof(char *) * decision->let_count);
 		run_as_owner(run, lets_part);
+	}
 	return run;
 }
 
@@ -556,7 +656,14 @@ evaluation_finish(Evaluation *run)
 	instr_time begin, end;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	run_as_owner(run, rules_part);
+	run->indexed = rule_index_enabled;
+	if (run->indexed)
+		rule_index_load(run->decision);
+	if (skip_to_open(run))
+		run_as_owner(run, open_rules_part);
+	conclude(run);
+	if (computes_outcomes(run))
+		run_as_owner(run, outcome_part);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	run->elapsed_ms = INSTR_TIME_GET_MILLISEC(end);

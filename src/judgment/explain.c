@@ -9,7 +9,7 @@
 static char *
 summary(const Judgment *judgment)
 {
-	const Evaluation *rules = judgment->evaluation;
+	Evaluation *rules = judgment->evaluation;
 	const ModelVerdict *model = judgment->model;
 	bool model_spoke = model != NULL && model->failure == NULL;
 	const char *words = model_spoke ? model->verdict.explanation : NULL;
@@ -19,14 +19,14 @@ summary(const Judgment *judgment)
 	if (rules == NULL)
 		return pstrdup(words ? words : "the model gave no reason");
 	if (words == NULL)
-		return rules->reason;
-	return psprintf("%s; model: %s", rules->reason, words);
+		return evaluation_reason(rules);
+	return psprintf("%s; model: %s", evaluation_reason(rules), words);
 }
 
 static void
 put_reasoning(DocBuilder *b, const Judgment *judgment)
 {
-	const Evaluation *rules = judgment->evaluation;
+	Evaluation *rules = judgment->evaluation;
 	const ModelVerdict *model = judgment->model;
 	ListCell *cell;
 
@@ -41,7 +41,7 @@ put_reasoning(DocBuilder *b, const Judgment *judgment)
 						   psprintf("rule \"%s\" holds: %s", rule->id, rule->when.text));
 		}
 		if (rules->hits == NIL && rules->undecided == NIL)
-			doc_put_string(b, NULL, rules->reason);
+			doc_put_string(b, NULL, evaluation_reason(rules));
 		foreach (cell, rules->undecided)
 		{
 			const Undecided *one = lfirst(cell);
@@ -98,7 +98,7 @@ judgment_explain(const Judgment *judgment)
 static void
 put_rules(DocBuilder *b, const Judgment *judgment)
 {
-	const Evaluation *rules = judgment->evaluation;
+	Evaluation *rules = judgment->evaluation;
 	const Verdict *verdict = rules->verdict;
 
 	if (verdict != NULL)
@@ -109,7 +109,7 @@ put_rules(DocBuilder *b, const Judgment *judgment)
 	doc_put_int(b, "rules_evaluated", rules->decided);
 	doc_put_decimal(b, "rule_time_ms", (int64) (rules->elapsed_ms * 1e6), 6);
 	if (verdict == NULL)
-		doc_put_string(b, "rule_reason", rules->reason);
+		doc_put_string(b, "rule_reason", evaluation_reason(rules));
 }
 
 static void

@@ -2,8 +2,8 @@
  * input.c
  *		Filling a decision's inputs: from a JSON document, or from a row.
  *
- * Values are made in the decision's per-evaluation memory, which is reset here, at
- * the beginning of each evaluation.
+ * Values, and all that is evaluated of them, are made in the caller's memory: they
+ * live as long as the answer, which may be explained later.
  */
 #include "postgres.h"
 
@@ -100,7 +100,7 @@ slot_begin(Decision *decision)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("decision \"%s\" is judging already", decision->name),
 						errdetail("A function that its rules call asks for it again.")));
-	ResetExprContext(decision->econtext);
+	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
 	ExecClearTuple(decision->slot);
 	memset(decision->slot->tts_isnull, true,
 		   sizeof(bool) * DECISION_TIME_ATTNO(decision));
@@ -141,7 +141,6 @@ void
 inputs_from_json(Decision *decision, Jsonb *input)
 {
 	Complaints complaints = {.count = 0};
-	MemoryContext caller;
 
 	if (!JB_ROOT_IS_OBJECT(input))
 		ereport(ERROR,
@@ -151,7 +150,6 @@ inputs_from_json(Decision *decision, Jsonb *input)
 				 errhint("Write {\"name\": value, ...}.")));
 
 	slot_begin(decision);
-	caller = MemoryContextSwitchTo(decision->econtext->ecxt_per_tuple_memory);
 	for (int i = 0; i < decision->input_count; i++)
 	{
 		Input *wanted = &decision->inputs[i];
@@ -170,7 +168,6 @@ inputs_from_json(Decision *decision, Jsonb *input)
 	}
 	if (decision->strict)
 		complain_unknown_keys(decision, input, &complaints);
-	MemoryContextSwitchTo(caller);
 	complaints_raise(decision, &complaints);
 }
 
@@ -292,11 +289,9 @@ inputs_from_row(Decision *decision, HeapTupleHeader row)
 	RowShape *shape = row_shape_for(decision, HeapTupleHeaderGetTypeId(row),
 									HeapTupleHeaderGetTypMod(row));
 	Complaints complaints = {.count = 0};
-	MemoryContext caller;
 	HeapTuple tuple;
 
 	slot_begin(decision);
-	caller = MemoryContextSwitchTo(decision->econtext->ecxt_per_tuple_memory);
 	tuple = palloc(sizeof(HeapTupleData));
 	tuple->t_len = HeapTupleHeaderGetDatumLength(row);
 	ItemPointerSetInvalid(&tuple->t_self);
@@ -310,6 +305,5 @@ inputs_from_row(Decision *decision, HeapTupleHeader row)
 
 		set_input(decision, i, value, isnull, &complaints);
 	}
-	MemoryContextSwitchTo(caller);
 	complaints_raise(decision, &complaints);
 }

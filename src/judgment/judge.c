@@ -39,7 +39,7 @@ static const ModelUse model_uses[POLICY_COUNT] = {
 
 /* What the templates can name: inputs, let values, context, and the rules' result. */
 static Jsonb *
-prompt_values(Decision *decision, const Evaluation *rules, Jsonb *context)
+prompt_values(Decision *decision, Evaluation *rules, Jsonb *context)
 {
 	Jsonb *values = decision_values(decision, true);
 	DocBuilder b;
@@ -66,7 +66,7 @@ prompt_values(Decision *decision, const Evaluation *rules, Jsonb *context)
 		doc_put_string(&b, "status", rules->verdict ? rules->verdict->status : "unknown");
 		if (rules->verdict != NULL)
 			doc_put_number(&b, "confidence", rules->verdict->confidence);
-		doc_put_string(&b, "reason", rules->reason);
+		doc_put_string(&b, "reason", evaluation_reason(rules));
 		doc_end_object(&b);
 	}
 	doc_end_object(&b);
@@ -93,7 +93,7 @@ answer_shape(const Decision *decision)
 }
 
 static LlmCall *
-ask_model(const Judgment *judgment, const Evaluation *rules, Jsonb *context)
+ask_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
 {
 	Decision *decision = judgment->decision;
 	Jsonb *values = prompt_values(decision, rules, context);
@@ -141,7 +141,7 @@ no_prompt(const Decision *decision)
 }
 
 static ModelVerdict *
-consult_model(const Judgment *judgment, const Evaluation *rules, Jsonb *context)
+consult_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
 {
 	if (judgment->decision->prompt_user == NULL)
 		return no_prompt(judgment->decision);

@@ -70,6 +70,7 @@ typedef enum JudgmentPolicy
 } JudgmentPolicy;
 
 extern const char *const judgment_policy_names[POLICY_COUNT];
+extern const char *const judgment_method_names[POLICY_COUNT]; /* in lower case */
 
 /* Any spelling of a policy's name; raises PF104 with the known ones. */
 extern JudgmentPolicy judgment_policy_from_name(const char *name);
@@ -186,6 +187,19 @@ typedef struct Verdict
 	Jsonb *outcome;    /* the whole of "then" */
 } Verdict;
 
+/* The columns of an answer that one rule, or the default, gives alone: made once. */
+typedef struct Answer
+{
+	NullableDatum status;
+	NullableDatum result;
+	NullableDatum severity;
+	NullableDatum actions;
+	NullableDatum outcome;
+	Datum matched_rules;
+	Datum brief; /* factory.verdict; 0: not asked for yet */
+	Jsonb *hit;  /* the outcome among several: with the rule's id */
+} Answer;
+
 typedef struct Computed
 {
 	char *name;
@@ -201,6 +215,7 @@ typedef struct Rule
 	double priority;
 	char *because;  /* template with {name}, or NULL */
 	List *computed; /* "set": of Computed * */
+	Answer *answer; /* NULL: not asked for yet */
 } Rule;
 
 typedef struct Collected
@@ -226,10 +241,11 @@ typedef struct Decision
 	List *collected;    /* of Collected * */
 	Verdict *otherwise; /* "default", or NULL */
 	char *otherwise_because;
+	Answer *otherwise_answer;
+	Answer *unknown_answer;
 	bool strict;
 	OnNull on_null;
 	bool lets_may_raise;
-	bool rules_may_raise;
 	bool needs_search_path; /* a condition calls a function of the users' */
 	JudgmentPolicy policy;
 	double rule_weight;
@@ -247,9 +263,11 @@ typedef struct Decision
 	TupleDesc columns; /* inputs, lets, the judgment's time */
 	TupleTableSlot *slot;
 	ExprContext *econtext;
-	char **let_errors; /* why a let value could not be computed, or NULL */
+	MemoryContext econtext_memory; /* its own, where it is not lent the caller's */
+	char **let_errors;             /* why a let value could not be computed, or NULL */
 	struct RuleIndex *index;
-	struct RowShape *row_shape; /* how the rows last seen fill the inputs */
+	struct RowShape *row_shape;    /* how the rows last seen fill the inputs */
+	struct JudgmentSeries *series; /* where its judgments are counted */
 	bool busy;
 } Decision;
 
@@ -265,9 +283,6 @@ typedef struct Decision
 extern Decision *decision_compile(const char *name, int version, Oid owner,
 								  Jsonb *definition, Problems *problems);
 extern void decision_free(Decision *decision);
-
-/* The attribute number of an input or let value by name; 0 where there is none. */
-extern int decision_column(const Decision *decision, const char *name);
 
 /* The attribute number of an input or let value by name; 0 where there is none. */
 extern int decision_column(const Decision *decision, const char *name);
@@ -322,18 +337,21 @@ typedef struct Undecided
 typedef struct Evaluation
 {
 	Decision *decision;
-	List *hits;       /* of Rule *, in the order the hit policy asks */
-	Verdict *verdict; /* NULL: unknown */
-	char *reason;     /* why, in one sentence */
-	List *undecided;  /* of Undecided * */
-	Jsonb *outcome;
+	List *hits;        /* of Rule *, in the order the hit policy asks */
+	Verdict *verdict;  /* NULL: unknown */
+	Answer *answer;    /* status and severity ready-made; all of it if it is alone */
+	bool alone;        /* one rule, or the default, without computed outcomes */
+	List *undecided;   /* of Undecided * */
+	char *reason;      /* made when asked for: evaluation_reason() */
+	Jsonb *outcome;    /* the same: evaluation_outcome() */
 	int decided;       /* rules that are now known to match or not */
 	double elapsed_ms; /* of the rules */
 
 	int next_let; /* where an evaluation that failed goes on */
 	int next_rule;
-	bool indexed; /* the rule index leads the way */
-	bool stopped; /* "first" has its match */
+	bool indexed;    /* the rule index leads the way */
+	bool stopped;    /* "first" has its match */
+	bool evaluating; /* a rule is evaluated: it is the one before next_rule */
 } Evaluation;
 
 /* Fills the decision's slot; raises PF102 with every offending field. */
@@ -347,6 +365,22 @@ extern void inputs_from_row(Decision *decision, HeapTupleHeader row);
  */
 extern Evaluation *evaluation_begin(Decision *decision, TimestampTz at);
 extern void evaluation_finish(Evaluation *evaluation);
+
+/* Why it came out so, in one sentence; while the slot is as it was. */
+extern char *evaluation_reason(Evaluation *evaluation);
+
+/* All that the hits or the default gave, or NULL. */
+extern Jsonb *evaluation_outcome(Evaluation *evaluation);
+
+/* What a rule, the default (NULL), or nobody answers. */
+extern Answer *answer_of_rule(Decision *decision, Rule *rule);
+extern Answer *answer_unknown(Decision *decision);
+
+/* A rule's outcome as one of several: with its id. */
+extern Jsonb *answer_hit(Decision *decision, Rule *rule);
+
+/* {"hits": [...]} of documents that are objects, put together without parsing. */
+extern Jsonb *answer_hits(List *hits);
 
 /* "defect rate {defect_rate}" with the slot's values. */
 extern char *explanation_render(Decision *decision, const char *template_text);
@@ -388,7 +422,8 @@ typedef struct Judgment
 	Evaluation *evaluation; /* NULL: rules were not asked */
 	ModelVerdict *model;    /* NULL: no model was asked */
 	JudgmentPolicy policy;
-	const char *method; /* lower-case name of what was done */
+	JudgmentPolicy done; /* what was done, and its name in lower case */
+	const char *method;
 	const char *result; /* canonical word, NULL where no severity is known */
 	Verdict verdict;    /* of a known result */
 	bool known;         /* false: result is unknown */

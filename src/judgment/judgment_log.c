@@ -81,7 +81,8 @@ collect_values(const Judgment *judgment, Jsonb *input, LogValue *row)
 		(LogValue){FLOAT8OID, Float8GetDatum(judgment->verdict.confidence), !known};
 	row[n++] = (LogValue){TEXTARRAYOID, judgment_matched_rules(judgment), false};
 	row[n++] = doc_value(input);
-	row[n++] = doc_value(judgment->evaluation ? judgment->evaluation->outcome : NULL);
+	row[n++] =
+		doc_value(judgment->evaluation ? evaluation_outcome(judgment->evaluation) : NULL);
 	row[n++] = doc_value(judgment_explain(judgment));
 	row[n++] = doc_value(judgment_components(judgment));
 	row[n++] = text_value(judgment->degraded);

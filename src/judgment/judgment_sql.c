@@ -195,7 +195,8 @@ judgment_datum(const CallSite *site, const Judgment *judgment, bool explain)
 	row.values[J_VERSION] = Int32GetDatum(judgment->decision->version);
 	put_verdict(&row, judgment);
 	row.values[J_MATCHED_RULES] = judgment_matched_rules(judgment);
-	put_doc(&row, J_OUTCOME, judgment->evaluation ? judgment->evaluation->outcome : NULL);
+	put_doc(&row, J_OUTCOME,
+			judgment->evaluation ? evaluation_outcome(judgment->evaluation) : NULL);
 	put_doc(&row, J_EXPLANATION, explain ? judgment_explain(judgment) : NULL);
 	put_doc(&row, J_COMPONENTS, judgment_components(judgment));
 	row.values[J_FROM_CACHE] = BoolGetDatum(false);

@@ -53,6 +53,15 @@ const char *const judgment_policy_names[POLICY_COUNT] = {
 	[POLICY_HYBRID_GATE] = "HYBRID_GATE",
 };
 
+const char *const judgment_method_names[POLICY_COUNT] = {
+	[POLICY_RULE_ONLY] = "rule_only",
+	[POLICY_LLM_ONLY] = "llm_only",
+	[POLICY_RULE_FALLBACK] = "rule_fallback",
+	[POLICY_LLM_FALLBACK] = "llm_fallback",
+	[POLICY_HYBRID_WEIGHTED] = "hybrid_weighted",
+	[POLICY_HYBRID_GATE] = "hybrid_gate",
+};
+
 /* Both vocabularies are read: info and normal are one severity. */
 Severity
 severity_from_name(const char *name)
