@@ -80,10 +80,12 @@ put_references(DocBuilder *b, const Judgment *judgment)
 }
 
 Jsonb *
-judgment_explain(const Judgment *judgment)
+judgment_explain(Judgment *judgment)
 {
 	DocBuilder b;
 
+	if (judgment->explanation != NULL)
+		return judgment->explanation;
 	doc_build(&b);
 	doc_begin_object(&b, NULL);
 	doc_put_string(&b, "summary", summary(judgment));
@@ -92,7 +94,8 @@ judgment_explain(const Judgment *judgment)
 	put_references(&b, judgment);
 	doc_put_string(&b, "language", judgment->decision->language);
 	doc_end_object(&b);
-	return doc_finish(&b);
+	judgment->explanation = doc_finish(&b);
+	return judgment->explanation;
 }
 
 static void
@@ -139,10 +142,12 @@ put_model(DocBuilder *b, const Judgment *judgment)
 }
 
 Jsonb *
-judgment_components(const Judgment *judgment)
+judgment_components(Judgment *judgment)
 {
 	DocBuilder b;
 
+	if (judgment->components != NULL)
+		return judgment->components;
 	doc_build(&b);
 	doc_begin_object(&b, NULL);
 	if (judgment->evaluation != NULL)
@@ -156,7 +161,8 @@ judgment_components(const Judgment *judgment)
 	}
 	doc_put_string(&b, "log", judgment->log);
 	doc_end_object(&b);
-	return doc_finish(&b);
+	judgment->components = doc_finish(&b);
+	return judgment->components;
 }
 
 Jsonb *

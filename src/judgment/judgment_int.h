@@ -228,6 +228,7 @@ typedef struct Decision
 {
 	MemoryContext context;
 	char *name;
+	Datum name_text; /* the same; 0: not asked for yet */
 	int version;
 	Oid owner; /* whose rights the conditions have */
 	Input *inputs;
@@ -432,6 +433,8 @@ typedef struct Judgment
 	pg_uuid_t execution_id;
 	TimestampTz created_at;
 	double elapsed_ms;
+	Jsonb *explanation; /* made when asked for: judgment_explain() */
+	Jsonb *components;  /* the same: judgment_components() */
 } Judgment;
 
 /* Adds actions that are not there yet. */
@@ -440,8 +443,8 @@ extern List *actions_add(List *actions, const List *more);
 /* Fills verdict, method, result and degraded from evaluation and model (spec 1.5). */
 extern void judgment_combine(Judgment *judgment);
 
-extern Jsonb *judgment_explain(const Judgment *judgment);
-extern Jsonb *judgment_components(const Judgment *judgment);
+extern Jsonb *judgment_explain(Judgment *judgment);
+extern Jsonb *judgment_components(Judgment *judgment);
 extern Jsonb *verdict_actions(const Verdict *verdict);
 
 /* --- the log ----------------------------------------------------------------------------- */

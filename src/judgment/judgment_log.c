@@ -51,8 +51,12 @@ Datum
 judgment_matched_rules(const Judgment *judgment)
 {
 	List *hits = judgment->evaluation ? judgment->evaluation->hits : NIL;
-	Datum *ids = palloc(sizeof(Datum) * Max(list_length(hits), 1));
+	Datum *ids;
 	ListCell *cell;
+
+	if (judgment->evaluation != NULL && list_length(hits) < 2)
+		return judgment->evaluation->answer->matched_rules;
+	ids = palloc(sizeof(Datum) * Max(list_length(hits), 1));
 
 	foreach (cell, hits)
 		ids[foreach_current_index(cell)] =
@@ -62,7 +66,7 @@ judgment_matched_rules(const Judgment *judgment)
 }
 
 static void
-collect_values(const Judgment *judgment, Jsonb *input, LogValue *row)
+collect_values(Judgment *judgment, Jsonb *input, LogValue *row)
 {
 	const Decision *decision = judgment->decision;
 	bool known = judgment->known;

@@ -14,6 +14,7 @@
 #include "funcapi.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
+#include "judgment/result.h"
 #include "judgment/rule_index.h"
 #include "judgment/store.h"
 #include "metrics/metrics.h"
@@ -94,75 +95,13 @@ check_size(const char *decision, Jsonb *input)
 							"factory.judgment_max_input.")));
 }
 
-/* --- factory.judgment ----------------------------------------------------------------- */
-
-/* The order of the columns of type factory.judgment. */
-enum
-{
-	J_EXECUTION_ID,
-	J_DECISION,
-	J_VERSION,
-	J_RESULT,
-	J_STATUS,
-	J_SEVERITY,
-	J_CONFIDENCE,
-	J_ACTIONS,
-	J_METHOD,
-	J_POLICY,
-	J_MATCHED_RULES,
-	J_OUTCOME,
-	J_EXPLANATION,
-	J_COMPONENTS,
-	J_FROM_CACHE,
-	J_DEGRADED,
-	J_TIME,
-	J_CREATED_AT,
-	J_COLUMNS
-};
-
-typedef struct Row
-{
-	Datum values[J_COLUMNS];
-	bool nulls[J_COLUMNS];
-} Row;
-
-static void
-put_text(Row *row, int column, const char *text)
-{
-	row->nulls[column] = text == NULL;
-	if (text != NULL)
-		row->values[column] = CStringGetTextDatum(text);
-}
-
-static void
-put_doc(Row *row, int column, Jsonb *doc)
-{
-	row->nulls[column] = doc == NULL;
-	if (doc != NULL)
-		row->values[column] = JsonbPGetDatum(doc);
-}
-
-static void
-put_verdict(Row *row, const Judgment *judgment)
-{
-	bool known = judgment->known;
-
-	put_text(row, J_RESULT, judgment->result);
-	put_text(row, J_STATUS, known ? judgment->verdict.status : NULL);
-	put_text(row, J_SEVERITY, known ? severity_name(judgment->verdict.severity) : NULL);
-	row->nulls[J_CONFIDENCE] = !known;
-	row->values[J_CONFIDENCE] = Float8GetDatum(judgment->verdict.confidence);
-	put_doc(row, J_ACTIONS, known ? verdict_actions(&judgment->verdict) : NULL);
-	put_text(row, J_METHOD, judgment->method);
-	put_text(row, J_POLICY, judgment_policy_names[judgment->policy]);
-	put_text(row, J_DEGRADED, judgment->degraded);
-}
+/* --- places that call ------------------------------------------------------------- */
 
 /* What a place that calls keeps from one call to the next, in its FmgrInfo. */
 typedef struct CallSite
 {
 	DecisionPin pin;
-	TupleDesc result;
+	ResultShape result;
 } CallSite;
 
 static CallSite *
@@ -176,53 +115,69 @@ call_site(FunctionCallInfo fcinfo)
 		return site;
 	caller = MemoryContextSwitchTo(call->fn_mcxt);
 	site = palloc0(sizeof(CallSite));
-	if (get_call_result_type(fcinfo, NULL, &site->result) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	site->result = BlessTupleDesc(site->result);
-	Assert(site->result->natts == J_COLUMNS);
+	result_shape_init(fcinfo, &site->result);
 	MemoryContextSwitchTo(caller);
 	call->fn_extra = site;
 	return site;
 }
 
-static Datum
-judgment_datum(const CallSite *site, const Judgment *judgment, bool explain)
-{
-	Row row = {{0}, {0}};
-
-	row.values[J_EXECUTION_ID] = UUIDPGetDatum(&judgment->execution_id);
-	put_text(&row, J_DECISION, judgment->decision->name);
-	row.values[J_VERSION] = Int32GetDatum(judgment->decision->version);
-	put_verdict(&row, judgment);
-	row.values[J_MATCHED_RULES] = judgment_matched_rules(judgment);
-	put_doc(&row, J_OUTCOME,
-			judgment->evaluation ? evaluation_outcome(judgment->evaluation) : NULL);
-	put_doc(&row, J_EXPLANATION, explain ? judgment_explain(judgment) : NULL);
-	put_doc(&row, J_COMPONENTS, judgment_components(judgment));
-	row.values[J_FROM_CACHE] = BoolGetDatum(false);
-	row.values[J_TIME] = Float8GetDatum(judgment->elapsed_ms);
-	row.values[J_CREATED_AT] = TimestampTzGetDatum(judgment->created_at);
-	return HeapTupleGetDatum(heap_form_tuple(site->result, row.values, row.nulls));
-}
-
 /* --- judging ----------------------------------------------------------------------------- */
 
-static const char *
-outcome_label(const Judgment *judgment)
+typedef enum Outcome
 {
-	if (judgment->degraded != NULL)
-		return "degraded";
-	return judgment->known ? "success" : "unknown";
+	OUTCOME_SUCCESS,
+	OUTCOME_UNKNOWN,
+	OUTCOME_DEGRADED,
+	OUTCOME_COUNT
+} Outcome;
+
+static const char *const outcome_labels[OUTCOME_COUNT] = {
+	[OUTCOME_SUCCESS] = "success",
+	[OUTCOME_UNKNOWN] = "unknown",
+	[OUTCOME_DEGRADED] = "degraded",
+};
+
+/* Where a decision's judgments are counted, found at the first of each kind. */
+typedef struct JudgmentSeries
+{
+	struct MetricSeries *requests;
+	struct MetricSeries *executions[OUTCOME_COUNT][POLICY_COUNT];
+	struct MetricSeries *durations[POLICY_COUNT];
+} JudgmentSeries;
+
+static JudgmentSeries *
+judgment_series(Decision *decision)
+{
+	if (decision->series == NULL)
+	{
+		decision->series =
+			MemoryContextAllocZero(decision->context, sizeof(JudgmentSeries));
+		decision->series->requests =
+			metric_series(METRIC_JUDGMENT_REQUESTS, METRIC_NO_LABELS);
+	}
+	return decision->series;
 }
 
 static void
 count_judgment(const Judgment *judgment)
 {
-	metric_add(METRIC_JUDGMENT_EXECUTIONS, 1,
-			   METRIC_LABELS(judgment->decision->name, outcome_label(judgment),
-							 judgment->method));
-	metric_observe(METRIC_JUDGMENT_DURATION, judgment->elapsed_ms / 1000.0,
-				   METRIC_LABELS(judgment->decision->name, judgment->method));
+	const char *name = judgment->decision->name;
+	JudgmentSeries *series = judgment_series(judgment->decision);
+	Outcome outcome = judgment->degraded != NULL ? OUTCOME_DEGRADED
+					  : judgment->known          ? OUTCOME_SUCCESS
+												 : OUTCOME_UNKNOWN;
+	struct MetricSeries **executions = &series->executions[outcome][judgment->done];
+	struct MetricSeries **duration = &series->durations[judgment->done];
+
+	if (*executions == NULL)
+		*executions =
+			metric_series(METRIC_JUDGMENT_EXECUTIONS,
+						  METRIC_LABELS(name, outcome_labels[outcome], judgment->method));
+	if (*duration == NULL)
+		*duration = metric_series(METRIC_JUDGMENT_DURATION,
+								  METRIC_LABELS(name, judgment->method));
+	metric_series_add(*executions, 1);
+	metric_series_observe(*duration, judgment->elapsed_ms / 1000.0);
 }
 
 static void
@@ -266,7 +221,7 @@ judge(Decision *decision, const JudgeRequest *request)
 		request->policy ? judgment_policy_from_name(request->policy) : decision->policy;
 	Judgment *volatile judgment = NULL;
 
-	metric_add(METRIC_JUDGMENT_REQUESTS, 1, METRIC_NO_LABELS);
+	metric_series_add(judgment_series(decision)->requests, 1);
 	metric_active_begin(METRIC_JUDGMENT_ACTIVE);
 	PG_TRY();
 	{
@@ -299,8 +254,8 @@ factory_judge(PG_FUNCTION_ARGS)
 	CallSite *site = call_site(fcinfo);
 
 	check_size(name, request.input);
-	return judgment_datum(site, judge(decision_for_call(&site->pin, name, 0), &request),
-						  explain);
+	return result_make(&site->result,
+					   judge(decision_for_call(&site->pin, name, 0), &request), explain);
 }
 
 FACTORY_FUNCTION(factory_judge_row);
@@ -321,8 +276,8 @@ factory_judge_row(PG_FUNCTION_ARGS)
 						errhint("Write factory.judge_row('decision', t) FROM table AS t; "
 								"factory.judge takes JSON.")));
 	request.row = PG_GETARG_HEAPTUPLEHEADER(1);
-	return judgment_datum(site, judge(decision_for_call(&site->pin, name, 0), &request),
-						  explain);
+	return result_make(&site->result,
+					   judge(decision_for_call(&site->pin, name, 0), &request), explain);
 }
 
 FACTORY_FUNCTION(factory_decide);
@@ -340,7 +295,7 @@ factory_decide(PG_FUNCTION_ARGS)
 	inputs_from_json(decision, input);
 	judgment = judgment_decide(decision);
 	judgment->log = "not written: decide() logs nothing";
-	return judgment_datum(site, judgment, true);
+	return result_make(&site->result, judgment, true);
 }
 
 /*

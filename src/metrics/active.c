@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/tenant.h"
 #include "metrics/metrics_int.h"
 #include "storage/ipc.h"
 
@@ -77,6 +78,21 @@ active_backend_exits(int code, Datum arg)
 	active_remove_from_level(0);
 }
 
+/* The series that was asked for last is kept; the tenant's name is one pointer. */
+static MetricSeries *
+active_series(MetricId metric)
+{
+	static MetricSeries *last = NULL;
+	static const char *last_tenant = NULL;
+
+	if (last == NULL || last->key.metric != metric || last_tenant != tenant_current())
+	{
+		last = metric_find_series(metric, METRIC_NO_LABELS);
+		last_tenant = tenant_current();
+	}
+	return last;
+}
+
 void
 metric_active_begin(MetricId metric)
 {
@@ -94,7 +110,7 @@ metric_active_begin(MetricId metric)
 		return;
 	entry = &active[active_count];
 	entry->metric = metric;
-	entry->series = metric_find_series(metric, METRIC_NO_LABELS);
+	entry->series = active_series(metric);
 	entry->level = GetCurrentTransactionNestLevel();
 	metric_add_double(&entry->series->sum, 1);
 	active_count++;

@@ -382,21 +382,28 @@ metric_add_double(pg_atomic_uint64 *cell, double amount)
 	} while (!pg_atomic_compare_exchange_u64(cell, &before, after));
 }
 
+MetricSeries *
+metric_series(MetricId metric, const char *const *labels)
+{
+	return metric_find_series(metric, labels);
+}
+
 /* A sum that once was NaN or infinite would stay so: what is no number is not counted. */
 void
-metric_add(MetricId metric, double amount, const char *const *labels)
+metric_series_add(MetricSeries *series, double amount)
 {
-	Assert(metric_table[metric].kind != METRIC_HISTOGRAM);
-	if (!isfinite(amount) || (metric_table[metric].kind == METRIC_COUNTER && amount < 0))
+	const MetricRow *row = &metric_table[series->key.metric];
+
+	Assert(row->kind != METRIC_HISTOGRAM);
+	if (!isfinite(amount) || (row->kind == METRIC_COUNTER && amount < 0))
 		return;
-	metric_add_double(&metric_find_series(metric, labels)->sum, amount);
+	metric_add_double(&series->sum, amount);
 }
 
 void
-metric_observe(MetricId metric, double value, const char *const *labels)
+metric_series_observe(MetricSeries *series, double value)
 {
-	const MetricRow *row = &metric_table[metric];
-	MetricSeries *series;
+	const MetricRow *row = &metric_table[series->key.metric];
 	int bucket = 0;
 
 	Assert(row->kind == METRIC_HISTOGRAM);
@@ -404,9 +411,22 @@ metric_observe(MetricId metric, double value, const char *const *labels)
 		return;
 	while (row->bounds[bucket] > 0 && value > row->bounds[bucket])
 		bucket++;
-	series = metric_find_series(metric, labels);
 	pg_atomic_fetch_add_u64(&series->observed[bucket], 1);
 	metric_add_double(&series->sum, value);
+}
+
+void
+metric_add(MetricId metric, double amount, const char *const *labels)
+{
+	if (isfinite(amount))
+		metric_series_add(metric_find_series(metric, labels), amount);
+}
+
+void
+metric_observe(MetricId metric, double value, const char *const *labels)
+{
+	if (isfinite(value))
+		metric_series_observe(metric_find_series(metric, labels), value);
 }
 
 /* --- for those who read ------------------------------------------------------ */

@@ -42,6 +42,15 @@ extern void metric_add(MetricId metric, double amount, const char *const *labels
 extern void metric_observe(MetricId metric, double value, const char *const *labels);
 
 /*
+ * For who counts often: the series of these label values and this tenant, found
+ * once.  It stays as long as the server runs; hold it with the tenant it is for.
+ */
+struct MetricSeries;
+extern struct MetricSeries *metric_series(MetricId metric, const char *const *labels);
+extern void metric_series_add(struct MetricSeries *series, double amount);
+extern void metric_series_observe(struct MetricSeries *series, double value);
+
+/*
  * A gauge that counts what is going on now: begin adds one, end takes it away;
  * what an error or a backend's exit left open is taken away for it.
  */

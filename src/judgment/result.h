@@ -1,0 +1,23 @@
+/*
+ * result.h
+ *		A judgment as a value of type factory.judgment, made as far as it is read.
+ */
+#ifndef FACTORY_RESULT_H
+#define FACTORY_RESULT_H
+
+#include "judgment/judgment_int.h"
+
+/* What the results of one place that calls have in common. */
+typedef struct ResultShape
+{
+	TupleDesc columns;
+	uint64 identifier;
+} ResultShape;
+
+/* In the current memory context, which must live as long as the results. */
+extern void result_shape_init(FunctionCallInfo fcinfo, ResultShape *shape);
+
+/* In the current memory context; the judgment must live as long. */
+extern Datum result_make(const ResultShape *shape, Judgment *judgment, bool explain);
+
+#endif /* FACTORY_RESULT_H */
