@@ -133,7 +133,7 @@ search('backup', $node->backup_dir);
 # At debug3 and below the server writes its environment into the log when it starts, before
 # it loads any library: docs/security.md says so, and to prefer files.
 my $log = slurp_file($node->logfile);
-my $environment = $log =~ s/^.* DEBUG:  00000: \tFACTORY_CANARY_KEY=.*\n//mg;
+my $environment = $log =~ s/^.*\tFACTORY_CANARY_KEY=.*\n//mg;
 is($environment, 1, 'the server itself has logged its environment, once');
 open my $searched, '>', $node->basedir . '/searched.log' or die $!;
 print $searched $log;

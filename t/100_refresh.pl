@@ -44,6 +44,7 @@ CREATE UNIQUE INDEX mv_good_idx ON mv_good (line);
 SELECT factory.schedule_refresh('mv_good', 'every 1 second');
 });
 becomes_fresh('a scheduled view is refreshed');
+becomes_fresh('and again');
 becomes_true(q{SELECT EXISTS (SELECT FROM factory.refresh_run WHERE status = 'succeeded'
 	AND method = 'concurrent' AND reason LIKE '%unique index mv_good_idx')}, 'concurrently, as the index allows');
 is(sql(q{SELECT method FROM factory.refresh_run ORDER BY id LIMIT 1}), 'full', 'but the first fill was plain');
@@ -77,7 +78,7 @@ is(sql(q{SELECT count(*) FROM factory.refresh_schedule}), 1, 'and its schedule i
 # A schedule that nobody can read any more is taken out, not tried for ever.
 sql(q{CREATE MATERIALIZED VIEW mv_odd AS SELECT 1 AS one;
 SELECT factory.schedule_refresh('mv_odd', 'daily');
-UPDATE factory.refresh_schedule SET schedule = 'whenever', next_due = now() WHERE view = 'mv_odd'::regclass});
+UPDATE factory.refresh_schedule SET times = 'whenever', next_due = now() WHERE view = 'mv_odd'::regclass});
 becomes_true(q{SELECT state = 'disabled' AND last_error LIKE '%"whenever" is not valid%'
 	FROM factory.refresh_status WHERE view = 'public.mv_odd'}, 'an unreadable schedule is disabled, with its error');
 sql(q{SELECT factory.unschedule_refresh('mv_odd')});
@@ -153,6 +154,7 @@ becomes_fresh('and after kill -9 and the crash restart that follows');
 
 # The history is bounded.
 sql(q{ALTER SYSTEM SET factory.refresh_history_runs = 3; SELECT pg_reload_conf()});
+becomes_fresh('another run');
 becomes_true(q{SELECT count(*) <= 4 FROM factory.refresh_run}, 'the history keeps its length');
 
 # Nobody's open transaction stops the others.

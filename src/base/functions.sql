@@ -371,7 +371,8 @@ BEGIN
 		FROM jsonb_each(earlier) AS b JOIN jsonb_each(later) AS a ON a.key = b.key AND a.value <> b.value;
 	END IF;
 	PERFORM factory.audit(CASE TG_OP WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'alter' ELSE 'drop' END,
-		TG_ARGV[0], object, earlier, later);
+		TG_ARGV[0], object, CASE WHEN TG_OP = 'UPDATE' THEN earlier ELSE jsonb_strip_nulls(earlier) END,
+		CASE WHEN TG_OP = 'UPDATE' THEN later ELSE jsonb_strip_nulls(later) END);
 	RETURN NULL;
 END
 $$;

@@ -109,6 +109,11 @@ const MetricRow metric_table[METRIC_COUNT] = {
 								 "Time that a refresh run took.",
 								 {"view"},
 								 refresh_bounds},
+	[METRIC_REFRESH_SKIPPED] = {"refresh_skipped_total",
+								METRIC_COUNTER,
+								"Due times at which nothing that the view reads seemed "
+								"changed.",
+								{"view"}},
 };
 
 typedef struct MetricShared

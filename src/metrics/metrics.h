@@ -28,6 +28,7 @@ typedef enum MetricId
 	METRIC_LLM_TOKENS,           /* model, direction */
 	METRIC_REFRESH_RUNS,         /* view, status */
 	METRIC_REFRESH_DURATION,     /* view */
+	METRIC_REFRESH_SKIPPED,      /* view */
 	METRIC_COUNT
 } MetricId;
 

@@ -12,25 +12,34 @@
 #include "base/attempt.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/errors.h"
 #include "base/house.h"
 #include "base/settings.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
+#include "metrics/metrics.h"
 #include "miscadmin.h"
 #include "refresh/refresh_int.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* A missed due time older than this is not caught up: policy "last", one day. */
-#define REFRESH_CATCH_UP_WINDOW ((int64) USECS_PER_DAY)
+/* Policy "all" catches up the last so many. */
+#define REFRESH_MAX_CATCH_UP 100
+
+/* Due times in a row that may be holidays. */
+#define REFRESH_MAX_HOLIDAYS 1000
 
 static int timeout_ms = 0;
 static int lock_timeout_ms = 0;
 int refresh_history_runs = 0;
+int refresh_retries = 0;
+int refresh_retry_delay_ms = 0;
+int refresh_pause_after = 0;
 
 static const Setting settings[] = {
 	{"factory.refresh_timeout",
@@ -43,6 +52,18 @@ static const Setting settings[] = {
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MS,
 	 .detail = "While a plain refresh waits for its lock, readers of the view queue "
 			   "behind it."},
+	{"factory.refresh_retries",
+	 "Sets how often a scheduled refresh that failed is tried again.", SETTING_INT,
+	 &refresh_retries, .boot = 3, .min = 0, .max = 1000, .context = PGC_SIGHUP},
+	{"factory.refresh_retry_delay",
+	 "Sets the pause before the first retry of a refresh; it doubles with each further.",
+	 SETTING_INT, &refresh_retry_delay_ms, .boot = 60 * 1000, .min = 0,
+	 .max = 24 * 3600 * 1000, .context = PGC_SIGHUP, .flags = GUC_UNIT_MS},
+	{"factory.refresh_pause_after",
+	 "Sets after how many failures in a row, retries included each time, a schedule is "
+	 "paused; 0 means never.",
+	 SETTING_INT, &refresh_pause_after, .boot = 5, .min = 0, .max = 1000,
+	 .context = PGC_SIGHUP},
 	{"factory.refresh_history_runs", "Sets how many refresh runs a database remembers.",
 	 SETTING_INT, &refresh_history_runs, .boot = 10000, .min = 1, .max = 10000000,
 	 .context = PGC_SIGHUP},
@@ -52,18 +73,6 @@ void
 refresh_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
-}
-
-int
-refresh_timeout_ms(void)
-{
-	return timeout_ms;
-}
-
-int
-refresh_lock_timeout_ms(void)
-{
-	return lock_timeout_ms;
 }
 
 /*
@@ -89,77 +98,133 @@ typedef struct DueSchedule
 	char *tenant;
 	Oid view;
 	char *view_name;
-	char *schedule;
+	char *times; /* NULL where no times are named */
 	char *timezone;
+	char *why;
+	char *catch_up;
+	char *holidays;
 	RefreshWish wish;
+	bool within;       /* it has a target of staleness */
+	int64 window_usec; /* missed due times older than this are not caught up */
+	int64 jitter_usec;
+	int64 within_usec;
+	int timeout_ms;
+	int lock_timeout_ms;
 	TimestampTz due;
 	TimestampTz now;
-	TimestampTz next; /* computed */
+	TimestampTz next; /* computed; DT_NOEND where no time is named */
 	bool worth_it;    /* computed: not too late to catch up */
 } DueSchedule;
 
+/* A shape for what several queries select, so that one function reads it. */
+#define SCHEDULE_COLUMNS \
+	"tenant_id, view::pg_catalog.oid, view_name, times, timezone, due_why, " \
+	"coalesce(catch_up, 'last'), holidays, concurrent, next_due, " \
+	"extract(epoch FROM coalesce(catch_up_window, '1 day')) * 1000000, " \
+	"extract(epoch FROM coalesce(jitter, '0')) * 1000000, " \
+	"extract(epoch FROM within) * 1000000, extract(epoch FROM timeout) * 1000, " \
+	"extract(epoch FROM lock_timeout) * 1000"
+
 static char *
-row_text(HeapTuple row, TupleDesc shape, int column)
+row_text(int column)
 {
-	return SPI_getvalue(row, shape, column);
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+}
+
+/* A numeric column as an integer; the default where it is null. */
+static int64
+row_number(int column, int64 when_null)
+{
+	char *text = row_text(column);
+
+	return text ? (int64) strtod(text, NULL) : when_null;
 }
 
 static RefreshWish
-wish_from(bool isnull, bool concurrent)
+wish_from(const char *concurrent)
 {
-	if (isnull)
+	if (concurrent == NULL)
 		return WISH_ANY;
-	return concurrent ? WISH_CONCURRENT : WISH_FULL;
+	return *concurrent == 't' ? WISH_CONCURRENT : WISH_FULL;
+}
+
+static void
+read_schedule(DueSchedule *due)
+{
+	bool isnull;
+
+	due->tenant = row_text(1);
+	due->view = (Oid) strtoul(row_text(2), NULL, 10);
+	due->view_name = row_text(3);
+	due->times = row_text(4);
+	due->timezone = row_text(5);
+	due->why = row_text(6);
+	due->catch_up = row_text(7);
+	due->holidays = row_text(8);
+	due->wish = wish_from(row_text(9));
+	due->due = DatumGetTimestampTz(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 10, &isnull));
+	due->window_usec = row_number(11, 0);
+	due->jitter_usec = row_number(12, 0);
+	due->within_usec = row_number(13, 0);
+	due->timeout_ms = (int) Min(row_number(14, timeout_ms), INT_MAX);
+	due->lock_timeout_ms = (int) Min(row_number(15, lock_timeout_ms), INT_MAX);
 }
 
 /*
- * The schedule that has been due longest, its row locked.  A row that a session
- * holds is passed over, so that nobody's open transaction stops the others.
+ * Locks the row and reads it.  A row that a session holds is passed over, so that
+ * nobody's open transaction stops the others.
  */
 static bool
-find_due(DueSchedule *due)
+lock_schedule(Oid view, DueSchedule *due)
 {
-	Oid types[] = {TIMESTAMPTZOID};
-	Datum values[] = {TimestampTzGetDatum(due->now)};
-	HeapTuple row;
-	TupleDesc shape;
-	bool isnull;
-	Datum value;
+	Oid types[] = {OIDOID, TIMESTAMPTZOID};
+	Datum values[] = {ObjectIdGetDatum(view), TimestampTzGetDatum(due->now)};
 
-	SPI_execute_with_args("SELECT view::pg_catalog.oid, view_name, schedule, timezone, "
-						  "concurrent, next_due, tenant_id FROM factory.refresh_schedule "
-						  "WHERE enabled AND next_due <= $1 "
-						  "ORDER BY next_due, view::pg_catalog.oid LIMIT 1 "
+	SPI_execute_with_args("SELECT " SCHEDULE_COLUMNS " FROM factory.refresh_schedule "
+						  "WHERE view::pg_catalog.oid = $1 AND enabled "
+						  "AND paused_since IS NULL AND next_due <= $2 "
 						  "FOR UPDATE SKIP LOCKED",
-						  1, types, values, NULL, false, 1);
+						  2, types, values, NULL, false, 1);
 	if (SPI_processed == 0)
 		return false;
-	row = SPI_tuptable->vals[0];
-	shape = SPI_tuptable->tupdesc;
-	due->view = DatumGetObjectId(SPI_getbinval(row, shape, 1, &isnull));
-	due->view_name = row_text(row, shape, 2);
-	due->schedule = row_text(row, shape, 3);
-	due->timezone = row_text(row, shape, 4);
-	value = SPI_getbinval(row, shape, 5, &isnull);
-	due->wish = wish_from(isnull, !isnull && DatumGetBool(value));
-	due->due = DatumGetTimestampTz(SPI_getbinval(row, shape, 6, &isnull));
-	due->tenant = row_text(row, shape, 7);
+	read_schedule(due);
 	return true;
 }
 
-/* The earliest due time of all; false where there is no schedule. */
-static bool
-find_next_due(TimestampTz *next_due)
+/*
+ * The schedule that has been due longest, its row locked; else when the next is due.
+ * What was skipped because nothing had changed is due when memory says so.
+ */
+static RefreshClaim
+find_due(DueSchedule *due, TimestampTz *next_due)
 {
-	bool isnull;
-	Datum value;
+	SPITupleTable *rows;
+	uint64 count;
+	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
 
-	SPI_execute("SELECT pg_catalog.min(next_due) FROM factory.refresh_schedule "
-				"WHERE enabled",
-				false, 1);
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	*next_due = isnull ? DT_NOEND : DatumGetTimestampTz(value);
-	return !isnull;
+	SPI_execute("SELECT view::pg_catalog.oid, next_due FROM factory.refresh_schedule "
+				"WHERE enabled AND paused_since IS NULL "
+				"ORDER BY next_due, view::pg_catalog.oid",
+				false, 0);
+	rows = SPI_tuptable;
+	count = SPI_processed;
+	*next_due = DT_NOEND;
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool isnull;
+		Oid view =
+			DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+		Datum value = SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull);
+		TimestampTz moment = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+
+		moment = Max(moment, refresh_skipped_to(view));
+		claim = REFRESH_CLAIM_WAIT;
+		if (moment <= due->now && lock_schedule(view, due))
+			return REFRESH_CLAIM_RUN;
+		*next_due = Min(*next_due, moment);
+	}
+	return claim;
 }
 
 static void
@@ -168,11 +233,12 @@ move_on(const DueSchedule *due, const char *view_name)
 	Oid types[] = {OIDOID, TIMESTAMPTZOID, TEXTOID};
 	Datum values[] = {ObjectIdGetDatum(due->view), TimestampTzGetDatum(due->next),
 					  CStringGetTextDatum(view_name)};
+	char nulls[] = {' ', due->next == DT_NOEND ? 'n' : ' ', ' '};
 
 	SPI_execute_with_args("UPDATE factory.refresh_schedule "
-						  "SET next_due = $2, view_name = $3 "
+						  "SET next_due = $2, view_name = $3, due_why = 'schedule' "
 						  "WHERE view::pg_catalog.oid = $1",
-						  3, types, values, NULL, false, 0);
+						  3, types, values, nulls, false, 0);
 }
 
 /* --- what becomes of it ----------------------------------------------------------- */
@@ -227,17 +293,134 @@ disable_unreadable(const DueSchedule *due, const ErrorData *error)
 						  1, types, values, NULL, false, 0);
 }
 
+/* Whether that moment's day, in the schedule's zone, is a holiday of its calendar. */
+static bool
+is_holiday(const DueSchedule *due, TimestampTz moment)
+{
+	Oid types[] = {TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(due->holidays), TimestampTzGetDatum(moment),
+					  CStringGetTextDatum(due->timezone)};
+
+	SPI_execute_with_args("SELECT FROM factory.holiday WHERE calendar = $1 "
+						  "AND day = pg_catalog.timezone($3, $2)::pg_catalog.date",
+						  3, types, values, NULL, true, 1);
+	return SPI_processed > 0;
+}
+
+/* The first due time after that moment which is no holiday. */
+static TimestampTz
+next_time(const DueSchedule *due, const Schedule *schedule, pg_tz *zone,
+		  TimestampTz after)
+{
+	for (int days = 0; days < REFRESH_MAX_HOLIDAYS; days++)
+	{
+		after = schedule_next(schedule, after, zone);
+		if (due->holidays == NULL || !is_holiday(due, after))
+			return after;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+			 errmsg("the schedule of \"%s\" has only holidays ahead", due->view_name),
+			 errhint("Table factory.holiday lists the days of calendar \"%s\".",
+					 due->holidays)));
+}
+
+/* The same for each view at each time: views that are due together spread. */
+static int64
+jitter_of(const DueSchedule *due)
+{
+	if (due->jitter_usec <= 0)
+		return 0;
+	return (int64) (hash_bytes((const unsigned char *) due->view_name,
+							   strlen(due->view_name)) /
+					(double) PG_UINT32_MAX * due->jitter_usec);
+}
+
+/* Where all missed times are caught up, the next is not far: but not more than so many. */
+static TimestampTz
+earliest_to_catch_up(const DueSchedule *due, const Schedule *schedule, pg_tz *zone)
+{
+	TimestampTz last[REFRESH_MAX_CATCH_UP];
+	TimestampTz moment = due->due;
+	int64 count = 0;
+
+	while ((moment = next_time(due, schedule, zone, moment)) <= due->now)
+		last[count++ % REFRESH_MAX_CATCH_UP] = moment;
+	if (count == 0)
+		return moment;
+	return count < REFRESH_MAX_CATCH_UP ? last[0] : last[count % REFRESH_MAX_CATCH_UP];
+}
+
 /* An AttemptBody: the text and the zone may have become unreadable. */
 static void
 compute_next(void *argument)
 {
 	DueSchedule *due = argument;
-	Schedule *schedule = schedule_parse(due->schedule);
-	pg_tz *zone = clock_zone(due->timezone);
+	Schedule *schedule;
+	pg_tz *zone;
 
-	due->next = schedule_next(schedule, due->now, zone);
+	due->next = DT_NOEND;
+	due->worth_it = true;
+	if (due->times == NULL)
+		return;
+	schedule = schedule_parse(due->times);
+	zone = clock_zone(due->timezone);
+	if (strcmp(due->catch_up, "all") == 0)
+		due->next = earliest_to_catch_up(due, schedule, zone);
+	else
+		due->next = next_time(due, schedule, zone, due->now);
+	due->next += jitter_of(due);
 	due->worth_it =
-		schedule_next(schedule, due->now - REFRESH_CATCH_UP_WINDOW, zone) <= due->now;
+		strcmp(due->catch_up, "none") != 0 &&
+		schedule_next(schedule, due->now - due->window_usec, zone) <= due->now;
+}
+
+static bool
+came_by_time(const DueSchedule *due)
+{
+	return strcmp(due->why, "schedule") == 0;
+}
+
+/*
+ * A target of staleness concerns what the view reads as well: the first materialized
+ * view among its sources, from the bottom up, that was not refreshed since this one
+ * came due; InvalidOid where none is left.  False where one of them failed.
+ */
+static bool
+find_stale_source(const DueSchedule *due, Oid *source)
+{
+	Oid types[] = {OIDOID, TIMESTAMPTZOID};
+	Datum values[] = {ObjectIdGetDatum(due->view), TimestampTzGetDatum(due->due)};
+	bool isnull, failed;
+
+	*source = InvalidOid;
+	SPI_execute_with_args(
+		"SELECT s.relation, coalesce((SELECT r.status = 'failed' FROM "
+		"factory.refresh_run AS r WHERE r.view_oid = s.relation AND r.started_at >= $2 "
+		"ORDER BY r.id DESC LIMIT 1), false) "
+		"FROM factory.view_sources($1, true) AS s WHERE s.kind = 'm' "
+		"AND NOT EXISTS (SELECT FROM factory.refresh_run AS r WHERE r.view_oid = "
+		"s.relation AND r.started_at >= $2 AND r.status = 'succeeded') "
+		"ORDER BY s.depth DESC, s.relation LIMIT 1",
+		2, types, values, NULL, false, 1);
+	if (SPI_processed == 0)
+		return true;
+	*source = DatumGetObjectId(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	failed = DatumGetBool(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	return !failed;
+}
+
+static void
+fill_run(const DueSchedule *due, Oid view, RefreshRun *run)
+{
+	strlcpy(run->tenant, due->tenant, sizeof(run->tenant));
+	run->view = view;
+	run->scheduled_for = due->due;
+	run->timeout_ms = due->timeout_ms;
+	run->lock_timeout_ms = due->lock_timeout_ms;
+	refresh_view_name(view, run->view_name);
 }
 
 static void
@@ -245,22 +428,65 @@ begin_run(const DueSchedule *due, bool missed, RefreshRun *run)
 {
 	char reason[REFRESH_REASON_SIZE];
 
-	strlcpy(run->tenant, due->tenant, sizeof(run->tenant));
-	run->view = due->view;
-	run->scheduled_for = due->due;
-	refresh_view_name(due->view, run->view_name);
+	fill_run(due, due->view, run);
 	refresh_choose_method(due->view, due->wish, &run->method, reason);
-	snprintf(run->reason, sizeof(run->reason), "%s%s",
-			 missed ? "caught up, nobody was there when it was due; " : "", reason);
+	snprintf(run->reason, sizeof(run->reason), "%s%s%s%s",
+			 missed ? "caught up, nobody was there when it was due; " : "",
+			 came_by_time(due) ? "" : due->why, came_by_time(due) ? "" : "; ", reason);
 	refresh_record_start(run);
 	move_on(due, run->view_name);
+}
+
+/* A source's run on behalf of the view that is due, which stays due. */
+static void
+begin_source_run(const DueSchedule *due, Oid source, RefreshRun *run)
+{
+	char reason[REFRESH_REASON_SIZE];
+
+	fill_run(due, source, run);
+	refresh_choose_method(source, WISH_ANY, &run->method, reason);
+	snprintf(run->reason, sizeof(run->reason), "for %s, which reads it; %s",
+			 due->view_name, reason);
+	(void) refresh_seems_unchanged(source);
+	refresh_record_start(run);
+}
+
+static RefreshClaim
+skip_unchanged(const DueSchedule *due)
+{
+	TimestampTz next = due->next;
+
+	if (due->within_usec > 0)
+		next = Min(next, due->now + due->within_usec / 2);
+	refresh_skip_to(due->view, next);
+	metric_add(METRIC_REFRESH_SKIPPED, 1, METRIC_LABELS(due->view_name));
+	return REFRESH_CLAIM_SETTLED;
+}
+
+static RefreshClaim
+settle_within(DueSchedule *due, RefreshRun *run)
+{
+	Oid source;
+
+	if (!find_stale_source(due, &source))
+	{
+		record_no_run(due, "failed", "a view that it reads could not be refreshed", NULL);
+		due->next = Min(due->next, due->now + due->within_usec);
+		move_on(due, due->view_name);
+		return REFRESH_CLAIM_SETTLED;
+	}
+	if (!OidIsValid(source))
+		return REFRESH_CLAIM_NOTHING;
+	begin_source_run(due, source, run);
+	return REFRESH_CLAIM_RUN;
 }
 
 static RefreshClaim
 settle_due(DueSchedule *due, TimestampTz serving_since, RefreshRun *run)
 {
-	bool missed = due->due < serving_since;
+	bool missed = due->times != NULL && came_by_time(due) && due->due < serving_since;
 	ErrorData *error;
+	RefreshClaim claim;
 
 	if (!refresh_is_view(due->view))
 	{
@@ -275,12 +501,39 @@ settle_due(DueSchedule *due, TimestampTz serving_since, RefreshRun *run)
 	}
 	if (missed && !due->worth_it)
 	{
-		record_no_run(due, "skipped", "missed more than a day ago", NULL);
+		record_no_run(due, "skipped",
+					  strcmp(due->catch_up, "none") == 0
+						  ? "missed, and the schedule says not to catch up"
+						  : "missed more than its window ago",
+					  NULL);
 		move_on(due, due->view_name);
 		return REFRESH_CLAIM_SETTLED;
 	}
+	if (due->within_usec > 0 &&
+		(claim = settle_within(due, run)) != REFRESH_CLAIM_NOTHING)
+		return claim;
+	if (refresh_seems_unchanged(due->view) && came_by_time(due))
+		return skip_unchanged(due);
 	begin_run(due, missed, run);
 	return REFRESH_CLAIM_RUN;
+}
+
+/* Changes of tables make due what reads them and wants to be refreshed on change. */
+static void
+take_changes(void)
+{
+	SPI_execute(
+		"WITH change AS (DELETE FROM factory.refresh_change RETURNING relation, "
+		"changed_at), early AS (SELECT s.view, pg_catalog.min(c.changed_at) AS at "
+		"FROM factory.refresh_schedule AS s, "
+		"factory.view_sources(s.view::pg_catalog.oid, "
+		"true) AS v JOIN change AS c ON c.relation = v.relation "
+		"WHERE s.on_change GROUP BY s.view) "
+		"UPDATE factory.refresh_schedule AS s SET due_why = 'a table it reads was "
+		"changed', "
+		"next_due = LEAST(s.next_due, early.at + coalesce(s.quiet, '1 second')) "
+		"FROM early WHERE s.view::pg_catalog.oid = early.view::pg_catalog.oid",
+		false, 0);
 }
 
 RefreshClaim
@@ -293,12 +546,8 @@ refresh_claim(TimestampTz serving_since, RefreshRun *run, TimestampTz *next_due)
 	memset(run, 0, sizeof(*run));
 	SPI_connect();
 	house_enter_for_all(&saved);
-	if (find_due(&due))
-		claim = REFRESH_CLAIM_RUN;
-	else if (find_next_due(next_due))
-		claim = REFRESH_CLAIM_WAIT;
-	else
-		claim = REFRESH_CLAIM_NOTHING;
+	take_changes();
+	claim = find_due(&due, next_due);
 	house_leave(&saved);
 	if (claim == REFRESH_CLAIM_RUN)
 	{

@@ -31,7 +31,10 @@ typedef struct RefreshRun
 	RefreshMethod method;
 	char reason[REFRESH_REASON_SIZE];
 	TimestampTz scheduled_for; /* 0: nobody scheduled it, somebody asked */
-	int64 began_us;            /* on the monotonic clock */
+	TimestampTz started;
+	int64 began_us;      /* on the monotonic clock */
+	int timeout_ms;      /* 0 for no limit */
+	int lock_timeout_ms; /* 0 for no limit */
 } RefreshRun;
 
 typedef enum RefreshClaim
@@ -65,10 +68,6 @@ extern void refresh_perform(const RefreshRun *run);
 
 /* Records how it ended: error is NULL where it worked. */
 extern void refresh_record(const RefreshRun *run, const ErrorData *error);
-
-/* Milliseconds a run may take and may wait for a lock; 0 for no limit. */
-extern int refresh_timeout_ms(void);
-extern int refresh_lock_timeout_ms(void);
 
 /* Whether any tenant has anything scheduled; for workers. */
 extern bool refresh_is_wanted(void);

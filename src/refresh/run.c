@@ -8,15 +8,20 @@
 #include "base/compat.h"
 #include "base/house.h"
 #include "catalog/pg_type.h"
+#include "commands/async.h"
 #include "executor/spi.h"
 #include "metrics/metrics.h"
 #include "portability/instr_time.h"
 #include "refresh/refresh_int.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+
+/* What listeners of the house hear on. */
+#define REFRESH_CHANNEL "factory_events"
 
 static const char *const method_names[] = {
 	[REFRESH_FULL] = "full",
@@ -45,6 +50,7 @@ refresh_record_start(RefreshRun *run)
 	char nulls[] = {' ', ' ', run->scheduled_for ? ' ' : 'n', ' ', ' ', ' '};
 	bool isnull;
 
+	run->started = clock_now();
 	SPI_execute_with_args("INSERT INTO factory.refresh_run (view_oid, view, "
 						  "scheduled_for, started_at, status, method, reason) "
 						  "VALUES ($1, $2, $3, $4, 'running', $5, $6) RETURNING id",
@@ -103,6 +109,88 @@ error_text(const ErrorData *error)
 								   : error->message);
 }
 
+/* --- what follows ------------------------------------------------------------------ */
+
+/* The schedule after a run that succeeded. */
+static void
+settle_success(const RefreshRun *run, double duration_ms)
+{
+	Oid types[] = {OIDOID, TIMESTAMPTZOID, FLOAT8OID, TIMESTAMPTZOID};
+	Datum values[] = {ObjectIdGetDatum(run->view), TimestampTzGetDatum(run->started),
+					  Float8GetDatum(duration_ms), TimestampTzGetDatum(clock_now())};
+
+	/*
+	 * A target of staleness is met when the next run ends in time: it begins two of
+	 * the last run's durations before, but not in the first half of the target.
+	 */
+	SPI_execute_with_args(
+		"UPDATE factory.refresh_schedule SET fresh_as_of = $2, attempts = 0, "
+		"failures = 0, next_due = CASE WHEN within IS NOT NULL THEN LEAST(next_due, "
+		"$2 + within - LEAST(within / 2, pg_catalog.make_interval(secs => $3 / 500))) "
+		"WHEN overlap = 'skip' AND times IS NOT NULL AND next_due <= $4 "
+		"THEN (SELECT n FROM factory.schedule_next(times, $4, timezone) AS n) "
+		"ELSE next_due END WHERE view::pg_catalog.oid = $1",
+		4, types, values, NULL, false, 0);
+	/* Whoever waits for this view, and for others that were refreshed since, too. */
+	SPI_execute_with_args(
+		"UPDATE factory.refresh_schedule AS f SET next_due = LEAST(f.next_due, $4), "
+		"due_why = 'after ' || (SELECT s.view FROM factory.refresh_run AS s "
+		"WHERE s.view_oid = $1 ORDER BY s.id DESC LIMIT 1) "
+		"WHERE $1 = ANY (f.after_views::pg_catalog.oid[]) AND (f.after_any OR NOT EXISTS "
+		"(SELECT FROM pg_catalog.unnest(f.after_views) AS p(view) WHERE NOT EXISTS "
+		"(SELECT FROM factory.refresh_run AS r WHERE r.view_oid = p.view::pg_catalog.oid "
+		"AND r.status = 'succeeded' "
+		"AND r.started_at > coalesce(f.fresh_as_of, '-infinity')))) "
+		"AND $3 IS NOT NULL AND $2 IS NOT NULL",
+		4, types, values, NULL, false, 0);
+}
+
+/* The schedule after a run that failed: a retry, the next due time, or a pause. */
+static void
+settle_failure(const RefreshRun *run)
+{
+	Oid types[] = {OIDOID, TIMESTAMPTZOID, INT4OID, FLOAT8OID, INT4OID};
+	Datum values[] = {ObjectIdGetDatum(run->view), TimestampTzGetDatum(clock_now()),
+					  Int32GetDatum(refresh_retries),
+					  Float8GetDatum(refresh_retry_delay_ms / 1000.0),
+					  Int32GetDatum(refresh_pause_after)};
+
+	SPI_execute_with_args(
+		"UPDATE factory.refresh_schedule AS s SET "
+		"attempts = CASE WHEN p.again THEN attempts + 1 ELSE 0 END, "
+		"failures = failures + CASE WHEN p.again THEN 0 ELSE 1 END, "
+		"due_why = CASE WHEN p.again THEN pg_catalog.format('retry %s of %s', "
+		"attempts + 1, p.retries) ELSE 'schedule' END, "
+		"next_due = CASE WHEN p.again THEN LEAST(next_due, $2 + p.pause) "
+		"WHEN within IS NOT NULL THEN LEAST(next_due, $2 + within) ELSE next_due END, "
+		"paused_since = CASE WHEN NOT p.again AND p.most > 0 AND failures + 1 >= p.most "
+		"THEN $2 END FROM (SELECT view, attempts < coalesce(retries, $3) AS again, "
+		"coalesce(retries, $3) AS retries, coalesce(pause_after, $5) AS most, "
+		"coalesce(retry_delay, pg_catalog.make_interval(secs => $4)) "
+		"* pg_catalog.power(2, LEAST(attempts, 20)) AS pause "
+		"FROM factory.refresh_schedule WHERE view::pg_catalog.oid = $1) AS p "
+		"WHERE s.view = p.view RETURNING paused_since IS NOT NULL",
+		5, types, values, NULL, false, 0);
+}
+
+/* Listeners hear of what failed; names only, since anybody can listen. */
+static void
+tell_failure(const RefreshRun *run)
+{
+	bool isnull;
+	bool paused = SPI_processed > 0 &&
+				  DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+											 1, &isnull));
+	StringInfoData payload;
+
+	initStringInfo(&payload);
+	appendStringInfo(&payload, "{\"event\": \"%s\", \"view\": ",
+					 paused ? "refresh_paused" : "refresh_failed");
+	escape_json(&payload, run->view_name);
+	appendStringInfo(&payload, ", \"run\": " INT64_FORMAT "}", run->id);
+	Async_Notify(REFRESH_CHANNEL, payload.data);
+}
+
 void
 refresh_record(const RefreshRun *run, const ErrorData *error)
 {
@@ -128,8 +216,16 @@ refresh_record(const RefreshRun *run, const ErrorData *error)
 						  "WHERE id = $1",
 						  6, types, values, nulls, false, 0);
 	prune_history(run->id);
+	if (error == NULL)
+		settle_success(run, duration_ms);
+	else
+	{
+		settle_failure(run);
+		tell_failure(run);
+	}
 	SPI_finish();
 	house_leave(&saved);
+	refresh_remember_run(run->view, error == NULL);
 	metric_add(METRIC_REFRESH_RUNS, 1, METRIC_LABELS(run->view_name, status));
 	metric_observe(METRIC_REFRESH_DURATION, duration_ms / 1000.0,
 				   METRIC_LABELS(run->view_name));

@@ -9,7 +9,31 @@ CREATE TABLE factory.refresh_schedule (
 	timezone text NOT NULL,
 	concurrent bool,
 	enabled bool NOT NULL DEFAULT true,
-	next_due timestamptz NOT NULL,
+	-- The schedule, taken apart.
+	times text,
+	after_views regclass[] NOT NULL DEFAULT '{}',
+	after_any bool NOT NULL DEFAULT false,
+	on_change bool NOT NULL DEFAULT false,
+	within interval,
+	-- Its policies; null where the setting or the default decides.
+	catch_up text CHECK (catch_up IN ('none', 'last', 'all')),
+	catch_up_window interval,
+	overlap text CHECK (overlap IN ('skip', 'queue_one')),
+	timeout interval,
+	lock_timeout interval,
+	retries integer,
+	retry_delay interval,
+	pause_after integer,
+	jitter interval,
+	holidays text,
+	quiet interval,
+	-- What happens to it.
+	next_due timestamptz,
+	due_why text NOT NULL DEFAULT 'schedule',
+	attempts integer NOT NULL DEFAULT 0,
+	failures integer NOT NULL DEFAULT 0,
+	paused_since timestamptz,
+	fresh_as_of timestamptz,
 	created_at timestamptz NOT NULL DEFAULT factory.clock_now()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE factory.refresh_schedule IS
@@ -18,6 +42,40 @@ COMMENT ON COLUMN factory.refresh_schedule.view_name IS
 'the view''s name as last seen: what remains when it is dropped';
 COMMENT ON COLUMN factory.refresh_schedule.concurrent IS
 'true: only concurrently; false: never; null: where a unique index allows';
+COMMENT ON COLUMN factory.refresh_schedule.times IS
+'the part of the schedule that names times; null where only events make it due';
+COMMENT ON COLUMN factory.refresh_schedule.attempts IS
+'failed runs since it came due: each makes one retry, up to retries';
+COMMENT ON COLUMN factory.refresh_schedule.failures IS
+'how often in a row it came due and no run succeeded';
+COMMENT ON COLUMN factory.refresh_schedule.fresh_as_of IS
+'when the last run that succeeded began: later changes may be missing';
+
+-- Days on which nothing with that calendar is due.
+CREATE TABLE factory.holiday (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	calendar text NOT NULL,
+	day date NOT NULL,
+	description text,
+	PRIMARY KEY (tenant_id, calendar, day)
+);
+COMMENT ON TABLE factory.holiday IS
+'days on which schedules with that business calendar rest';
+REVOKE ALL ON factory.holiday FROM PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON factory.holiday TO factory_admin;
+GRANT SELECT ON factory.holiday TO factory_author, factory_operator, factory_monitor;
+SELECT pg_catalog.pg_extension_config_dump('factory.holiday', '');
+
+-- A base table of a view that is refreshed on change was changed: one row a transaction
+-- and table, taken away when the view is due.
+CREATE TABLE factory.refresh_change (
+	relation oid NOT NULL,
+	changed_at timestamptz NOT NULL
+);
+COMMENT ON TABLE factory.refresh_change IS
+'changes that the scheduler has not seen yet; written by trigger note_change';
+REVOKE ALL ON factory.refresh_change FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('factory.refresh_change', 'WHERE false');
 
 CREATE TABLE factory.refresh_run (
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),

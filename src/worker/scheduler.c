@@ -202,12 +202,12 @@ set_limit(const char *name, int milliseconds)
 static void
 perform(const RefreshRun *run)
 {
-	set_limit("lock_timeout", refresh_lock_timeout_ms());
+	set_limit("lock_timeout", run->lock_timeout_ms);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	tenant_act_for(run->tenant);
-	if (refresh_timeout_ms() > 0)
-		enable_timeout_after(STATEMENT_TIMEOUT, refresh_timeout_ms());
+	if (run->timeout_ms > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, run->timeout_ms);
 	refresh_perform(run);
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	CommitTransactionCommand();

@@ -1,0 +1,166 @@
+/*
+ * declaration.c
+ *		The text of a schedule, part by part.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/schedule.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "refresh/declaration.h"
+#include "refresh/refresh_int.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+/* Staleness below this is a matter for triggers. */
+#define WITHIN_MIN_USEC USECS_PER_SEC
+
+static void
+raise_twice(const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+					errmsg("the schedule says \"%s\" twice", what),
+					errhint("Say it once; join different parts by \"or\".")));
+}
+
+/* The text after a leading word, or NULL where it begins otherwise. */
+static char *
+after_word(char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	if (pg_strncasecmp(text, word, length) != 0 ||
+		(text[length] != '\0' && !isspace((unsigned char) text[length])))
+		return NULL;
+	text += length;
+	while (isspace((unsigned char) *text))
+		text++;
+	return text;
+}
+
+static Oid
+view_of_name(char *name)
+{
+	List *words = textToQualifiedNameList(cstring_to_text(name));
+	Oid view = RangeVarGetRelid(makeRangeVarFromNameList(words), NoLock, true);
+
+	if (!OidIsValid(view) || !refresh_is_view(view))
+		ereport(ERROR,
+				(errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+				 errmsg("\"%s\" in the schedule is not a materialized view", name),
+				 errhint("Write after mv_a, mv_b with names of materialized views.")));
+	return view;
+}
+
+static void
+take_after(Declaration *declaration, char *rest)
+{
+	char *names = after_word(rest, "any");
+	char *name;
+
+	if (declaration->after != NIL)
+		raise_twice("after");
+	declaration->after_any = names != NULL;
+	names = names ? names : (after_word(rest, "all") ? after_word(rest, "all") : rest);
+	for (name = strtok(names, ","); name != NULL; name = strtok(NULL, ","))
+	{
+		while (isspace((unsigned char) *name))
+			name++;
+		declaration->after =
+			list_append_unique_oid(declaration->after, view_of_name(name));
+	}
+	if (declaration->after == NIL)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+						errmsg("\"after\" in the schedule names no view"),
+						errhint("Write it like: after mv_a, mv_b.")));
+}
+
+static void
+take_within(Declaration *declaration, char *rest)
+{
+	Interval *span;
+
+	if (declaration->within_usec != 0)
+		raise_twice("within");
+	span = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(rest),
+												 ObjectIdGetDatum(InvalidOid),
+												 Int32GetDatum(-1)));
+	declaration->within_usec = span->time + span->day * USECS_PER_DAY +
+							   span->month * (DAYS_PER_MONTH * USECS_PER_DAY);
+	if (declaration->within_usec < WITHIN_MIN_USEC)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+						errmsg("\"within\" in the schedule must be at least 1 second"),
+						errhint("Write it like: within 5 minutes.")));
+}
+
+static void
+take_part(Declaration *declaration, char *part)
+{
+	char *rest;
+
+	if ((rest = after_word(part, "after")) != NULL)
+		take_after(declaration, rest);
+	else if ((rest = after_word(part, "within")) != NULL)
+		take_within(declaration, rest);
+	else if ((rest = after_word(part, "on")) != NULL &&
+			 pg_strcasecmp(rest, "change") == 0)
+	{
+		if (declaration->on_change)
+			raise_twice("on change");
+		declaration->on_change = true;
+	}
+	else
+	{
+		if (declaration->times != NULL)
+			raise_twice("a time");
+		(void) schedule_parse(part);
+		declaration->times = part;
+	}
+}
+
+/* Cuts the text behind its next " or "; NULL where there is none. */
+static char *
+cut_at_or(char *text)
+{
+	for (char *at = text; *at != '\0'; at++)
+		if (isspace((unsigned char) at[0]) && pg_strncasecmp(at + 1, "or", 2) == 0 &&
+			isspace((unsigned char) at[3]))
+		{
+			*at = '\0';
+			return at + 4;
+		}
+	return NULL;
+}
+
+static char *
+trimmed(char *text)
+{
+	char *end = text + strlen(text);
+
+	while (end > text && isspace((unsigned char) end[-1]))
+		*--end = '\0';
+	while (isspace((unsigned char) *text))
+		text++;
+	return text;
+}
+
+Declaration *
+declaration_parse(const char *text)
+{
+	Declaration *declaration = palloc0(sizeof(Declaration));
+	char *part = pstrdup(text);
+
+	while (part != NULL)
+	{
+		char *next = cut_at_or(part);
+
+		take_part(declaration, trimmed(part));
+		part = next;
+	}
+	return declaration;
+}
