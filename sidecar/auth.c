@@ -15,11 +15,18 @@
 
 #define KEPT_MOST 512 /* power of 2 */
 
+/* What the database said of a key holds so long. */
+#define KEY_HOLDS_MS 30000
+
+/* Such a tenant needs no naming. */
+#define TENANT_DEFAULT "default"
+
 struct Auth
 {
 	const Config *config;
 	JwtKeys *keys;
 	Token *kept[KEPT_MOST];
+	Token *keys_kept[KEPT_MOST];
 };
 
 Auth *
@@ -42,7 +49,10 @@ auth_close(Auth *auth)
 	if (auth == NULL)
 		return;
 	for (int i = 0; i < KEPT_MOST; i++)
+	{
 		auth_release(auth->kept[i]);
+		auth_release(auth->keys_kept[i]);
+	}
 	jwt_keys_close(auth->keys);
 	free(auth);
 }
@@ -147,4 +157,32 @@ auth_check(Auth *auth, const char *text, Token **token)
 		(*token)->references++;
 	}
 	return verdict;
+}
+
+Token *
+auth_find_key(Auth *auth, const char *key)
+{
+	Token *token = auth->keys_kept[text_hash(key) & (KEPT_MOST - 1)];
+
+	if (token == NULL || strcmp(token->text, key) != 0 ||
+		text_clock_ms() - token->kept_at > KEY_HOLDS_MS)
+		return NULL;
+	token->references++;
+	return token;
+}
+
+void
+auth_keep_key(Auth *auth, const char *key, json_t *claims)
+{
+	Token **place = &auth->keys_kept[text_hash(key) & (KEPT_MOST - 1)];
+	const char *tenant = json_string_value(json_object_get(claims, "tenant"));
+	Token *token = new_token(auth, key, claims);
+
+	token->role = json_string_value(json_object_get(claims, "role"));
+	token->tenant = tenant && strcmp(tenant, TENANT_DEFAULT) != 0 ? tenant : NULL;
+	token->role_is_wrong = false;
+	token->tenant_is_wrong = false;
+	token->kept_at = text_clock_ms();
+	auth_release(*place);
+	*place = token;
 }

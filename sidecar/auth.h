@@ -23,6 +23,7 @@ typedef struct Token
 	bool role_is_wrong; /* it is no string */
 	bool tenant_is_wrong;
 	int references;
+	long long kept_at; /* of a key */
 } Token;
 
 /* Reads the keys; NULL where they are not good, and the log says why. */
@@ -35,5 +36,14 @@ extern bool auth_has_keys(const Auth *auth);
 /* On JWT_GOOD *token is held by the caller. */
 extern JwtVerdict auth_check(Auth *auth, const char *text, Token **token);
 extern void auth_release(Token *token); /* NULL is none */
+
+/*
+ * The same for a machine's key, of which the database knows: NULL where it was not told
+ * within the last half minute.  Held by the caller.
+ */
+extern Token *auth_find_key(Auth *auth, const char *key);
+
+/* What the database said of a key; claims is the auth's afterwards. */
+extern void auth_keep_key(Auth *auth, const char *key, json_t *claims);
 
 #endif /* FACTORYD_AUTH_H */

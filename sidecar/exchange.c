@@ -8,6 +8,8 @@
 #include "exchange.h"
 
 #include <ctype.h>
+#include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,6 +22,9 @@
 #include "text.h"
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/* Bytes of a machine's key, at most. */
+#define KEY_LIMIT 256
 
 /* Memory for replies that a loop keeps. */
 #define KEEP_REPLY 65536
@@ -58,6 +63,7 @@ exchange_begin(Factoryd *factoryd, HttpRequest *request, ReplyStyle style)
 	exchange->request = request;
 	exchange->style = style;
 	exchange->timeout_code = "ERR_TIMEOUT";
+	exchange->status = 200;
 	exchange->call.role = "none";
 	exchange->call.claims = NULL;
 	exchange->call.owner = exchange;
@@ -298,7 +304,7 @@ answer_result(Exchange *exchange, CallOutcome *outcome)
 	buffer_add_text(body, "{\"success\":true,\"data\":");
 	buffer_add(body, value, length);
 	add_meta(body, exchange);
-	reply_body(exchange, 200, JSON_TYPE, body);
+	reply_body(exchange, exchange->status, JSON_TYPE, body);
 }
 
 /* A statement of ours that names what is not there: the extension is missing or old. */
@@ -344,6 +350,17 @@ answer_failure(Exchange *exchange, const CallOutcome *outcome)
 			exchange, 401, rest ? outcome->sqlstate : "ERR_UNAUTHORIZED",
 			outcome->message, NULL,
 			"The token's claim \"role\" names a role of the database.");
+		return;
+	}
+	if (outcome->fault == CALL_NOT_ALLOWED && exchange->call.tenant &&
+		strcmp(outcome->sqlstate, "42501") == 0)
+	{
+		exchange_reply_problem(
+			exchange, 403, rest ? "42501" : "ERR_FORBIDDEN", outcome->message,
+			outcome->detail,
+			"The token names a tenant: GRANT SET ON PARAMETER factory.tenant TO the user "
+			"of "
+			"FACTORYD_DATABASE, or set FACTORYD_JWT_TENANT_CLAIM to nothing.");
 		return;
 	}
 	exchange_reply_problem(exchange, status->status, rest ? outcome->sqlstate : code,
@@ -436,12 +453,128 @@ take_token(Exchange *exchange, const char *text)
 	return true;
 }
 
+/* --- keys of machines --------------------------------------------------------------- */
+
+static const char *
+key_of(const Exchange *exchange)
+{
+	return http_head_value(&exchange->request->head, "x-api-key");
+}
+
+/* "fk.TENANT.SECRET": the tenant, which the caller frees, or NULL. */
+static char *
+tenant_of_key(const char *key)
+{
+	const char *end = strrchr(key, '.');
+
+	if (strncmp(key, "fk.", 3) != 0 || end <= key + 3 || strlen(key) > KEY_LIMIT ||
+		!text_is_utf8(key, strlen(key)))
+		return NULL;
+	return strndup(key + 3, end - key - 3);
+}
+
+static char *
+hash_of_key(const char *key)
+{
+	unsigned char digest[32];
+	char *hex = memory_new(65);
+
+	SHA256((const unsigned char *) key, strlen(key), digest);
+	for (int i = 0; i < 32; i++)
+		sprintf(hex + 2 * i, "%02x", digest[i]);
+	return hex;
+}
+
+static void
+refuse_key(Exchange *exchange)
+{
+	reply_unauthorized(exchange, 401, "PGRST301", "ERR_UNAUTHORIZED",
+					   "The key of X-API-Key is not in force.",
+					   "factory.create_api_key() makes one.");
+}
+
+/* The lookup is over: the call is the request's own from now on. */
+static void
+key_told(Call *call, CallOutcome *outcome)
+{
+	Exchange *exchange = call->owner;
+	json_t *claims = NULL;
+
+	exchange->runs = false;
+	if (outcome->fault != CALL_FINE)
+	{
+		exchange->fixed_sql = true;
+		answer_failure(exchange, outcome);
+		return;
+	}
+	if (PQntuples(outcome->result) == 1 && !PQgetisnull(outcome->result, 0, 0))
+		claims = json_loads(PQgetvalue(outcome->result, 0, 0), 0, NULL);
+	if (claims == NULL)
+	{
+		refuse_key(exchange);
+		return;
+	}
+	auth_keep_key(exchange->factoryd->auth, key_of(exchange), claims);
+	values_free(&exchange->values);
+	memset(call, 0, sizeof(*call));
+	call->role = "none";
+	call->owner = exchange;
+	exchange->next(exchange);
+}
+
+void
+exchange_identify(Exchange *exchange, void (*next)(Exchange *exchange))
+{
+	const char *key = key_of(exchange);
+	Call *call = &exchange->call;
+	Token *known;
+	char *tenant;
+
+	if (key == NULL || (known = auth_find_key(exchange->factoryd->auth, key)) != NULL)
+	{
+		if (key)
+			exchange->token = known;
+		next(exchange);
+		return;
+	}
+	tenant = tenant_of_key(key);
+	if (tenant == NULL)
+	{
+		refuse_key(exchange);
+		return;
+	}
+	exchange->next = next;
+	values_take(&exchange->values, tenant);
+	values_take(&exchange->values, hash_of_key(key));
+	call->main = (CallStatement){"SELECT factory.api_key_claims($1, $2)",
+								 exchange->values.items, 2};
+	call->claims = call->method = call->path = call->headers = "";
+	call->done = key_told;
+	exchange->runs = true;
+	pool_submit(exchange->factoryd->pool, call);
+}
+
+static void
+take_key(Exchange *exchange)
+{
+	if (exchange->token == NULL)
+		exchange->token = auth_find_key(exchange->factoryd->auth, key_of(exchange));
+	exchange->call.role = exchange->token->role;
+	exchange->call.tenant = exchange->token->tenant;
+	exchange->call.claims = exchange->token->claims_text;
+}
+
 bool
 exchange_authenticate(Exchange *exchange)
 {
 	const char *header = http_head_value(&exchange->request->head, "authorization");
 	const char *anonymous = exchange->factoryd->config->anon_role;
 
+	if (key_of(exchange))
+	{
+		take_key(exchange);
+		return true;
+	}
 	if (header && strncasecmp(header, "Bearer ", 7) != 0)
 	{
 		reply_unauthorized(exchange, 401, "PGRST301", "ERR_UNAUTHORIZED",
@@ -553,8 +686,8 @@ exchange_run(Exchange *exchange)
 	call->method = exchange->request->head.method;
 	call->path = path_of(exchange);
 	call->done = call_done;
-	if (exchange->reads && call->read_only && factoryd->read_pool &&
-		!pool_counters(factoryd->read_pool)->away)
+	if (exchange->reads && (call->read_only || exchange->fixed_sql) &&
+		factoryd->read_pool && !pool_counters(factoryd->read_pool)->away)
 		pool = factoryd->read_pool;
 	exchange->runs = true;
 	pool_submit(pool, call);

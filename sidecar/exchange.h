@@ -36,6 +36,7 @@ struct Exchange
 	char trace_id[IDENTIFIER_LENGTH + 1];
 	const char *allow; /* methods, of a 405 */
 	const char *timeout_code;
+	int status; /* of an answer that is fine */
 	bool anonymous;
 	bool fixed_sql;    /* the statement is a route's own: what it misses is our fault */
 	bool reads;        /* may go to the standby */
@@ -54,7 +55,9 @@ struct Exchange
 	void (*answer)(Exchange *exchange, CallOutcome *outcome);
 	/* Answers one that is not, or says false; NULL for the usual. */
 	bool (*answer_failure)(Exchange *exchange, const CallOutcome *outcome);
-	Buffer extra; /* header lines of the answer */
+	const struct Route *route;
+	void (*next)(Exchange *exchange); /* once it is known who asks */
+	Buffer extra;                     /* header lines of the answer */
 	TAILQ_ENTRY(Exchange) waiting;
 	bool waits; /* for the catalogue */
 	bool runs;  /* the call is the pool's */
@@ -65,6 +68,12 @@ struct Exchange
 /* Takes the request on; the request's owner is the exchange. */
 extern Exchange *exchange_begin(Factoryd *factoryd, HttpRequest *request,
 								ReplyStyle style);
+
+/*
+ * Calls next once it is known what a machine's key stands for: at once where there is
+ * none.  A key that is not in force is answered.
+ */
+extern void exchange_identify(Exchange *exchange, void (*next)(Exchange *exchange));
 
 /*
  * Who asks: the token's role or the anonymous one.  Where there is neither, false,

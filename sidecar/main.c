@@ -25,6 +25,7 @@
 #include "log.h"
 #include "mailbox.h"
 #include "pool.h"
+#include "rate.h"
 #include "route.h"
 #include "text.h"
 #include "tls.h"
@@ -38,6 +39,7 @@ typedef struct Main
 	int next; /* loop that gets the next client */
 	Listener *listener;
 	Watch *watch;
+	RateLimits *limits;
 	bool draining;
 } Main;
 
@@ -352,6 +354,9 @@ start(Main *all, struct TlsContext **tls)
 		if (*tls == NULL)
 			return false;
 	}
+	all->limits = rate_open(all->config.rate_limits);
+	if (all->limits == NULL)
+		return false;
 	all->loops = memory_new(count * sizeof(Factoryd));
 	for (int i = 0; i < count; i++)
 	{
@@ -361,6 +366,7 @@ start(Main *all, struct TlsContext **tls)
 		all->loops[i].number = i;
 		all->loops[i].clients_of_all = &all->clients;
 		all->loops[i].tls = *tls;
+		all->loops[i].limits = all->limits;
 	}
 	for (int i = 0; i < count; i++)
 		if (!start_loop(&all->loops[i]))
@@ -386,6 +392,7 @@ end(Main *all, struct TlsContext *tls)
 		end_loop(&all->loops[i]);
 	}
 	free(all->loops);
+	rate_close(all->limits);
 	tls_close(tls);
 	config_free(&all->config);
 	return failed;

@@ -16,7 +16,9 @@
 
 #include "catalog.h"
 #include "exchange.h"
+#include "openapi.h"
 #include "pool.h"
+#include "rate.h"
 #include "rest.h"
 #include "rpc.h"
 #include "text.h"
@@ -25,41 +27,59 @@
 typedef enum RouteInput
 {
 	INPUT_NONE,
-	INPUT_BODY,    /* $1: the body, a JSON object */
-	INPUT_OPTIONS, /* $2: options from the headers, a JSON object */
-	INPUT_SELF,    /* $1: what factoryd knows of itself, a JSON object */
-	INPUT_CALL     /* the function's arguments */
+	INPUT_BODY,       /* $1: the body, a JSON object */
+	INPUT_OPTIONS,    /* $2: options from the headers, a JSON object */
+	INPUT_SELF,       /* $1: what factoryd knows of itself, a JSON object */
+	INPUT_NAME,       /* $1: the name that the path ends in */
+	INPUT_LIMIT,      /* $1: limit of the query string, or NULL */
+	INPUT_CALL,       /* the function's arguments */
+	INPUT_DESCRIPTION /* none: what is served is described */
 } RouteInput;
 
 typedef struct Route
 {
 	const char *method;
-	const char *path; /* a prefix where it ends in a slash */
+	const char *path; /* a prefix where it ends in a slash: one more name follows */
 	ReplyStyle style;
 	bool open;  /* to anybody */
 	bool reads; /* the statement may be run on a standby */
 	RouteInput input;
+	RateGroup group;
 	const char *sql;
 	const char *timeout_code;
+	int status;
 } Route;
+
+#define JUDGE \
+	"SELECT factory.api_judgment_execute($1::pg_catalog.jsonb || $2::pg_catalog.jsonb)"
+#define ASK "SELECT factory.api_bi_execute_nl_query($1::pg_catalog.jsonb)"
 
 static const Route routes[] = {
 	{"POST", "/api/v1/judgment/execute", STYLE_API, false, false, INPUT_OPTIONS,
-	 "SELECT factory.api_judgment_execute($1::pg_catalog.jsonb || $2::pg_catalog.jsonb)",
-	 "ERR_JUD_EXECUTION_TIMEOUT"},
-	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, true, INPUT_BODY,
-	 "SELECT factory.api_bi_execute_nl_query($1::pg_catalog.jsonb)",
-	 "ERR_BI_QUERY_TIMEOUT"},
-	{"GET", "/api/v1/dashboard", STYLE_API, false, true, INPUT_NONE,
-	 "SELECT factory.api_dashboard()", "ERR_BI_QUERY_TIMEOUT"},
-	{"POST", "/rpc/", STYLE_REST, false, false, INPUT_CALL, NULL, NULL},
-	{"GET", "/rpc/", STYLE_REST, false, false, INPUT_CALL, NULL, NULL},
-	{"GET", "/health", STYLE_HEALTH, true, false, INPUT_SELF,
-	 "SELECT factory.health() || $1::pg_catalog.jsonb", NULL},
-	{"GET", "/ready", STYLE_HEALTH, true, false, INPUT_NONE, "SELECT factory.ready()",
-	 NULL},
-	{"GET", "/metrics", STYLE_METRICS, true, false, INPUT_NONE,
-	 "SELECT factory.metrics()", NULL},
+	 RATE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
+	{"POST", "/api/v2/judgment/execute", STYLE_API, false, false, INPUT_OPTIONS,
+	 RATE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
+	{"GET", "/api/v1/judgment/recent", STYLE_API, false, true, INPUT_LIMIT, RATE_REST,
+	 "SELECT factory.api_judgment_recent($1::pg_catalog.int4)", "ERR_TIMEOUT", 200},
+	{"GET", "/api/v1/judgment/", STYLE_API, false, false, INPUT_NAME, RATE_REST,
+	 "SELECT factory.api_judgment($1::pg_catalog.uuid)", "ERR_TIMEOUT", 200},
+	{"POST", "/api/v1/feedback", STYLE_API, false, false, INPUT_BODY, RATE_LEARNING,
+	 "SELECT factory.api_feedback($1::pg_catalog.jsonb)", "ERR_TIMEOUT", 201},
+	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, true, INPUT_BODY, RATE_BI,
+	 ASK, "ERR_BI_QUERY_TIMEOUT", 200},
+	{"POST", "/api/v1/bi/plan", STYLE_API, false, true, INPUT_BODY, RATE_BI,
+	 "SELECT factory.api_bi_plan($1::pg_catalog.jsonb)", "ERR_BI_QUERY_TIMEOUT", 200},
+	{"GET", "/api/v1/dashboard", STYLE_API, false, true, INPUT_NONE, RATE_BI,
+	 "SELECT factory.api_dashboard()", "ERR_BI_QUERY_TIMEOUT", 200},
+	{"POST", "/rpc/", STYLE_REST, false, false, INPUT_CALL, RATE_REST, NULL, NULL, 200},
+	{"GET", "/rpc/", STYLE_REST, false, false, INPUT_CALL, RATE_REST, NULL, NULL, 200},
+	{"GET", "/", STYLE_REST, false, false, INPUT_DESCRIPTION, RATE_REST, NULL, NULL, 200},
+	{"GET", "/health", STYLE_HEALTH, true, false, INPUT_SELF, RATE_NONE,
+	 "SELECT factory.health() || $1::pg_catalog.jsonb", NULL, 200},
+	{"GET", "/ready", STYLE_HEALTH, true, false, INPUT_NONE, RATE_NONE,
+	 "SELECT factory.ready()", NULL, 200},
+	{"GET", "/metrics", STYLE_METRICS, true, false, INPUT_NONE, RATE_NONE,
+	 "SELECT factory.metrics()", NULL, 200},
 };
 
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
@@ -69,7 +89,7 @@ path_matches(const Route *route, const char *path)
 {
 	size_t length = strlen(route->path);
 
-	if (route->path[length - 1] != '/')
+	if (length == 1 || route->path[length - 1] != '/')
 		return strcmp(route->path, path) == 0;
 	return strncmp(route->path, path, length) == 0 && path[length] &&
 		   !strchr(path + length, '/');
@@ -211,6 +231,20 @@ options_of(const HttpRequest *request)
 	return skip && strcasecmp(skip, "true") == 0 ? "{\"skip_cache\": true}" : "{}";
 }
 
+/* The query string's limit, as far as it is a number. */
+static char *
+limit_of(const HttpRequest *request)
+{
+	const char *query = request->head.query;
+	const char *limit = query ? strstr(query, "limit=") : NULL;
+	size_t digits = limit ? strspn(limit + 6, "0123456789") : 0;
+
+	if (limit == NULL || (limit != query && limit[-1] != '&') || digits == 0 ||
+		digits > 6)
+		return NULL;
+	return strndup(limit + 6, digits);
+}
+
 static void
 set_values(Exchange *exchange, const Route *route)
 {
@@ -223,6 +257,10 @@ set_values(Exchange *exchange, const Route *route)
 		values_add(values, options_of(exchange->request));
 	if (route->input == INPUT_SELF)
 		values_take(values, describe_self(exchange->factoryd));
+	if (route->input == INPUT_NAME)
+		values_add(values, buffer_bytes(&exchange->path) + strlen(route->path));
+	if (route->input == INPUT_LIMIT)
+		values_take(values, limit_of(exchange->request));
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -271,14 +309,53 @@ decode_path(Exchange *exchange)
 }
 
 static void
-serve_relation(Factoryd *factoryd, HttpRequest *request)
+serve_relation(Exchange *exchange)
 {
-	Exchange *exchange = exchange_begin(factoryd, request, STYLE_REST);
-
-	if (!exchange_authenticate(exchange) || !decode_path(exchange))
+	if (!exchange_authenticate(exchange) || !rate_allows(exchange, RATE_REST) ||
+		!decode_path(exchange))
 		return;
 	exchange->resume = rest_serve;
-	catalog_await(factoryd->catalog, exchange);
+	catalog_await(exchange->factoryd->catalog, exchange);
+}
+
+static void
+await_catalog(Exchange *exchange, void (*resume)(Exchange *exchange))
+{
+	exchange->resume = resume;
+	catalog_await(exchange->factoryd->catalog, exchange);
+}
+
+static void
+serve_route(Exchange *exchange)
+{
+	const Route *route = exchange->route;
+	const Config *config = exchange->factoryd->config;
+
+	if (!route->open && !exchange_authenticate(exchange))
+		return;
+	if (!rate_allows(exchange, route->group))
+		return;
+	if ((route->input == INPUT_OPTIONS || route->input == INPUT_BODY) &&
+		!route_parse_body(exchange))
+		return;
+	if ((route->input == INPUT_CALL || route->input == INPUT_NAME) &&
+		!decode_path(exchange))
+		return;
+	if (route->input == INPUT_CALL || route->input == INPUT_DESCRIPTION)
+	{
+		await_catalog(exchange, route->input == INPUT_CALL ? rpc_call : openapi_describe);
+		return;
+	}
+	exchange->call.read_only = route->open;
+	exchange->call.urgent = route->open;
+	if (route->open && config->anon_role[0])
+		exchange->call.role = config->anon_role;
+	exchange->call.main.sql = route->sql;
+	set_values(exchange, route);
+	if (route->open)
+		exchange_run(exchange);
+	else
+		await_catalog(exchange, exchange_run);
 }
 
 static void
@@ -288,48 +365,27 @@ request_came(HttpRequest *request, void *context)
 	const Route *route = route_of(request);
 	Exchange *exchange;
 
-	if (route == NULL && is_relation(request))
-	{
-		serve_relation(factoryd, request);
-		return;
-	}
-	if (route == NULL)
+	if (route == NULL && !is_relation(request))
 	{
 		reply_no_route(factoryd, request);
 		return;
 	}
-	exchange = exchange_begin(factoryd, request, route->style);
+	exchange = exchange_begin(factoryd, request, route ? route->style : STYLE_REST);
+	if (route == NULL)
+	{
+		exchange_identify(exchange, serve_relation);
+		return;
+	}
+	exchange->route = route;
+	exchange->status = route->status;
 	exchange->fixed_sql = route->sql != NULL;
-	exchange->call.main.sql = route->sql;
 	exchange->reads = route->reads;
 	if (route->timeout_code)
 		exchange->timeout_code = route->timeout_code;
-	if (!route->open && !exchange_authenticate(exchange))
-		return;
-	if (strcmp(route->method, "POST") == 0 && route->input != INPUT_CALL &&
-		!route_parse_body(exchange))
-		return;
-	if (route->input == INPUT_CALL)
-	{
-		if (decode_path(exchange))
-		{
-			exchange->resume = rpc_call;
-			catalog_await(factoryd->catalog, exchange);
-		}
-		return;
-	}
-	exchange->call.read_only = route->open;
-	exchange->call.urgent = route->open;
-	if (route->open && factoryd->config->anon_role[0])
-		exchange->call.role = factoryd->config->anon_role;
-	set_values(exchange, route);
 	if (route->open)
-		exchange_run(exchange);
+		serve_route(exchange);
 	else
-	{
-		exchange->resume = exchange_run;
-		catalog_await(factoryd->catalog, exchange);
-	}
+		exchange_identify(exchange, serve_route);
 }
 
 static void

@@ -209,3 +209,155 @@ GRANT EXECUTE ON FUNCTION factory.api_widget(jsonb), factory.api_dashboard()
 	TO factory_admin, factory_author, factory_operator, factory_analyst, factory_monitor;
 GRANT EXECUTE ON FUNCTION factory.health(), factory.ready()
 	TO factory_admin, factory_author, factory_operator, factory_analyst, factory_monitor;
+
+-- One judgment as it was logged, and the last ones.
+
+CREATE OR REPLACE FUNCTION factory.api_judgment(execution_id uuid) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	logged jsonb;
+BEGIN
+	SELECT to_jsonb(l) - 'tenant_id' INTO logged FROM factory.judgment_log AS l
+	WHERE l.execution_id = api_judgment.execution_id LIMIT 1;
+	IF logged IS NULL THEN
+		RAISE EXCEPTION 'no judgment "%" is logged', execution_id
+			USING ERRCODE = 'PT404', HINT = 'GET /api/v1/judgment/recent lists the last ones.';
+	END IF;
+	RETURN logged;
+END
+$$;
+COMMENT ON FUNCTION factory.api_judgment(uuid) IS
+'GET /api/v1/judgment/ID: a judgment as it was logged';
+
+CREATE OR REPLACE FUNCTION factory.api_judgment_recent(most int DEFAULT 20) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+	SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(l) - 'tenant_id'), '[]') FROM (
+		SELECT * FROM factory.judgment_log
+		ORDER BY created_at DESC LIMIT least(greatest(coalesce(most, 20), 1), 100)) AS l
+$$;
+COMMENT ON FUNCTION factory.api_judgment_recent(int) IS
+'GET /api/v1/judgment/recent: the last judgments, 100 at most';
+
+CREATE OR REPLACE FUNCTION factory.api_feedback(request jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given text := coalesce(request ->> 'feedback_type', request ->> 'kind');
+BEGIN
+	IF request ->> 'execution_id' IS NULL OR given IS NULL THEN
+		RAISE EXCEPTION 'the request names no judgment or no kind of feedback'
+			USING ERRCODE = 'PF102', HINT = 'Give "execution_id" and "feedback_type".';
+	END IF;
+	PERFORM factory.feedback(execution_id => (request ->> 'execution_id')::uuid, kind => given,
+		correct_result => request -> 'correct_result', comment => request ->> 'comment');
+	RETURN jsonb_build_object('execution_id', request ->> 'execution_id', 'feedback_type', given);
+END
+$$;
+COMMENT ON FUNCTION factory.api_feedback(jsonb) IS
+'POST /api/v1/feedback: {execution_id, feedback_type, correct_result, comment}';
+
+CREATE OR REPLACE FUNCTION factory.api_bi_plan(request jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	asked text := coalesce(request ->> 'query_text', request ->> 'query', request ->> 'question');
+BEGIN
+	IF asked IS NULL OR btrim(asked) = '' THEN
+		RAISE EXCEPTION 'the request has no question'
+			USING ERRCODE = 'PF102', HINT = 'Give it as "query_text".';
+	END IF;
+	RETURN factory.plan(question => asked, context => request -> 'context');
+END
+$$;
+COMMENT ON FUNCTION factory.api_bi_plan(jsonb) IS
+'POST /api/v1/bi/plan: the plan and the SQL of {query_text, context}, not run';
+
+-- Keys of machines.
+
+CREATE OR REPLACE FUNCTION factory.create_api_key(name text, role regrole, claims jsonb DEFAULT '{}',
+	expires_at timestamptz DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	named pg_roles;
+	key text := 'fk.' || factory.current_tenant() || '.'
+		|| replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+BEGIN
+	SELECT * INTO named FROM pg_roles AS r WHERE r.oid = role;
+	IF named.rolsuper OR named.rolbypassrls THEN
+		RAISE EXCEPTION 'role "%" is not for a key', named.rolname
+			USING ERRCODE = 'invalid_parameter_value',
+				DETAIL = 'It is a superuser or bypasses row security.',
+				HINT = 'Make a NOLOGIN role with the rights that the machine needs.';
+	END IF;
+	IF NOT pg_has_role(factory.acting_role(), role, 'MEMBER') THEN
+		RAISE EXCEPTION 'permission denied to make a key for role "%"', named.rolname
+			USING ERRCODE = 'insufficient_privilege',
+				HINT = 'Only a member of the role may hand it on.';
+	END IF;
+	INSERT INTO factory.api_key (name, key_hash, role, claims, created_by, expires_at)
+	VALUES (create_api_key.name, encode(sha256(convert_to(key, 'UTF8')), 'hex'), named.rolname,
+		coalesce(create_api_key.claims, '{}'), factory.acting_role(), create_api_key.expires_at);
+	PERFORM factory.audit('create', 'api_key', create_api_key.name, NULL,
+		jsonb_build_object('role', named.rolname, 'claims', create_api_key.claims, 'expires_at', create_api_key.expires_at));
+	RETURN key;
+EXCEPTION WHEN unique_violation THEN
+	RAISE EXCEPTION 'key "%" already exists', name
+		USING ERRCODE = 'duplicate_object', HINT = 'Names of revoked keys are not used again.';
+END
+$$;
+COMMENT ON FUNCTION factory.create_api_key(text, regrole, jsonb, timestamptz) IS
+'makes a key for a machine and returns it, this once; it acts as the role, with these claims';
+
+CREATE OR REPLACE FUNCTION factory.revoke_api_key(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE factory.api_key AS k SET revoked_at = now()
+	WHERE k.name = revoke_api_key.name AND k.revoked_at IS NULL;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'no key "%" is in force', name
+			USING ERRCODE = 'undefined_object', HINT = 'Table factory.api_key lists the keys.';
+	END IF;
+	PERFORM factory.audit('revoke', 'api_key', revoke_api_key.name);
+END
+$$;
+COMMENT ON FUNCTION factory.revoke_api_key(text) IS
+'ends a key; factoryd may know it for half a minute longer';
+
+-- Asked by factoryd's own user, who belongs to no tenant: it looks as the key's tenant.
+CREATE OR REPLACE FUNCTION factory.api_key_claims(tenant text, key_hash text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	before CONSTANT text := current_setting('factory.tenant');
+	answer jsonb;
+BEGIN
+	PERFORM set_config('factory.tenant', tenant, true);
+	SELECT k.claims || jsonb_build_object('role', k.role, 'api_key', k.name, 'tenant', k.tenant_id)
+	INTO answer FROM factory.api_key AS k
+	WHERE k.key_hash = api_key_claims.key_hash AND k.tenant_id = tenant AND k.revoked_at IS NULL
+		AND (k.expires_at IS NULL OR k.expires_at > now());
+	PERFORM set_config('factory.tenant', before, true);
+	RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION factory.api_key_claims(text, text) IS
+'whom a key with that hash speaks for, or NULL; for the role that factoryd connects as';
+
+REVOKE ALL ON FUNCTION factory.api_judgment(uuid), factory.api_judgment_recent(int), factory.api_feedback(jsonb),
+	factory.api_bi_plan(jsonb), factory.create_api_key(text, regrole, jsonb, timestamptz),
+	factory.revoke_api_key(text), factory.api_key_claims(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.api_judgment(uuid), factory.api_judgment_recent(int), factory.api_feedback(jsonb)
+	TO factory_admin, factory_author, factory_operator;
+GRANT EXECUTE ON FUNCTION factory.api_bi_plan(jsonb) TO factory_admin, factory_analyst;
+GRANT EXECUTE ON FUNCTION factory.create_api_key(text, regrole, jsonb, timestamptz), factory.revoke_api_key(text)
+	TO factory_admin;

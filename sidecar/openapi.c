@@ -1,0 +1,227 @@
+/*
+ * openapi.c
+ *		GET /: what is served, as an OpenAPI 2.0 document.
+ *
+ * All that the schema has, whoever asks: what a role may not do it is told when it tries.
+ */
+#include "openapi.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalog.h"
+#include "rest.h"
+#include "text.h"
+
+#define OPENAPI_TYPE "application/openapi+json; charset=utf-8"
+
+/* JSON's type of a column's type; text for all others. */
+static const char *const json_types[][2] = {
+	{"int2", "integer"},   {"int4", "integer"},  {"int8", "integer"},
+	{"oid", "integer"},    {"float4", "number"}, {"float8", "number"},
+	{"numeric", "number"}, {"bool", "boolean"},  {"json", ""},
+	{"jsonb", ""},
+};
+
+static void
+set_type(json_t *schema, const char *base, const char *format)
+{
+	const char *type = base[0] == '_' ? "array" : "string";
+
+	for (size_t i = 0; i < sizeof(json_types) / sizeof(json_types[0]); i++)
+		if (strcmp(json_types[i][0], base) == 0)
+			type = json_types[i][1];
+	if (*type)
+		json_object_set_new(schema, "type", json_string(type));
+	if (strcmp(type, "array") == 0)
+		json_object_set_new(schema, "items", json_object());
+	json_object_set_new(schema, "format", json_string(format));
+}
+
+static json_t *
+describe_relation(const CatalogRelation *relation)
+{
+	json_t *properties = json_object();
+	json_t *required = json_array();
+	json_t *definition;
+
+	for (int i = 0; i < relation->column_count; i++)
+	{
+		const CatalogColumn *column = &relation->columns[i];
+		json_t *property = json_object();
+
+		set_type(property, column->base, column->format);
+		if (column->comment)
+			json_object_set_new(property, "description", json_string(column->comment));
+		if (column->otherwise)
+			json_object_set_new(property, "default", json_string(column->otherwise));
+		json_object_set_new(properties, column->name, property);
+		if (column->required)
+			json_array_append_new(required, json_string(column->name));
+	}
+	definition = json_pack("{s:s, s:o}", "type", "object", "properties", properties);
+	if (json_array_size(required) > 0)
+		json_object_set(definition, "required", required);
+	json_decref(required);
+	if (relation->comment)
+		json_object_set_new(definition, "description", json_string(relation->comment));
+	return definition;
+}
+
+static json_t *
+parameter(const char *name, const char *in, const char *type)
+{
+	return json_pack("{s:s, s:s, s:s, s:b}", "name", name, "in", in, "type", type,
+					 "required", 0);
+}
+
+static json_t *
+operation(const char *name, const char *status, const char *description,
+		  json_t *parameters)
+{
+	return json_pack("{s:[s], s:{s:{s:s}}, s:o}", "tags", name, "responses", status,
+					 "description", description, "parameters", parameters);
+}
+
+static json_t *
+row_parameters(const CatalogRelation *relation, bool body)
+{
+	static const char *const common[] = {"select", "order", "limit", "offset"};
+	json_t *list = json_array();
+
+	for (int i = 0; i < relation->column_count; i++)
+		json_array_append_new(list,
+							  parameter(relation->columns[i].name, "query", "string"));
+	for (size_t i = 0; !body && i < sizeof(common) / sizeof(common[0]); i++)
+		json_array_append_new(list, parameter(common[i], "query", "string"));
+	if (body)
+	{
+		char *reference = text_format("#/definitions/%s", relation->name);
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:{s:s}}", "name", "body", "in",
+											  "body", "schema", "$ref", reference));
+		free(reference);
+	}
+	json_array_append_new(list, parameter("Prefer", "header", "string"));
+	return list;
+}
+
+static json_t *
+describe_paths(const CatalogRelation *relation)
+{
+	json_t *path = json_object();
+	const char *name = relation->name;
+
+	json_object_set_new(path, "get",
+						operation(name, "200", "OK", row_parameters(relation, false)));
+	if (relation->may_insert)
+		json_object_set_new(path, "post",
+							operation(name, "201", "Created",
+									  row_parameters(relation, true)));
+	if (relation->may_update)
+		json_object_set_new(path, "patch",
+							operation(name, "204", "No Content",
+									  row_parameters(relation, true)));
+	if (relation->may_delete)
+		json_object_set_new(path, "delete",
+							operation(name, "204", "No Content",
+									  row_parameters(relation, false)));
+	return path;
+}
+
+static json_t *
+describe_function(const CatalogFunction *function)
+{
+	json_t *properties = json_object();
+	json_t *required = json_array();
+	json_t *queries = json_array();
+	json_t *path = json_object();
+	json_t *body;
+	char *tag = text_format("(rpc) %s", function->name);
+
+	for (int i = 0; i < function->argument_count; i++)
+	{
+		const CatalogArgument *argument = &function->arguments[i];
+
+		json_object_set_new(properties, argument->name,
+							json_pack("{s:s}", "format", argument->type));
+		json_array_append_new(queries, parameter(argument->name, "query", "string"));
+		if (argument->required)
+			json_array_append_new(required, json_string(argument->name));
+	}
+	body = json_pack("{s:s, s:s, s:b, s:{s:s, s:o}}", "name", "args", "in", "body",
+					 "required", 1, "schema", "type", "object", "properties", properties);
+	if (json_array_size(required) > 0)
+		json_object_set(json_object_get(body, "schema"), "required", required);
+	json_decref(required);
+	json_object_set_new(path, "post",
+						operation(tag, "200",
+								  function->comment ? function->comment : "OK",
+								  json_pack("[o]", body)));
+	if (!function->may_write)
+		json_object_set_new(path, "get", operation(tag, "200", "OK", queries));
+	else
+		json_decref(queries);
+	free(tag);
+	return path;
+}
+
+static void
+add_path(json_t *paths, const char *prefix, const char *name, json_t *path)
+{
+	char *full = text_format("%s%s", prefix, name);
+
+	/* Names that are overloaded have one path: the first. */
+	if (json_object_get(paths, full))
+		json_decref(path);
+	else
+		json_object_set_new(paths, full, path);
+	free(full);
+}
+
+void
+openapi_describe(Exchange *exchange)
+{
+	const Catalog *catalog = exchange->factoryd->catalog;
+	json_t *paths = json_object();
+	json_t *definitions = json_object();
+	const CatalogRelation *relations;
+	const CatalogFunction *functions;
+	const char *schema;
+	json_t *document;
+	char *text;
+	int count;
+
+	if (!rest_profile(exchange, &schema))
+	{
+		json_decref(paths);
+		json_decref(definitions);
+		return;
+	}
+	if (schema == NULL)
+		schema = catalog_schemas(catalog, &count)[0];
+	relations = catalog_relations(catalog, &count);
+	for (int i = 0; i < count; i++)
+		if (strcmp(relations[i].schema, schema) == 0)
+		{
+			json_object_set_new(definitions, relations[i].name,
+								describe_relation(&relations[i]));
+			add_path(paths, "/", relations[i].name, describe_paths(&relations[i]));
+		}
+	functions = catalog_functions(catalog, &count);
+	for (int i = 0; i < count; i++)
+		if (strcmp(functions[i].schema, schema) == 0)
+			add_path(paths, "/rpc/", functions[i].name, describe_function(&functions[i]));
+	document =
+		json_pack("{s:s, s:{s:s, s:s, s:s}, s:s, s:[s, s, s], s:[s, s, s], s:o, s:o}",
+				  "swagger", "2.0", "info", "title", "pg_factory", "description",
+				  "What factoryd serves.", "version", FACTORYD_VERSION, "basePath", "/",
+				  "consumes", "application/json", "application/vnd.pgrst.object+json",
+				  "text/csv", "produces", "application/json",
+				  "application/vnd.pgrst.object+json", "text/csv", "paths", paths,
+				  "definitions", definitions);
+	text = json_dumps(document, JSON_COMPACT);
+	json_decref(document);
+	exchange_reply_text(exchange, 200, OPENAPI_TYPE, text);
+	free(text);
+}

@@ -1,0 +1,215 @@
+# Who may come in to factoryd, as whom, for which tenant, and how often.
+use strict;
+use warnings;
+use Digest::SHA qw(sha256_hex);
+use Factoryd;
+use JSON::PP;
+use MIME::Base64 qw(encode_base64url);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('auth');
+$node->init;
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_factory'\nlog_statement = 'all'\nlog_parameter_max_length = -1\n");
+$node->start;
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION pg_factory;
+CREATE ROLE web LOGIN NOINHERIT;
+CREATE ROLE machine NOLOGIN;
+CREATE ROLE mighty NOLOGIN SUPERUSER;
+CREATE ROLE chief NOLOGIN IN ROLE factory_admin, machine;
+CREATE ROLE boss NOLOGIN IN ROLE factory_admin;
+GRANT machine TO web;
+CREATE SCHEMA api;
+GRANT USAGE ON SCHEMA api TO PUBLIC;
+CREATE FUNCTION api.who() RETURNS json LANGUAGE sql STABLE AS
+  $$ SELECT json_build_object('role', current_user, 'tenant', factory.current_tenant(), 'claims', current_setting('request.jwt.claims')::json) $$;
+GRANT USAGE ON SCHEMA factory TO machine;
+GRANT EXECUTE ON FUNCTION factory.current_tenant() TO machine;
+GRANT EXECUTE ON FUNCTION factory.api_key_claims(text, text) TO web;
+GRANT USAGE ON SCHEMA factory TO web;
+SELECT factory.create_tenant('acme');
+SELECT factory.create_tenant('umbrella');
+SQL
+
+# --- keys ------------------------------------------------------------------------------
+
+my $directory = PostgreSQL::Test::Utils::tempdir;
+sub openssl { my @command = @_; my ($out, $err) = run_command([ 'openssl', @command ]); return $out }
+sub bytes { my ($file) = @_; open my $handle, '<:raw', $file or die "$file: $!"; local $/; return scalar <$handle> }
+
+openssl('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', "$directory/$_.pem") for qw(rsa stranger);
+openssl('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024', '-out', "$directory/small.pem");
+openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', "$directory/ec.pem");
+openssl('genpkey', '-algorithm', 'ED25519', '-out', "$directory/ed.pem");
+openssl('pkey', '-in', "$directory/$_.pem", '-pubout', '-outform', 'DER', '-out', "$directory/$_.der") for qw(rsa ec ed);
+sub modulus { my ($name) = @_; my ($hex) = openssl('rsa', '-in', "$directory/$name.pem", '-noout', '-modulus') =~ /=([0-9A-F]+)/; return encode_base64url(pack 'H*', $hex) }
+my $point = substr bytes("$directory/ec.der"), -64;
+my @keys = (
+	{ kty => 'RSA', kid => 'r', n => modulus('rsa'), e => 'AQAB', use => 'sig', alg => 'RS256' },
+	{ kty => 'EC', kid => 'e', crv => 'P-256', x => encode_base64url(substr $point, 0, 32), y => encode_base64url(substr $point, 32) },
+	{ kty => 'OKP', kid => 'd', crv => 'Ed25519', x => encode_base64url(substr bytes("$directory/ed.der"), -32) },
+	{ kty => 'oct', kid => 'h', k => encode_base64url('k' x 32) },
+	{ kty => 'RSA', use => 'enc', n => 'x', e => 'y' });
+sub write_keys { my (@set) = @_; open my $file, '>', "$directory/jwks.json" or die; print $file encode_json({ keys => \@set }); close $file }
+write_keys(@keys);
+
+sub raw_ecdsa
+{
+	my ($der) = @_;
+	my ($r, $s) = (unpack('x2 x C/a x C/a', $der));
+	return join '', map { substr(("\0" x 32) . $_, -32) } $r, $s;
+}
+
+# A token signed by the key of that file.
+sub signed
+{
+	my ($algorithm, $file, $kid, %claims) = @_;
+	my $text = encode_base64url(encode_json({ alg => $algorithm, defined $kid ? (kid => $kid) : () })) . '.' . encode_base64url(encode_json(\%claims));
+	open my $handle, '>', "$directory/text" or die; print $handle $text; close $handle;
+	my @how = $algorithm eq 'EdDSA' ? ('pkeyutl', '-sign', '-rawin', '-inkey', "$directory/$file.pem", '-in', "$directory/text", '-out', "$directory/signature")
+		: ('dgst', '-sha256', '-sign', "$directory/$file.pem", '-out', "$directory/signature", "$directory/text");
+	openssl(@how);
+	my $signature = bytes("$directory/signature");
+	$signature = raw_ecdsa($signature) if $algorithm eq 'ES256';
+	return "$text." . encode_base64url($signature);
+}
+
+my $database = 'postgresql:///postgres?host=' . $node->host . '&port=' . $node->port . '&user=web';
+my $factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api,factory', FACTORYD_POOL => 4,
+	FACTORYD_JWKS_FILE => "$directory/jwks.json", FACTORYD_JWT_AUD => 'plant', FACTORYD_JWT_ISSUER => 'idp', FACTORYD_JWT_ROLE_CLAIM => 'db_role');
+my ($status, $body, $headers);
+my %good = (db_role => 'machine', aud => [ 'office', 'plant' ], iss => 'idp', sub => 'm-1');
+
+sub who
+{
+	my (@with) = @_;
+	($status, $body, $headers) = $factoryd->call(POST => '/rpc/who', {}, @with);
+	return $status == 200 ? "$status $body->{role}" : "$status $body->{code}";
+}
+sub bearer { return (Authorization => "Bearer $_[0]") }
+
+for my $case ([ 'RS256', 'rsa', 'r' ], [ 'ES256', 'ec', 'e' ], [ 'EdDSA', 'ed', 'd' ])
+{
+	my ($algorithm, $file, $kid) = @$case;
+	my $token = signed($algorithm, $file, $kid, %good);
+	is(who(bearer($token)), '200 machine', "$algorithm lets in");
+	is(who(bearer($token)), '200 machine', 'again, from memory');
+	is(who(bearer(signed($algorithm, $file, undef, %good))), '200 machine', 'also without a key id');
+	is(who(bearer(signed($algorithm, $file, 'nobody', %good))), '401 PGRST301', 'not with the id of no key');
+	my ($head, $payload, $signature) = split /\./, $token;
+	$payload = encode_base64url(encode_json({ %good, db_role => 'mighty' }));
+	is(who(bearer("$head.$payload.$signature")), '401 PGRST301', 'nor with other claims');
+	substr($signature, 10, 1) = substr($signature, 10, 1) eq 'A' ? 'B' : 'A';
+	is(who(bearer("$head." . (split /\./, $token)[1] . ".$signature")), '401 PGRST301', 'nor with another signature');
+}
+is(who(bearer(Factoryd::token(%good, _secret => 'k' x 32))), '200 machine', 'HS256 by a key of the set');
+is(who(bearer(signed('RS256', 'stranger', 'r', %good))), '401 PGRST301', "a stranger's key");
+is(who(bearer(Factoryd::token(%good, _secret => bytes("$directory/rsa.der")))), '401 PGRST301', 'the public key as a secret');
+is(who(bearer(signed('RS256', 'rsa', 'r', %good, aud => 'office'))), '401 PGRST303', 'meant for another');
+is(who(bearer(signed('RS256', 'rsa', 'r', %good, iss => 'other'))), '401 PGRST303', 'issued by another');
+is(who(bearer(signed('RS256', 'rsa', 'r', %good, exp => time - 60))), '401 PGRST303', 'expired');
+is(who(bearer(signed('RS256', 'rsa', 'r', %good, db_role => 'mighty'))), '403 42501', 'a role that web may not take');
+is(who(), '401 PGRST302', 'nobody');
+
+# A new set counts from SIGHUP on; a bad one leaves the old in force.
+write_keys(@keys[ 1 .. 3 ]);
+kill 'HUP', $factoryd->{pid};
+for (1 .. 100) { last if who(bearer(signed('RS256', 'rsa', 'r', %good))) eq '401 PGRST301'; select undef, undef, undef, 0.05 }
+is(who(bearer(signed('RS256', 'rsa', 'r', %good))), '401 PGRST301', 'a key that was taken away') for 1 .. 4;
+is(who(bearer(signed('EdDSA', 'ed', 'd', %good))), '200 machine', 'one that stayed');
+
+for my $case (
+	[ [ { kty => 'RSA', n => modulus('small'), e => 'AQAB' } ], qr/fewer than 2048 bits/, 'a small key' ],
+	[ [ { kty => 'EC', crv => 'P-256', x => 'AAAA', y => 'AAAA' } ], qr/no point of curve P-256/, 'no point' ],
+	[ [ { kty => 'EC', crv => 'P-256', x => encode_base64url('x' x 32), y => encode_base64url('y' x 32) } ], qr/no point of curve P-256/, 'a point beside the curve' ],
+	[ [ { kty => 'oct', k => 'c2hvcnQ' } ], qr/no secret of 32 bytes/, 'a short secret' ],
+	[ [ { kty => 'RSA', alg => 'RS512', n => modulus('rsa'), e => 'AQAB' } ], qr/algorithm other than/, 'another algorithm' ])
+{
+	my ($set, $says, $what) = @$case;
+	write_keys(@$set);
+	my ($exit, $said) = Factoryd->start_and_fail(FACTORYD_DATABASE => $database, FACTORYD_JWKS_FILE => "$directory/jwks.json");
+	is($exit, 1, "$what ends it");
+	like($said, $says, 'with a word');
+}
+
+# --- tenants -----------------------------------------------------------------------------
+
+is(who(bearer(signed('EdDSA', 'ed', 'd', %good, tenant_id => 'acme'))), '403 42501', 'a tenant needs the right to name one');
+$node->safe_psql('postgres', 'GRANT SET ON PARAMETER factory.tenant TO web');
+who(bearer(signed('EdDSA', 'ed', 'd', %good, tenant_id => 'acme')));
+is("$status $body->{tenant}", '200 acme', 'then the token names it');
+who(bearer(signed('EdDSA', 'ed', 'd', %good)));
+is($body->{tenant}, 'default', 'and the next request on that connection does not have it');
+$node->safe_psql('postgres', q(SELECT factory.map_tenant_role('umbrella', 'machine')));
+is(who(bearer(signed('EdDSA', 'ed', 'd', %good, tenant_id => 'acme'))), '403 PF002', "a role that belongs to a tenant works for no other");
+who(bearer(signed('EdDSA', 'ed', 'd', %good)));
+is($body->{tenant}, 'umbrella', 'but for its own');
+$node->safe_psql('postgres', q(SELECT factory.unmap_tenant_role('machine')));
+is(who(bearer(signed('EdDSA', 'ed', 'd', %good, tenant_id => 7))), '401 PGRST303', 'a tenant that is no string');
+
+# --- keys of machines ------------------------------------------------------------------------
+
+my $key = $node->safe_psql('postgres', q(SET ROLE chief; SELECT factory.create_api_key('press 4', 'machine', '{"line": "LINE-A"}')));
+like($key, qr/^fk\.default\.[0-9a-f]{64}$/, 'a key is given once');
+my $theirs = $node->safe_psql('postgres', q(SET factory.tenant = 'acme'; SELECT factory.create_api_key('press 4', 'machine')));
+is(who('X-API-Key' => $key), '200 machine', 'and lets in');
+is("$body->{claims}{api_key} $body->{claims}{line} $body->{tenant}", 'press 4 LINE-A default', 'as whom it was made for');
+who('X-API-Key' => $theirs);
+is("$body->{role} $body->{tenant}", 'machine acme', 'each for its tenant');
+is($node->safe_psql('postgres', q(SET ROLE chief; SELECT count(*) FROM factory.api_key)), 1, 'and each tenant sees its own');
+is($node->safe_psql('postgres', q(SELECT key_hash FROM factory.api_key WHERE tenant_id = 'default')), sha256_hex($key), 'only a hash is kept');
+is(who('X-API-Key' => $_), '401 PGRST301', 'no key: ' . substr($_, 0, 12)) for "fk.default." . '0' x 64, 'fk.acme.' . substr($key, -64), 'nonsense', 'fk..x', 'fk.' . 'x' x 400 . '.y';
+$node->psql('postgres', q(SET ROLE chief; SELECT factory.create_api_key('press 4', 'machine')), stderr => \my $said);
+like($said, qr/already exists/, 'a name is used once');
+$node->psql('postgres', q(SET ROLE boss; SELECT factory.create_api_key('x', 'machine')), stderr => \$said);
+like($said, qr/permission denied to make a key/, 'nobody hands on a role that is not his');
+$node->psql('postgres', q(SELECT factory.create_api_key('x', 'mighty')), stderr => \$said);
+like($said, qr/is not for a key/, 'nor one of a superuser');
+$node->psql('postgres', q(SET ROLE machine; SELECT factory.create_api_key('x', 'machine')), stderr => \$said);
+like($said, qr/permission denied/, 'nor without the right');
+my $short = $node->safe_psql('postgres', q(SELECT factory.create_api_key('short', 'machine', expires_at => now() - interval '1 second')));
+is(who('X-API-Key' => $short), '401 PGRST301', 'an expired key');
+my $gone = $node->safe_psql('postgres', q(SELECT factory.create_api_key('gone', 'machine')));
+$node->safe_psql('postgres', q(SELECT factory.revoke_api_key('gone')));
+is(who('X-API-Key' => $gone), '401 PGRST301', 'a revoked key');
+is($node->safe_psql('postgres', q(SELECT string_agg(action, ',' ORDER BY created_at) FROM factory.audit_log WHERE object_type = 'api_key' AND object = 'gone')),
+	'create,revoke', 'both were noted down');
+unlike(slurp_file($node->logfile), qr/\Q@{[ substr $key, -64 ]}\E/, "the server's log never saw the key");
+is($factoryd->stop, 0, 'it ends well');
+
+# --- how often ----------------------------------------------------------------------------
+
+$factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api', FACTORYD_RATE_LIMITS => 'rest 3/h, judgment 1/min burst 1');
+my @one = bearer(Factoryd::token(role => 'machine', sub => 'one'));
+is(who(@one), '200 machine', "request $_") for 1 .. 3;
+is($headers->{'x-ratelimit-remaining'}, 0, 'none is left');
+is(who(@one), '429 ERR_RATE_LIMIT', 'one too many');
+cmp_ok($headers->{'retry-after'}, '>', 0, 'says when to come again');
+is($headers->{'x-ratelimit-limit'}, 3, 'and what the limit is');
+is($headers->{'x-ratelimit-retryafter'}, $headers->{'retry-after'}, 'twice');
+is(who(bearer(Factoryd::token(role => 'machine', sub => 'two'))), '200 machine', 'another caller is another matter');
+($status) = $factoryd->call(GET => '/ready');
+isnt($status, 429, 'probes are never limited');
+($status, $body) = Factoryd->start_and_fail(FACTORYD_DATABASE => $database, FACTORYD_RATE_LIMITS => 'rest 3/fortnight');
+is($status, 1, 'a limit that cannot be read ends it');
+like($body, qr/FACTORYD_RATE_LIMITS "rest 3\/fortnight" cannot be read.*HINT/s, 'with a word');
+
+# --- TLS -----------------------------------------------------------------------------------
+
+openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', "$directory/tls.key", '-out', "$directory/tls.crt", '-days', '2', '-subj', '/CN=localhost');
+my $private = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api',
+	FACTORYD_TLS_CERT_FILE => "$directory/tls.crt", FACTORYD_TLS_KEY_FILE => "$directory/tls.key", FACTORYD_IDLE_TIMEOUT => '2s');
+my @curl = ('curl', '-s', '--noproxy', '*', '--cacert', "$directory/tls.crt", '--resolve', "localhost:$private->{port}:127.0.0.1");
+my ($out) = run_command([ @curl, '-w', ' %{http_code}', '-H', "Authorization: $one[1]", '-d', '{}', '-H', 'Content-Type: application/json', map { "https://localhost:$private->{port}/rpc/who" } 1 .. 2 ]);
+like($out, qr/"role" : "machine".* 200.*"role" : "machine".* 200/s, 'TLS, twice on one connection');
+($out) = run_command([ @curl, '--tls-max', '1.1', '--ciphers', 'DEFAULT@SECLEVEL=0', '-o', '/dev/null', '-w', '%{http_code}', "https://localhost:$private->{port}/ready" ]);
+is($out, '000', 'not of the last century');
+my $plain = $private->raw("GET /ready HTTP/1.1\r\nHost: x\r\n\r\n");
+unlike($plain, qr/HTTP/, 'nothing in the clear');
+($status, $body) = Factoryd->start_and_fail(FACTORYD_DATABASE => $database, FACTORYD_TLS_CERT_FILE => "$directory/tls.crt", FACTORYD_TLS_KEY_FILE => "$directory/rsa.pem");
+is($status, 1, 'a key of another certificate ends it');
+like($body, qr/could not use FACTORYD_TLS_KEY_FILE/, 'with a word');
+
+done_testing();
