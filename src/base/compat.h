@@ -8,6 +8,7 @@
 #define FACTORY_COMPAT_H
 
 #include "catalog/pg_foreign_server.h"
+#include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/datetime.h"
@@ -185,6 +186,23 @@ compat_may_use_server(Oid server, Oid role)
 		   ACLCHECK_OK;
 #else
 	return pg_foreign_server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK;
+#endif
+}
+
+/* Rows that this session changed and has not reported yet; 16 renamed the counts. */
+static inline int64
+compat_unreported_changes(Oid relation)
+{
+	PgStat_TableStatus *status = find_tabstat_entry(relation);
+
+	if (status == NULL)
+		return 0;
+#if PG_VERSION_NUM >= 160000
+	return status->counts.tuples_inserted + status->counts.tuples_updated +
+		   status->counts.tuples_deleted;
+#else
+	return status->t_counts.t_tuples_inserted + status->t_counts.t_tuples_updated +
+		   status->t_counts.t_tuples_deleted;
 #endif
 }
 

@@ -145,8 +145,13 @@ plan_ask_period(QuestionPlan *plan)
 	for (int i = 0; i < lengthof(ko); i++)
 		choices = lappend(choices, psprintf(plan->korean ? ko[i] : en[i], label));
 	plan_ask_back(plan, 0.5,
-				  pstrdup(plan->korean ? "어느 기간의, 어느 라인의 값을 원하시나요?"
-									   : "For which period, and which line?"),
+				  plan->catalog->dimensions == NIL
+					  ? pstrdup(plan->korean ? "어느 기간의 값을 원하시나요?"
+											 : "For which period?")
+					  : psprintf(plan->korean ? "어느 기간의, 어느 %s의 값을 원하시나요?"
+											  : "For which period, and which %s?",
+								 dimension_label(linitial(plan->catalog->dimensions),
+												 plan->korean)),
 				  choices);
 }
 

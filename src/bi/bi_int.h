@@ -23,6 +23,8 @@ extern char *bi_model;
 extern int bi_timeout_ms;
 extern int bi_max_rows;
 extern int bi_max_bytes_kb;
+extern int bi_cache_ttl_ms;
+extern int bi_memory_kb;
 
 /* --- catalogue (catalog.c, catalog_check.c) -------------------------------- */
 
@@ -125,12 +127,46 @@ typedef struct AmbiguousWord
 	List *choices; /* of char * */
 } AmbiguousWord;
 
+typedef enum PeriodUnit
+{
+	UNIT_NONE,
+	UNIT_DAY,
+	UNIT_WEEK,
+	UNIT_MONTH,
+	UNIT_QUARTER,
+	UNIT_HALF,
+	UNIT_YEAR
+} PeriodUnit;
+
+typedef struct PeriodSpan
+{
+	bool set;
+	DateADT from; /* half-open, in the plant's zone */
+	DateADT until;
+	PeriodUnit unit; /* what was named; UNIT_NONE: several, or a range */
+	char *text;
+	bool assumed;
+	bool range;      /* more than one day was named */
+	bool year_named; /* of a date: with its year */
+	bool weekday;    /* by the name of its weekday */
+	bool open;       /* one end was left open: to be asked about */
+} PeriodSpan;
+
 typedef struct VerifiedQuestion
 {
 	char *question;
-	char *sql;   /* runs as it stands, or */
-	char *means; /* another wording that the planner understands */
+	char *sql;         /* runs as it stands, or */
+	char *means;       /* another wording that the planner understands */
+	PeriodSpan period; /* what its parameter "period" stands for */
 } VerifiedQuestion;
+
+/* One thing that check_catalog() has to say. */
+typedef struct CatalogFinding
+{
+	const char *level; /* error, warning */
+	char *path;
+	char *message;
+} CatalogFinding;
 
 typedef enum WordKind
 {
@@ -181,6 +217,8 @@ typedef struct Catalog
 	List *relations;           /* OIDs free SQL may name */
 	List *words[WORD_BUCKETS]; /* of Word *, by word_bucket() of the key */
 	TimestampTz values_read;
+	Oid user;        /* who sees it so; InvalidOid: all of it */
+	bool restricted; /* parts of it are for some roles only */
 } Catalog;
 
 /* The tenant's catalogue, kept until it changes; NULL where none is loaded. */
@@ -189,13 +227,16 @@ extern Catalog *catalog_get(void);
 /* Looks for values that were added since they were last read; true: read again. */
 extern bool catalog_read_values(Catalog *catalog, bool forced);
 
-extern Catalog *catalog_build(List *documents, const char *tenant);
+/* With a list of VerifiedQuestion *, as that user sees it (InvalidOid: all of it). */
+extern Catalog *catalog_build(List *documents, const char *tenant, List *verified,
+							  Oid user);
+extern List *catalog_findings(Jsonb *document);
 extern void catalog_check_document(Jsonb *document);
 extern void catalog_check_sql(Catalog *catalog, Jsonb *document);
 extern Metric *catalog_metric(Catalog *catalog, const char *name);
 extern Dimension *catalog_dimension(Catalog *catalog, const char *name);
 extern Dataset *catalog_dataset(Catalog *catalog, const char *name);
-extern Jsonb *catalog_describe(Catalog *catalog);
+extern Jsonb *catalog_describe(Catalog *catalog, const char *language);
 extern const char *catalog_zone(Catalog *catalog);
 
 /* --- words (tokens.c, words.c) --------------------------------------------- */
@@ -218,31 +259,6 @@ typedef struct Line
 	const char *question;
 	bool korean;
 } Line;
-
-typedef enum PeriodUnit
-{
-	UNIT_NONE,
-	UNIT_DAY,
-	UNIT_WEEK,
-	UNIT_MONTH,
-	UNIT_QUARTER,
-	UNIT_HALF,
-	UNIT_YEAR
-} PeriodUnit;
-
-typedef struct PeriodSpan
-{
-	bool set;
-	DateADT from; /* half-open, in the plant's zone */
-	DateADT until;
-	PeriodUnit unit; /* what was named; UNIT_NONE: several, or a range */
-	char *text;
-	bool assumed;
-	bool range;      /* more than one day was named */
-	bool year_named; /* of a date: with its year */
-	bool weekday;    /* by the name of its weekday */
-	bool open;       /* one end was left open: to be asked about */
-} PeriodSpan;
 
 /* What a number was said to count. */
 typedef enum NumberUnit
@@ -283,6 +299,15 @@ extern int word_match(const Line *line, int at, const Word *word);
 extern int word_bucket(const char *text);
 extern List *words_builtin(void);
 extern List *tokens_read(Line *line, Catalog *catalog, DateADT today);
+
+/* --- verified questions (verified.c) ---------------------------------------- */
+
+extern List *verified_read(MemoryContext context);
+extern void verified_store(char *question, char *sql, char *means);
+extern char *verified_sample(const char *text);
+
+/* The verified question that this is, its parameters filled in; NULL for none. */
+extern VerifiedQuestion *verified_find(Catalog *catalog, Line *line, DateADT today);
 
 /* --- periods (period.c) ---------------------------------------------------- */
 
@@ -365,6 +390,15 @@ typedef struct PlanCondition
 	char *text;   /* as people say it: "3 %" */
 } PlanCondition;
 
+/* 0: not known. */
+typedef struct Freshness
+{
+	TimestampTz etl_done_at;
+	TimestampTz refreshed_at;
+	TimestampTz next_due;
+	bool overdue; /* a refresh is due and has not run */
+} Freshness;
+
 typedef struct QuestionPlan
 {
 	const char *question;
@@ -395,11 +429,14 @@ typedef struct QuestionPlan
 	double confidence;
 	const char *source; /* catalog, verified, model */
 	char *sql;
-	char *join_check;          /* SQL that finds what the joins lose or double */
-	char *clarification;       /* NULL: the plan stands */
-	List *choices;             /* of char * */
-	List *warnings;            /* of char * */
-	char *degraded;            /* why the model that was wanted gave no answer */
+	char *join_check;    /* SQL that finds what the joins lose or double */
+	char *clarification; /* NULL: the plan stands */
+	List *choices;       /* of char * */
+	List *warnings;      /* of char * */
+	char *degraded;      /* why the model that was wanted gave no answer */
+	bool skip_cache;
+	bool narrates;
+	Freshness freshness;       /* of the dataset that is read */
 	struct QuestionPlan *next; /* a second answer to the same question */
 } QuestionPlan;
 
@@ -500,6 +537,7 @@ typedef struct GuardedResult
 	List *rows; /* of Jsonb *, an array each */
 	int64 bytes;
 	bool truncated;
+	bool from_cache;
 } GuardedResult;
 
 /*
@@ -508,6 +546,16 @@ typedef struct GuardedResult
  */
 extern void guarded_run(const char *sql, GuardScope scope, int max_rows,
 						GuardedResult *result, Verdict *verdict);
+
+/* --- age of the data (freshness.c) ------------------------------------------- */
+
+extern void freshness_read(const Dataset *dataset, Freshness *freshness);
+extern void freshness_put(DocBuilder *b, const char *key, const Dataset *dataset,
+						  const Freshness *freshness);
+extern void freshness_report(const char *dataset);
+extern void guarded_run_cached(const char *sql, GuardScope scope, int max_rows,
+							   const Dataset *dataset, const Freshness *freshness,
+							   bool skip, GuardedResult *result, Verdict *verdict);
 
 /* Raises what a verdict says. */
 extern void verdict_raise(const Verdict *verdict) __attribute__((noreturn));
@@ -520,7 +568,13 @@ extern const char *plan_chart_type(QuestionPlan *plan);
 extern bool model_plan(QuestionPlan *plan);
 extern QuestionPlan *ask_plan(const char *question, Jsonb *context, double *plan_ms);
 extern const char *plan_column_label(QuestionPlan *plan, const char *name);
-extern Jsonb *ask_question(const char *question, Jsonb *context);
+extern Jsonb *ask_question(const char *question, Jsonb *context, bool narrates,
+						   bool skip_cache);
+extern char *ask_csv(const char *question, Jsonb *context);
+extern void audit_statement(const char *sql, const char *source, int rows);
+extern char *narrate_answer(QuestionPlan *plan, const GuardedResult *result,
+							const QuestionPlan *earlier, Jsonb *previous);
+extern char *csv_of_result(QuestionPlan *plan, const GuardedResult *result);
 extern Jsonb *ask_plan_only(const char *question, Jsonb *context);
 
 #endif /* FACTORY_BI_INT_H */

@@ -54,8 +54,33 @@ factory_load_catalog(PG_FUNCTION_ARGS)
 	Jsonb *document = PG_GETARG_JSONB_P(0);
 
 	catalog_check_document(document);
-	catalog_check_sql(catalog_build(list_make1(document), tenant_current()), document);
+	catalog_check_sql(catalog_build(list_make1(document), tenant_current(), NIL,
+									InvalidOid),
+					  document);
 	PG_RETURN_INT32(catalog_store(doc_get_string(document, "domain"), document));
+}
+
+FACTORY_FUNCTION(factory_check_catalog);
+
+Datum
+factory_check_catalog(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *returned = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach (cell, catalog_findings(PG_GETARG_JSONB_P(0)))
+	{
+		CatalogFinding *finding = lfirst(cell);
+		Datum values[3] = {CStringGetTextDatum(finding->level), (Datum) 0,
+						   CStringGetTextDatum(finding->message)};
+		bool nulls[3] = {false, finding->path == NULL, false};
+
+		if (finding->path)
+			values[1] = CStringGetTextDatum(finding->path);
+		tuplestore_putvalues(returned->setResult, returned->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }
 
 FACTORY_FUNCTION(factory_describe_catalog);
@@ -64,10 +89,46 @@ Datum
 factory_describe_catalog(PG_FUNCTION_ARGS)
 {
 	Catalog *catalog = catalog_get();
+	char *language = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
+	if (language && strcmp(language, "ko") != 0 && strcmp(language, "en") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("language \"%s\" is not known", language),
+						errhint("Say \"ko\" or \"en\", or nothing for both.")));
 	if (catalog)
 		catalog_read_values(catalog, false);
-	PG_RETURN_JSONB_P(catalog_describe(catalog));
+	PG_RETURN_JSONB_P(catalog_describe(catalog, language));
+}
+
+FACTORY_FUNCTION(factory_etl_done);
+
+Datum
+factory_etl_done(PG_FUNCTION_ARGS)
+{
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Catalog *catalog = catalog_get();
+
+	if (catalog == NULL || catalog_dataset(catalog, name) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FACTORY_INVALID_CATALOG),
+				 errmsg("there is no dataset \"%s\"", name),
+				 errhint("factory.describe_catalog() lists them under \"datasets\".")));
+	freshness_report(name);
+	PG_RETURN_VOID();
+}
+
+FACTORY_FUNCTION(factory_verify_question);
+
+Datum
+factory_verify_question(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("question must not be null")));
+	verified_store(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+				   PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)),
+				   PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	PG_RETURN_VOID();
 }
 
 FACTORY_FUNCTION(factory_plan);
@@ -89,7 +150,21 @@ factory_ask(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(ask_question(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-								   PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1)));
+								   PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1),
+								   !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
+								   !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)));
+}
+
+FACTORY_FUNCTION(factory_ask_csv);
+
+Datum
+factory_ask_csv(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(
+		cstring_to_text(ask_csv(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1))));
 }
 
 FACTORY_FUNCTION(factory_to_sql);
@@ -172,6 +247,8 @@ factory_run_sql(PG_FUNCTION_ARGS)
 				Min(max_rows, bi_max_rows), &result, &verdict);
 	if (!verdict.ok)
 		verdict_raise(&verdict);
+	audit_statement(text_to_cstring(PG_GETARG_TEXT_PP(0)), "run_sql",
+					list_length(result.rows));
 	foreach (cell, result.rows)
 	{
 		Datum value = JsonbPGetDatum(row_object(&result, lfirst(cell)));

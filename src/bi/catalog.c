@@ -16,13 +16,17 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #define CATALOG_TABLE "catalog"
+#define VERIFIED_TABLE "verified_question"
 #define CATALOG_TENANT_COLUMN "tenant_id"
 #define CATALOG_MAX_VALUES 10000
 /* A word that is in no vocabulary has them read again at once. */
@@ -35,13 +39,23 @@ static const char *const current_documents =
 static Catalog *current = NULL;
 static bool current_valid = false;
 static Oid catalog_table = InvalidOid;
+static Oid verified_table = InvalidOid;
 static bool catalog_watched = false;
 
 static void
 catalog_forget(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || relation == catalog_table ||
+		relation == verified_table ||
 		(current && list_member_oid(current->relations, relation)))
+		current_valid = false;
+}
+
+/* Who is a member of what changed. */
+static void
+catalog_forget_roles(Datum arg, int cache, uint32 hash)
+{
+	if (current && current->restricted)
 		current_valid = false;
 }
 
@@ -87,6 +101,28 @@ relation_oid(const char *name)
 			return relation;
 	}
 	return InvalidOid;
+}
+
+/* "roles": whoever is a member of one of them; without the key, everybody. */
+static bool
+is_visible(Catalog *catalog, Jsonb *doc)
+{
+	List *roles = strings_of(doc, "roles");
+	ListCell *cell;
+
+	if (doc_get(doc, "roles") == NULL)
+		return true;
+	catalog->restricted = true;
+	if (!OidIsValid(catalog->user))
+		return true;
+	foreach (cell, roles)
+	{
+		Oid role = get_role_oid(lfirst(cell), true);
+
+		if (OidIsValid(role) && has_privs_of_role(catalog->user, role))
+			return true;
+	}
+	return false;
 }
 
 /* What a dataset costs where its author does not say: what is made ready is cheap. */
@@ -390,8 +426,9 @@ domain_build_data(Catalog *catalog, Jsonb *document)
 		catalog->zone = zone;
 	foreach (cell, doc_keys(datasets))
 	{
+		Jsonb *doc = doc_get_doc(datasets, lfirst(cell));
 		Dataset *dataset =
-			dataset_build(lfirst(cell), doc_get_doc(datasets, lfirst(cell)), zone);
+			is_visible(catalog, doc) ? dataset_build(lfirst(cell), doc, zone) : NULL;
 
 		if (dataset == NULL)
 			continue;
@@ -427,16 +464,20 @@ domain_build(Catalog *catalog, Jsonb *document)
 	char *domain = doc_get_string(document, "domain");
 	ListCell *cell;
 
+	if (!is_visible(catalog, document))
+		return;
 	catalog->domains = lappend(catalog->domains, domain);
 	if (catalog->default_period == NULL)
 		catalog->default_period = doc_get_string(defaults, "period");
 	catalog->max_rows = (int) doc_get_number(defaults, "max_rows", catalog->max_rows);
 	domain_build_data(catalog, document);
 	foreach (cell, doc_keys(metrics))
-		metric_build(catalog, lfirst(cell), doc_get_doc(metrics, lfirst(cell)));
+		if (is_visible(catalog, doc_get_doc(metrics, lfirst(cell))))
+			metric_build(catalog, lfirst(cell), doc_get_doc(metrics, lfirst(cell)));
 	foreach (cell, doc_keys(dimensions))
-		dimension_build(catalog, lfirst(cell), doc_get_doc(dimensions, lfirst(cell)),
-						domain);
+		if (is_visible(catalog, doc_get_doc(dimensions, lfirst(cell))))
+			dimension_build(catalog, lfirst(cell), doc_get_doc(dimensions, lfirst(cell)),
+							domain);
 	foreach (cell, doc_keys(bundles))
 		bundle_build(catalog, lfirst(cell), doc_get_doc(bundles, lfirst(cell)));
 	foreach (cell, doc_keys(ambiguous))
@@ -448,7 +489,7 @@ domain_build(Catalog *catalog, Jsonb *document)
 }
 
 Catalog *
-catalog_build(List *documents, const char *tenant)
+catalog_build(List *documents, const char *tenant, List *verified, Oid user)
 {
 	Catalog *catalog = palloc0(sizeof(Catalog));
 	ListCell *cell;
@@ -456,6 +497,8 @@ catalog_build(List *documents, const char *tenant)
 	catalog->context = CurrentMemoryContext;
 	catalog->tenant = pstrdup(tenant);
 	catalog->max_rows = bi_max_rows;
+	catalog->verified = verified;
+	catalog->user = user;
 	foreach (cell, documents)
 		domain_build(catalog, lfirst(cell));
 	foreach (cell, words_builtin())
@@ -606,12 +649,14 @@ catalog_load(const char *tenant)
 	if (!catalog_watched)
 	{
 		CacheRegisterRelcacheCallback(catalog_forget, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, catalog_forget_roles, (Datum) 0);
 		catalog_watched = true;
 	}
 	/* Before reading: what changes while we read must be read again. */
 	current_valid = true;
 	documents = catalog_read_documents(tenant, context);
-	fresh = catalog_build(documents, tenant);
+	verified_table = house_relation(VERIFIED_TABLE);
+	fresh = catalog_build(documents, tenant, verified_read(context), GetUserId());
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	/* A plan of this transaction may still point into it. */
@@ -625,7 +670,8 @@ catalog_get(void)
 {
 	const char *tenant = tenant_current();
 
-	if (current == NULL || !current_valid || strcmp(current->tenant, tenant) != 0)
+	if (current == NULL || !current_valid || strcmp(current->tenant, tenant) != 0 ||
+		(current->restricted && current->user != GetUserId()))
 	{
 		current_valid = false;
 		catalog_load(tenant);
@@ -636,16 +682,36 @@ catalog_get(void)
 /* --- describing ---------------------------------------------------------------- */
 
 static void
-put_labels(DocBuilder *b, char **label)
+put_labels(DocBuilder *b, char **label, const char *language)
 {
+	if (language)
+	{
+		doc_put_string(b, "label", label[strcmp(language, "ko") == 0 ? 0 : 1]);
+		return;
+	}
 	doc_begin_object(b, "label");
 	doc_put_string(b, "ko", label[0]);
 	doc_put_string(b, "en", label[1]);
 	doc_end_object(b);
 }
 
+static void
+put_dataset(DocBuilder *b, Dataset *dataset)
+{
+	ListCell *cell;
+
+	doc_begin_object(b, NULL);
+	doc_put_string(b, "name", dataset->name);
+	doc_put_string(b, "grain", grain_name(dataset->grain));
+	doc_begin_array(b, "dimensions");
+	foreach (cell, dataset->dimensions)
+		doc_put_string(b, NULL, lfirst(cell));
+	doc_end_array(b);
+	doc_end_object(b);
+}
+
 Jsonb *
-catalog_describe(Catalog *catalog)
+catalog_describe(Catalog *catalog, const char *language)
 {
 	DocBuilder b;
 	ListCell *cell, *value;
@@ -659,7 +725,7 @@ catalog_describe(Catalog *catalog)
 
 		doc_begin_object(&b, NULL);
 		doc_put_string(&b, "name", metric->name);
-		put_labels(&b, metric->label);
+		put_labels(&b, metric->label, language);
 		doc_put_string(&b, "format", metric->format);
 		doc_put_string(&b, "unit", metric->unit);
 		doc_end_object(&b);
@@ -672,13 +738,21 @@ catalog_describe(Catalog *catalog)
 
 		doc_begin_object(&b, NULL);
 		doc_put_string(&b, "name", dimension->name);
-		put_labels(&b, dimension->label);
+		put_labels(&b, dimension->label, language);
 		doc_begin_array(&b, "values");
 		foreach (value, dimension->values)
 			doc_put_string(&b, NULL, lfirst(value));
 		doc_end_array(&b);
 		doc_end_object(&b);
 	}
+	doc_end_array(&b);
+	doc_begin_array(&b, "datasets");
+	foreach (cell, catalog ? catalog->datasets : NIL)
+		put_dataset(&b, lfirst(cell));
+	doc_end_array(&b);
+	doc_begin_array(&b, "questions");
+	foreach (cell, catalog ? catalog->verified : NIL)
+		doc_put_string(&b, NULL, ((VerifiedQuestion *) lfirst(cell))->question);
 	doc_end_array(&b);
 	doc_begin_array(&b, "widgets");
 	foreach (cell, catalog ? catalog->widgets : NIL)

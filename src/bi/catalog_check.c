@@ -24,24 +24,25 @@ static const Member catalog_members[MEMBERS_MAX] = {
 	{"defaults", "o"},     {"datasets", "o", true}, {"metrics", "o", true},
 	{"dimensions", "o"},   {"bundles", "o"},        {"ambiguous", "o"},
 	{"questions", "l"},    {"widgets", "l"},        {"tables", "a"},
-	{"joins", "o"}};
+	{"joins", "o"},        {"roles", "a"}};
 
 static const Member default_members[MEMBERS_MAX] = {{"period", "s"}, {"max_rows", "n"}};
 
 static const Member dataset_members[MEMBERS_MAX] = {
 	{"relation", "s", true}, {"grain", "s", true}, {"time", "s"},
 	{"dimensions", "a"},     {"cost", "n"},        {"keeps_days", "n"},
-	{"lag_days", "n"},       {"description", "s"}};
+	{"lag_days", "n"},       {"description", "s"}, {"roles", "a"}};
 
 static const Member metric_members[MEMBERS_MAX] = {
-	{"sql", "so", true}, {"datasets", "a"}, {"label", "so"},     {"format", "s"},
-	{"unit", "s"},       {"chart", "s"},    {"good", "s"},       {"additivity", "s"},
-	{"synonyms", "a"},   {"detail", "a"},   {"description", "s"}};
+	{"sql", "so", true}, {"datasets", "a"}, {"label", "so"},      {"format", "s"},
+	{"unit", "s"},       {"chart", "s"},    {"good", "s"},        {"additivity", "s"},
+	{"synonyms", "a"},   {"detail", "a"},   {"description", "s"}, {"roles", "a"},
+	{"not_over", "a"}};
 
 static const Member dimension_members[MEMBERS_MAX] = {
 	{"column", "s"},      {"sql", "s"},          {"label", "so"},  {"synonyms", "a"},
 	{"values", "a"},      {"values_query", "s"}, {"aliases", "o"}, {"metric", "s"},
-	{"description", "s"}, {"join", "s"}};
+	{"description", "s"}, {"join", "s"},         {"roles", "a"}};
 
 static const Member join_members[MEMBERS_MAX] = {{"relation", "s", true},
 												 {"on", "s", true},
@@ -453,6 +454,6 @@ catalog_check_sql(Catalog *catalog, Jsonb *document)
 
 		if (verified->sql)
 			check_statement(psprintf("$.questions (%s)", verified->question),
-							verified->sql);
+							verified_sample(verified->sql));
 	}
 }

@@ -7,11 +7,14 @@
 
 #include "access/htup_details.h"
 #include "base/base.h"
+#include "base/clock.h"
 #include "bi/bi_int.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 static const char *const grain_names[] = {"none",  "hour",    "day", "week",
@@ -89,6 +92,30 @@ dataset_covers_period(Dataset *dataset, const PeriodSpan *period, DateADT today)
 	return dataset->lag_days == 0 || period->until <= today + 1 - dataset->lag_days;
 }
 
+/*
+ * A view that was filled before the period was over lacks its end.  Where nobody
+ * recorded the refresh, "lag_days" is all that is known.
+ */
+static bool
+dataset_was_filled_after(Dataset *dataset, QuestionPlan *plan, DateADT today)
+{
+	Freshness freshness;
+	DateADT filled;
+	struct pg_tm tm;
+	fsec_t fraction;
+	int offset;
+
+	if (get_rel_relkind(dataset->relid) != RELKIND_MATVIEW)
+		return true;
+	freshness_read(dataset, &freshness);
+	if (freshness.refreshed_at == 0 ||
+		timestamp2tm(freshness.refreshed_at, &offset, &tm, &fraction, NULL,
+					 clock_zone(catalog_zone(plan->catalog))) != 0)
+		return true;
+	filled = date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
+	return filled >= Min(plan->period.until, today);
+}
+
 /* Are all days of the periods in it? */
 static bool
 dataset_covers(Dataset *dataset, QuestionPlan *plan)
@@ -103,7 +130,8 @@ dataset_covers(Dataset *dataset, QuestionPlan *plan)
 		return false;
 	today = period_today(catalog_zone(plan->catalog));
 	return dataset_covers_period(dataset, &plan->period, today) &&
-		   (!plan->base.set || dataset_covers_period(dataset, &plan->base, today));
+		   (!plan->base.set || dataset_covers_period(dataset, &plan->base, today)) &&
+		   dataset_was_filled_after(dataset, plan, today);
 }
 
 /* Weeks and months cannot tell a day, except where whole ones are asked for. */
@@ -155,12 +183,17 @@ dataset_answers(Dataset *dataset, QuestionPlan *plan)
 	return true;
 }
 
-/*
- * The cheapest dataset with everything; where none covers the whole period, one
- * that at least can be read and has the latest days.
- */
+/* How much of the period a dataset must have. */
+typedef enum Coverage
+{
+	COVERS_ALL,
+	COVERS_LATEST, /* no part of the latest days is missing by design */
+	COVERS_SOME
+} Coverage;
+
+/* The cheapest dataset with everything that is asked for. */
 static Dataset *
-cheapest_dataset(QuestionPlan *plan, bool covering)
+cheapest_dataset(QuestionPlan *plan, Coverage coverage)
 {
 	Dataset *best = NULL;
 	ListCell *cell;
@@ -169,11 +202,13 @@ cheapest_dataset(QuestionPlan *plan, bool covering)
 	{
 		Dataset *dataset = lfirst(cell);
 
-		if (dataset_answers(dataset, plan) &&
-			(covering ? dataset_covers(dataset, plan)
-					  : relation_is_filled(dataset->relid) && dataset->lag_days == 0) &&
-			(best == NULL || dataset->cost < best->cost))
-			best = dataset;
+		if ((best && dataset->cost >= best->cost) || !dataset_answers(dataset, plan) ||
+			!relation_is_filled(dataset->relid))
+			continue;
+		if ((coverage == COVERS_ALL && !dataset_covers(dataset, plan)) ||
+			(coverage == COVERS_LATEST && dataset->lag_days > 0))
+			continue;
+		best = dataset;
 	}
 	return best;
 }
@@ -846,10 +881,12 @@ filtered_statement(QuestionPlan *plan, char *inner)
 static bool
 choose_dataset(QuestionPlan *plan)
 {
-	plan->dataset = cheapest_dataset(plan, true);
+	plan->dataset = cheapest_dataset(plan, COVERS_ALL);
 	if (plan->dataset)
 		return true;
-	plan->dataset = cheapest_dataset(plan, false);
+	plan->dataset = cheapest_dataset(plan, COVERS_LATEST);
+	if (plan->dataset == NULL)
+		plan->dataset = cheapest_dataset(plan, COVERS_SOME);
 	if (plan->dataset == NULL)
 		return false;
 	plan->warnings =

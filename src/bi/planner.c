@@ -606,27 +606,6 @@ settle_plan(Reading *reading, Jsonb *context, DateADT today)
 
 /* --- entry -------------------------------------------------------------------- */
 
-/* The same question, whatever its spaces and punctuation. */
-static bool
-same_question(Line *line, const char *question)
-{
-	Line *other = line_read(question);
-
-	return line->length == other->length &&
-		   memcmp(line->text, other->text, line->length) == 0;
-}
-
-static VerifiedQuestion *
-verified_question(Catalog *catalog, Line *line)
-{
-	ListCell *cell;
-
-	foreach (cell, catalog->verified)
-		if (same_question(line, ((VerifiedQuestion *) lfirst(cell))->question))
-			return lfirst(cell);
-	return NULL;
-}
-
 static void
 read_all_tokens(Reading *reading, QuestionPlan *plan, Line *line, DateADT today)
 {
@@ -681,14 +660,18 @@ plan_question(const char *question, Jsonb *context)
 						errhint("Load one with factory.load_catalog(); demo/catalog.json "
 								"is an example.")));
 	catalog_read_values(plan->catalog, false);
-	verified = verified_question(plan->catalog, line);
+	verified =
+		verified_find(plan->catalog, line, period_today(catalog_zone(plan->catalog)));
 	if (verified)
 	{
 		plan->source = "verified";
 		plan->confidence = 1.0;
 	}
 	if (verified && verified->sql)
+	{
 		plan->sql = verified->sql;
+		plan->period = verified->period;
+	}
 	else if (line->length == 0)
 		plan_ask_back(plan, 0, pstrdup("The question is empty."),
 					  choices_of_metrics(plan));

@@ -97,3 +97,48 @@ ON CONFLICT DO NOTHING;
 INSERT INTO factory.allowed_function (function, shipped, note) VALUES
 	('factory.current_tenant', true, 'the tenant filter of compiled questions'),
 	('factory.clock_now', true, 'the time as the factory sees it');
+
+-- When the data of a dataset was last reported complete.
+CREATE TABLE factory.dataset_status (
+	tenant_id	text NOT NULL DEFAULT factory.current_tenant(),
+	dataset		text NOT NULL,
+	etl_done_at	timestamptz NOT NULL,
+	reported_by	name NOT NULL DEFAULT SESSION_USER,
+	PRIMARY KEY (tenant_id, dataset)
+);
+REVOKE ALL ON factory.dataset_status FROM PUBLIC;
+GRANT SELECT ON factory.dataset_status TO factory_admin, factory_operator, factory_monitor;
+COMMENT ON TABLE factory.dataset_status IS
+'when a dataset was last reported complete by etl_done()';
+SELECT pg_catalog.pg_extension_config_dump('factory.dataset_status', '');
+
+-- Rows of questions that were asked a moment ago.  Nothing in it is worth a WAL record.
+CREATE UNLOGGED TABLE factory.answer_cache (
+	tenant_id	text NOT NULL DEFAULT factory.current_tenant(),
+	key			bytea NOT NULL,
+	answer		jsonb NOT NULL,
+	created_at	timestamptz NOT NULL,
+	expires_at	timestamptz NOT NULL,
+	PRIMARY KEY (tenant_id, key)
+);
+CREATE INDEX answer_cache_expires_idx ON factory.answer_cache (tenant_id, expires_at);
+REVOKE ALL ON factory.answer_cache FROM PUBLIC;
+COMMENT ON TABLE factory.answer_cache IS
+'rows of answers for factory.question_cache_ttl; the key holds statement, reader and what the data''s age is known by';
+
+-- Questions whose answer a person has checked.
+CREATE TABLE factory.verified_question (
+	tenant_id	text NOT NULL DEFAULT factory.current_tenant(),
+	question	text NOT NULL,
+	sql			text,
+	means		text,
+	verified_by	name NOT NULL DEFAULT SESSION_USER,
+	verified_at	timestamptz NOT NULL DEFAULT factory.clock_now(),
+	PRIMARY KEY (tenant_id, question),
+	CHECK ((sql IS NULL) <> (means IS NULL))
+);
+REVOKE ALL ON factory.verified_question FROM PUBLIC;
+GRANT SELECT ON factory.verified_question TO factory_admin, factory_analyst, factory_operator;
+COMMENT ON TABLE factory.verified_question IS
+'questions with the statement, or the wording, that answers them';
+SELECT pg_catalog.pg_extension_config_dump('factory.verified_question', '');
