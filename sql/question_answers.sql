@@ -161,7 +161,7 @@ SELECT factory.load_catalog(factory.suggest_catalog('packing'));
 SELECT factory.ask('Packed boxes by station yesterday', skip_cache => true) -> 'rows';
 -- Loads are versions, and told.
 SELECT domain, max(version) FROM factory.catalog GROUP BY 1;
-SELECT DISTINCT action, object_type FROM factory.audit_log WHERE object_type IN ('catalog', 'question') ORDER BY 1;
+SELECT DISTINCT action, object_type FROM factory.audit_log WHERE object = 'packing' OR object = '가장 바쁜 곳은?' ORDER BY 1;
 
 TRUNCATE factory.catalog, factory.verified_question, factory.answer_cache, factory.dataset_status;
 DROP SCHEMA packing CASCADE;
