@@ -17,6 +17,7 @@ typedef enum LetterKind
 	LETTER_STOP,    /* at once */
 	LETTER_KEYS,    /* read keys and catalogue anew */
 	LETTER_CATALOG, /* read the catalogue anew */
+	LETTER_HURRY    /* the database is there again */
 } LetterKind;
 
 typedef struct Letter

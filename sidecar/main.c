@@ -120,6 +120,9 @@ letter_came(const Letter *letter, void *context)
 		case LETTER_CATALOG:
 			catalog_reload(factoryd->catalog);
 			break;
+		case LETTER_HURRY:
+			pool_hurry(factoryd->pool);
+			break;
 	}
 }
 
@@ -197,6 +200,7 @@ connected(void *context)
 	Factoryd *factoryd = context;
 
 	catalog_reload(factoryd->catalog);
+	tell_all(factoryd, LETTER_HURRY);
 }
 
 static void

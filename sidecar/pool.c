@@ -234,6 +234,16 @@ retry_came(evutil_socket_t fd, short what, void *context)
 	pool_balance(pool);
 }
 
+void
+pool_hurry(Pool *pool)
+{
+	if (!pool->resting)
+		return;
+	evtimer_del(pool->retry);
+	pool->resting = false;
+	pool_balance(pool);
+}
+
 /* --- deadlines ------------------------------------------------------------------------ */
 
 /* Those whose deadline is over; urgent ones stand in front, so all are looked at. */

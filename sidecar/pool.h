@@ -110,6 +110,9 @@ extern void pool_abandon(Pool *pool, Call *call);
 /* The owner of a call whose row said false takes more. */
 extern void pool_resume(Pool *pool, Call *call);
 
+/* The database is there again, as another pool knows: does not wait to try. */
+extern void pool_hurry(Pool *pool);
+
 /* Drops all connections; calls still there are abandoned by their owners before. */
 extern void pool_close(Pool *pool);
 

@@ -85,14 +85,28 @@ static const Route routes[] = {
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
 static bool
+is_prefix(const Route *route)
+{
+	size_t length = strlen(route->path);
+
+	return length > 1 && route->path[length - 1] == '/';
+}
+
+/* A path that is a route's own is no name behind another's prefix. */
+static bool
 path_matches(const Route *route, const char *path)
 {
 	size_t length = strlen(route->path);
 
-	if (length == 1 || route->path[length - 1] != '/')
+	if (!is_prefix(route))
 		return strcmp(route->path, path) == 0;
-	return strncmp(route->path, path, length) == 0 && path[length] &&
-		   !strchr(path + length, '/');
+	if (strncmp(route->path, path, length) != 0 || path[length] == '\0' ||
+		strchr(path + length, '/'))
+		return false;
+	for (size_t i = 0; i < ROUTE_COUNT; i++)
+		if (!is_prefix(&routes[i]) && strcmp(routes[i].path, path) == 0)
+			return false;
+	return true;
 }
 
 /* HEAD is GET without a body. */

@@ -1,0 +1,149 @@
+/*
+ * http.c
+ *		Feeds bytes to factoryd's parsers: request heads, chunk sizes, query strings, JSON
+ *		members, bearer tokens.
+ *
+ * Built with libFuzzer (make -C sidecar fuzz, needs clang) it searches; built with
+ * REPLAY it runs the files it is given once, which is what the tests do.
+ */
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http_parse.h"
+#include "json_scan.h"
+#include "jwt.h"
+#include "rest_query.h"
+#include "text.h"
+
+static char *
+copy_bytes(const uint8_t *data, size_t size)
+{
+	char *copy = memory_new(size + 1);
+
+	memcpy(copy, data, size);
+	return copy;
+}
+
+/* A head is only parsed up to its first empty line: so it is here. */
+static void
+try_head(const uint8_t *data, size_t size)
+{
+	char *text = copy_bytes(data, size);
+	char *end = memmem(text, size, "\r\n\r\n", 4);
+	HttpHead head;
+	const char *why;
+
+	if (end && http_parse_head(text, end + 4 - text, &head, &why) == 0)
+	{
+		http_head_value(&head, "content-type");
+		http_decode_escapes(head.path, false);
+	}
+	free(text);
+}
+
+static void
+try_chunk(const uint8_t *data, size_t size)
+{
+	char *text = copy_bytes(data, size);
+	uint64_t length;
+
+	http_parse_chunk_size(text, &length);
+	free(text);
+}
+
+static bool
+is_short(const char *name, void *context)
+{
+	(void) context;
+	return strlen(name) == 1;
+}
+
+static void
+try_query(const uint8_t *data, size_t size)
+{
+	RestQuery query;
+	char *text = copy_bytes(data, size);
+
+	memset(&query, 0, sizeof(query));
+	if (!rest_query_read(&query, text, size % 2 ? is_short : NULL, NULL) &&
+		(query.code == NULL || query.message == NULL))
+		abort();
+	rest_query_free(&query);
+	free(text);
+}
+
+static void
+try_json(const uint8_t *data, size_t size)
+{
+	char *text = copy_bytes(data, size);
+	json_t *object = json_loads(text, 0, NULL);
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value)
+	{
+		const char *found;
+		size_t length;
+
+		if (!json_scan_member(text, key, &found, &length) || length == 0)
+			abort();
+	}
+	json_decref(object);
+	free(text);
+}
+
+static void
+try_token(const uint8_t *data, size_t size)
+{
+	static JwtKeys *keys;
+	char *text = copy_bytes(data, size);
+	json_t *claims;
+
+	if (keys == NULL)
+		keys = jwt_keys_open("the secret of the tests has 32 bytes or more", "");
+	if (jwt_verify(text, keys, &claims) == JWT_GOOD)
+		json_decref(claims);
+	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	try_head(data, size);
+	try_chunk(data, size);
+	try_query(data, size);
+	try_json(data, size);
+	try_token(data, size);
+	return 0;
+}
+
+#ifdef REPLAY
+int
+main(int argc, char **argv)
+{
+	static uint8_t bytes[1 << 20];
+
+	for (int i = 1; i < argc; i++)
+	{
+		FILE *file = fopen(argv[i], "rb");
+		size_t size;
+
+		if (file == NULL)
+			return 1;
+		size = fread(bytes, 1, sizeof(bytes), file);
+		fclose(file);
+
+		/* Whole, and cut short at each place. */
+		for (size_t length = 0; length <= size; length += size > 4096 ? 97 : 1)
+			LLVMFuzzerTestOneInput(bytes, length);
+		LLVMFuzzerTestOneInput(bytes, size);
+	}
+	printf("%d files\n", argc - 1);
+	return 0;
+}
+#endif
