@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/activity.h"
 #include "base/audit.h"
 #include "base/base.h"
@@ -87,6 +88,12 @@ TimestampTz
 clock_now(void)
 {
 	return frozen_clock != 0 ? frozen_clock : GetCurrentTimestamp();
+}
+
+TimestampTz
+clock_statement(void)
+{
+	return frozen_clock != 0 ? frozen_clock : GetCurrentStatementStartTimestamp();
 }
 
 pg_tz *

@@ -14,6 +14,9 @@
  */
 extern TimestampTz clock_now(void);
 
+/* When the statement began: the same in each of its rows and workers. */
+extern TimestampTz clock_statement(void);
+
 /* The zone of that name; raises where there is none. */
 extern pg_tz *clock_zone(const char *name);
 

@@ -60,6 +60,7 @@ answer_make(Decision *decision, const Verdict *verdict, const char *id)
 	answer->actions = doc_or_null(verdict ? verdict_actions(verdict) : NULL);
 	answer->outcome = doc_or_null(verdict ? verdict->outcome : NULL);
 	answer->matched_rules = id_array(id);
+	answer->id = id ? CStringGetTextDatum(id) : (Datum) 0;
 	MemoryContextSwitchTo(caller);
 	return answer;
 }
@@ -81,6 +82,22 @@ answer_unknown(Decision *decision)
 	if (decision->unknown_answer == NULL)
 		decision->unknown_answer = answer_make(decision, NULL, NULL);
 	return decision->unknown_answer;
+}
+
+Datum
+evaluation_matched_rules(const Evaluation *run)
+{
+	Datum *ids;
+	ListCell *cell;
+
+	if (list_length(run->hits) < 2)
+		return run->answer->matched_rules;
+	ids = palloc(sizeof(Datum) * list_length(run->hits));
+	foreach (cell, run->hits)
+		ids[foreach_current_index(cell)] =
+			answer_of_rule(run->decision, lfirst(cell))->id;
+	return PointerGetDatum(construct_array(ids, list_length(run->hits), TEXTOID, -1,
+										   false, TYPALIGN_INT));
 }
 
 /* --- several hits ------------------------------------------------------------------- */

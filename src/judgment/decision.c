@@ -874,7 +874,7 @@ prepare_slot(Decision *decision)
 	ValueType moment;
 
 	value_type_init(TIMESTAMPTZOID, -1, &moment);
-	decision->columns = CreateTemplateTupleDesc(DECISION_TIME_ATTNO(decision));
+	decision->columns = CreateTemplateTupleDesc(DECISION_COLUMN_COUNT(decision));
 	for (int i = 0; i < decision->input_count; i++)
 		add_column(decision->columns, DECISION_INPUT_ATTNO(i), decision->inputs[i].name,
 				   &decision->inputs[i].value);

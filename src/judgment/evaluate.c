@@ -46,7 +46,7 @@ column_name(const Decision *decision, int attno)
 {
 	return attno <= decision->input_count
 			   ? decision->inputs[attno - 1].name
-			   : decision->lets[attno - 1 - decision->input_count].name;
+			   : DECISION_LET_OF_ATTNO(decision, attno)->name;
 }
 
 /* --- undecided rules ------------------------------------------------------------------- */
@@ -95,7 +95,7 @@ null_reason(const Decision *decision, const Expression *expression, OnNull *on_n
 		if (wanted == ON_NULL_ERROR || *on_null == ON_NULL_NO_MATCH)
 			*on_null = wanted;
 		if (attno > decision->input_count)
-			error = decision->let_errors[attno - 1 - decision->input_count];
+			error = decision->let_errors[DECISION_LET_OF_ATTNO(decision, attno) - decision->lets];
 		appendStringInfo(&text, "%s%s is NULL%s%s%s", found++ ? ", " : "",
 						 column_name(decision, attno), error ? " (" : "",
 						 error ? error : "", error ? ")" : "");
@@ -651,11 +651,8 @@ evaluation_begin(Decision *decision, TimestampTz at)
 }
 
 void
-evaluation_finish(Evaluation *run)
+evaluation_run(Evaluation *run)
 {
-	instr_time begin, end;
-
-	INSTR_TIME_SET_CURRENT(begin);
 	run->indexed = rule_index_enabled;
 	if (run->indexed)
 		rule_index_load(run->decision);
@@ -664,6 +661,15 @@ evaluation_finish(Evaluation *run)
 	conclude(run);
 	if (computes_outcomes(run))
 		run_as_owner(run, outcome_part);
+}
+
+void
+evaluation_finish(Evaluation *run)
+{
+	instr_time begin, end;
+
+	INSTR_TIME_SET_CURRENT(begin);
+	evaluation_run(run);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	run->elapsed_ms = INSTR_TIME_GET_MILLISEC(end);
@@ -745,7 +751,7 @@ column_text(const Decision *decision, int attno)
 {
 	const ValueType *type = attno <= decision->input_count
 								? &decision->inputs[attno - 1].value
-								: &decision->lets[attno - 1 - decision->input_count].type;
+								: &DECISION_LET_OF_ATTNO(decision, attno)->type;
 	Datum value = decision->slot->tts_values[attno - 1];
 
 	if (decision->slot->tts_isnull[attno - 1])

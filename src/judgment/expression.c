@@ -200,9 +200,13 @@ pin_time(Node *node, void *context)
 							  InvalidOid, 0);
 	if (IsA(node, FuncExpr) && (((FuncExpr *) node)->funcid == F_NOW ||
 								((FuncExpr *) node)->funcid == F_TRANSACTION_TIMESTAMP))
+	{
+		decision->uses_time = true;
 		return moment;
+	}
 	if (IsA(node, SQLValueFunction))
 	{
+		decision->uses_time = true;
 		switch (((SQLValueFunction *) node)->op)
 		{
 			case SVFOP_CURRENT_TIMESTAMP:
@@ -361,6 +365,31 @@ calls_users_function(Node *node, void *context)
 	return expression_tree_walker(node, calls_users_function, context);
 }
 
+static bool
+is_parallel_unsafe(Oid function, void *context)
+{
+	return func_parallel(function) != PROPARALLEL_SAFE;
+}
+
+static bool
+calls_parallel_unsafe(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, is_parallel_unsafe, NULL))
+		return true;
+	return expression_tree_walker(node, calls_parallel_unsafe, context);
+}
+
+/* What the labels of a function made of the decision depend on. */
+static void
+note_calls(Decision *decision, Node *node)
+{
+	decision->needs_search_path |= calls_users_function(node, NULL);
+	decision->is_mutable |= contain_mutable_functions(node);
+	decision->parallel_unsafe |= calls_parallel_unsafe(node, NULL);
+}
+
 /*
  * The parts of an AND in an order in which those that cannot raise come first: SQL
  * leaves the order open, and so a part that raises is asked only where no other
@@ -432,6 +461,8 @@ compile_body(void *argument)
 	pstate->p_ref_hook_state = decision;
 	node = expression_analyse(work, pstate);
 	free_parsestate(pstate);
+	/* Before planning puts other things in the place of calls. */
+	note_calls(decision, node);
 	/* Planning folds constants: a division by a zero written out fails here. */
 	node = (Node *) expression_planner((Expr *) node);
 	if (work->wanted == BOOLOID)
@@ -449,8 +480,6 @@ compile_body(void *argument)
 	if (work->check_rights)
 		result->state = ExecInitExpr(result->expr, NULL);
 	MemoryContextSwitchTo(caller);
-	if (calls_users_function(node, NULL))
-		decision->needs_search_path = true;
 }
 
 /* The server speaks of check constraints; our reader wrote a condition. */

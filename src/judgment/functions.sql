@@ -97,6 +97,38 @@ AS 'MODULE_PATHNAME', 'factory_decide';
 COMMENT ON FUNCTION factory.decide(text, jsonb, integer) IS
 'judges by rules alone, writing nothing: for WHERE, reports and backtests';
 
+-- Functions with typed arguments, pinned to a version: a language of their own, whose
+-- functions have a version's document as their body.
+
+CREATE OR REPLACE FUNCTION factory.decision_call() RETURNS language_handler
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'factory_decision_call';
+COMMENT ON FUNCTION factory.decision_call() IS 'calls functions of the language factory_decision';
+
+CREATE OR REPLACE FUNCTION factory.decision_validator(function oid) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_decision_validator';
+COMMENT ON FUNCTION factory.decision_validator(oid) IS 'checks functions of the language factory_decision when they are created';
+
+CREATE OR REPLACE TRUSTED LANGUAGE factory_decision
+HANDLER factory.decision_call VALIDATOR factory.decision_validator;
+COMMENT ON LANGUAGE factory_decision IS 'functions that answer by a decision''s rules; made by factory.create_decision_function()';
+REVOKE ALL ON LANGUAGE factory_decision FROM PUBLIC;
+GRANT USAGE ON LANGUAGE factory_decision TO factory_admin, factory_author;
+
+CREATE OR REPLACE FUNCTION factory.create_decision_function(decision text, version integer DEFAULT NULL,
+	name text DEFAULT NULL, answer text DEFAULT 'status')
+RETURNS regprocedure
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_create_decision_function';
+COMMENT ON FUNCTION factory.create_decision_function(text, integer, text, text) IS
+'makes a function with the inputs as typed arguments that answers by one pinned version: for WHERE, CHECK, generated columns, parallel scans';
+
+REVOKE ALL ON FUNCTION factory.decision_call(), factory.decision_validator(oid),
+	factory.create_decision_function(text, integer, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.create_decision_function(text, integer, text, text)
+TO factory_admin, factory_author;
+
 REVOKE ALL ON FUNCTION
 	factory.create_decision(text, jsonb, text), factory.save_version(text, jsonb, text),
 	factory.deploy(text, integer, numeric, text), factory.rollback(text, text),

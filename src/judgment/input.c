@@ -103,7 +103,7 @@ slot_begin(Decision *decision)
 	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
 	ExecClearTuple(decision->slot);
 	memset(decision->slot->tts_isnull, true,
-		   sizeof(bool) * DECISION_TIME_ATTNO(decision));
+		   sizeof(bool) * DECISION_COLUMN_COUNT(decision));
 }
 
 static void
@@ -182,6 +182,7 @@ typedef struct RowShape
 	int32 typmod;
 	TupleTableSlot *slot;
 	int *attno;             /* per input; 0: the row has no such column */
+	bool plain;             /* no input is converted, checked or has a default */
 	ExprState **conversion; /* per input; NULL: the types are the same */
 } RowShape;
 
@@ -222,6 +223,24 @@ shape_input(RowShape *shape, TupleDesc desc, Input *input, int i, Complaints *co
 		shape->conversion[i] = ExecInitExpr((Expr *) copyObject(converted), NULL);
 }
 
+/* desc must live as long as the shape. */
+static void
+shape_inputs(RowShape *shape, Decision *decision, TupleDesc desc, Complaints *complaints)
+{
+	shape->attno = palloc0(sizeof(int) * Max(decision->input_count, 1));
+	shape->conversion = palloc0(sizeof(ExprState *) * Max(decision->input_count, 1));
+	shape->plain = true;
+	for (int i = 0; i < decision->input_count; i++)
+	{
+		const Input *input = &decision->inputs[i];
+
+		shape_input(shape, desc, &decision->inputs[i], i, complaints);
+		if (shape->conversion[i] != NULL || input->required || input->has_default ||
+			input->has_min || input->has_max || input->allowed != NIL)
+			shape->plain = false;
+	}
+}
+
 static RowShape *
 row_shape_build(Decision *decision, Oid type, int32 typmod, uint64 identifier)
 {
@@ -237,11 +256,8 @@ row_shape_build(Decision *decision, Oid type, int32 typmod, uint64 identifier)
 	shape->type = type;
 	shape->typmod = typmod;
 	shape->identifier = identifier;
-	shape->attno = palloc0(sizeof(int) * Max(decision->input_count, 1));
-	shape->conversion = palloc0(sizeof(ExprState *) * Max(decision->input_count, 1));
 	shape->slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	for (int i = 0; i < decision->input_count; i++)
-		shape_input(shape, desc, &decision->inputs[i], i, &complaints);
+	shape_inputs(shape, decision, desc, &complaints);
 	MemoryContextSwitchTo(caller);
 	complaints_raise(decision, &complaints);
 	return shape;
@@ -298,6 +314,81 @@ inputs_from_row(Decision *decision, HeapTupleHeader row)
 	tuple->t_tableOid = InvalidOid;
 	tuple->t_data = row;
 	ExecStoreHeapTuple(tuple, shape->slot, false);
+	for (int i = 0; i < decision->input_count; i++)
+	{
+		bool isnull;
+		Datum value = row_value(decision, shape, i, &isnull);
+
+		set_input(decision, i, value, isnull, &complaints);
+	}
+	complaints_raise(decision, &complaints);
+}
+
+/* --- from a function's arguments ------------------------------------------------------------ */
+
+static void
+check_arguments(Decision *decision, TupleDesc arguments, Complaints *complaints)
+{
+	for (int i = 0; i < arguments->natts; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(arguments, i)->attname);
+		int attno = decision_column(decision, name);
+
+		if (attno == 0 || attno > decision->input_count)
+			complain(complaints, name, "is no input of this decision");
+	}
+}
+
+RowShape *
+arguments_shape(Decision *decision, TupleDesc arguments)
+{
+	MemoryContext caller = MemoryContextSwitchTo(decision->context);
+	TupleDesc desc = CreateTupleDescCopy(arguments);
+	RowShape *shape = palloc0(sizeof(RowShape));
+	Complaints complaints = {.count = 0};
+
+	shape->context = decision->context;
+	shape->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	shape_inputs(shape, decision, desc, &complaints);
+	check_arguments(decision, desc, &complaints);
+	MemoryContextSwitchTo(caller);
+	complaints_raise(decision, &complaints);
+	return shape;
+}
+
+static void
+take_arguments(Decision *decision, const RowShape *shape, FunctionCallInfo fcinfo)
+{
+	TupleTableSlot *slot = decision->slot;
+
+	for (int i = 0; i < decision->input_count; i++)
+	{
+		int argument = shape->attno[i] - 1;
+
+		slot->tts_isnull[i] = argument < 0 || PG_ARGISNULL(argument);
+		if (!slot->tts_isnull[i])
+			slot->tts_values[i] = PG_GETARG_DATUM(argument);
+	}
+}
+
+void
+inputs_from_arguments(Decision *decision, RowShape *shape, FunctionCallInfo fcinfo)
+{
+	Complaints complaints = {.count = 0};
+
+	slot_begin(decision);
+	if (shape->plain)
+	{
+		take_arguments(decision, shape, fcinfo);
+		return;
+	}
+	ExecClearTuple(shape->slot);
+	for (int i = 0; i < PG_NARGS(); i++)
+	{
+		shape->slot->tts_values[i] = PG_GETARG_DATUM(i);
+		shape->slot->tts_isnull[i] = PG_ARGISNULL(i);
+	}
+	ExecStoreVirtualTuple(shape->slot);
 	for (int i = 0; i < decision->input_count; i++)
 	{
 		bool isnull;

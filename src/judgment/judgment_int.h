@@ -196,6 +196,7 @@ typedef struct Answer
 	NullableDatum actions;
 	NullableDatum outcome;
 	Datum matched_rules;
+	Datum id;    /* the rule's, as text */
 	Datum brief; /* factory.verdict; 0: not asked for yet */
 	Jsonb *hit;  /* the outcome among several: with the rule's id */
 } Answer;
@@ -248,6 +249,9 @@ typedef struct Decision
 	OnNull on_null;
 	bool lets_may_raise;
 	bool needs_search_path; /* a condition calls a function of the users' */
+	bool uses_time;         /* one asks for now() */
+	bool is_mutable;        /* one calls a function that is not immutable */
+	bool parallel_unsafe;   /* one calls a function that parallel workers must not */
 	JudgmentPolicy policy;
 	double rule_weight;
 	double llm_weight;
@@ -261,7 +265,7 @@ typedef struct Decision
 	Jsonb *answer_schema; /* of the model's answer */
 
 	/* Working space, one evaluation at a time. */
-	TupleDesc columns; /* inputs, lets, the judgment's time */
+	TupleDesc columns; /* inputs, the judgment's time, lets */
 	TupleTableSlot *slot;
 	ExprContext *econtext;
 	MemoryContext econtext_memory; /* its own, where it is not lent the caller's */
@@ -272,10 +276,15 @@ typedef struct Decision
 	bool busy;
 } Decision;
 
-/* Attribute numbers in Decision.columns. */
+/*
+ * Attribute numbers in Decision.columns: inputs, the judgment's time, lets.  The time
+ * comes before the lets, for they can ask for it before it is known how many they are.
+ */
 #define DECISION_INPUT_ATTNO(i) ((i) + 1)
-#define DECISION_LET_ATTNO(d, i) ((d)->input_count + (i) + 1)
-#define DECISION_TIME_ATTNO(d) ((d)->input_count + (d)->let_count + 1)
+#define DECISION_TIME_ATTNO(d) ((d)->input_count + 1)
+#define DECISION_LET_ATTNO(d, i) ((d)->input_count + (i) + 2)
+#define DECISION_LET_OF_ATTNO(d, attno) (&(d)->lets[(attno) - (d)->input_count - 2])
+#define DECISION_COLUMN_COUNT(d) ((d)->input_count + 1 + (d)->let_count)
 
 /*
  * Compiles a definition in a memory context of its own, as its owner.  With
@@ -360,6 +369,14 @@ extern void inputs_from_json(Decision *decision, Jsonb *input);
 extern void inputs_from_row(Decision *decision, HeapTupleHeader row);
 
 /*
+ * How a function's arguments fill the inputs, in the decision's memory; raises PF102
+ * where one is no input or has no value for it.
+ */
+extern struct RowShape *arguments_shape(Decision *decision, TupleDesc arguments);
+extern void inputs_from_arguments(Decision *decision, struct RowShape *shape,
+								  FunctionCallInfo fcinfo);
+
+/*
  * Judges what is in the slot: begin computes the let values, finish decides the
  * rules.  A model can be asked in between.  Everything returned is in the current
  * memory context.
@@ -367,11 +384,17 @@ extern void inputs_from_row(Decision *decision, HeapTupleHeader row);
 extern Evaluation *evaluation_begin(Decision *decision, TimestampTz at);
 extern void evaluation_finish(Evaluation *evaluation);
 
+/* The same, without looking at the clock. */
+extern void evaluation_run(Evaluation *evaluation);
+
 /* Why it came out so, in one sentence; while the slot is as it was. */
 extern char *evaluation_reason(Evaluation *evaluation);
 
 /* All that the hits or the default gave, or NULL. */
 extern Jsonb *evaluation_outcome(Evaluation *evaluation);
+
+/* Ids of the rules that matched, in hit order: a text[]. */
+extern Datum evaluation_matched_rules(const Evaluation *evaluation);
 
 /* What a rule, the default (NULL), or nobody answers. */
 extern Answer *answer_of_rule(Decision *decision, Rule *rule);
@@ -393,6 +416,16 @@ extern Jsonb *decision_values(Decision *decision, bool with_lets);
 
 /* The version in force, or the one asked for (0: in force); raises PF103. */
 extern Decision *decision_lookup(const char *name, int version);
+
+/* A version's document; raises PF103. */
+extern Jsonb *decision_definition(const char *name, int version);
+
+/* Frees it at the end of the transaction: somebody may be judging by it. */
+extern void decision_retire(Decision *decision);
+
+/* How often that was done, and how often a function or operator was redefined. */
+extern uint64 decisions_freed_so_far(void);
+extern uint64 functions_changed_so_far(void);
 
 /* What one place that calls judged by last. */
 typedef struct DecisionPin

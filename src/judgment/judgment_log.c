@@ -50,19 +50,9 @@ doc_value(Jsonb *doc)
 Datum
 judgment_matched_rules(const Judgment *judgment)
 {
-	List *hits = judgment->evaluation ? judgment->evaluation->hits : NIL;
-	Datum *ids;
-	ListCell *cell;
-
-	if (judgment->evaluation != NULL && list_length(hits) < 2)
-		return judgment->evaluation->answer->matched_rules;
-	ids = palloc(sizeof(Datum) * Max(list_length(hits), 1));
-
-	foreach (cell, hits)
-		ids[foreach_current_index(cell)] =
-			CStringGetTextDatum(((Rule *) lfirst(cell))->id);
-	return PointerGetDatum(
-		construct_array(ids, list_length(hits), TEXTOID, -1, false, TYPALIGN_INT));
+	if (judgment->evaluation != NULL)
+		return evaluation_matched_rules(judgment->evaluation);
+	return PointerGetDatum(construct_empty_array(TEXTOID));
 }
 
 static void

@@ -184,7 +184,7 @@ result_begin(LazyResult *result, const ResultShape *shape, Judgment *judgment)
 {
 	ExpandedRecordHeader *record = &result->record;
 	TupleTableSlot *slot = judgment->decision->slot;
-	int columns = DECISION_TIME_ATTNO(judgment->decision);
+	int columns = DECISION_COLUMN_COUNT(judgment->decision);
 
 	memset(record, 0, sizeof(*record));
 	EOH_init_header(&record->hdr, &result_methods, CurrentMemoryContext);

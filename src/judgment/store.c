@@ -104,6 +104,21 @@ free_retired(XactEvent event, void *argument)
 	retired = NIL;
 }
 
+void
+decision_retire(Decision *decision)
+{
+	MemoryContext caller = MemoryContextSwitchTo(CacheMemoryContext);
+
+	retired = lappend(retired, decision);
+	MemoryContextSwitchTo(caller);
+}
+
+uint64
+decisions_freed_so_far(void)
+{
+	return decisions_freed;
+}
+
 static void
 store_prepare(void)
 {
@@ -120,6 +135,13 @@ store_prepare(void)
 	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(OPEROID, function_changed, (Datum) 0);
 	RegisterXactCallback(free_retired, NULL);
+}
+
+uint64
+functions_changed_so_far(void)
+{
+	store_prepare();
+	return functions_changed;
 }
 
 /* --- reading ------------------------------------------------------------------------------ */
@@ -280,6 +302,19 @@ find_compiled(CachedName *entry, int version)
 		if (((Compiled *) lfirst(cell))->version == version)
 			return lfirst(cell);
 	return NULL;
+}
+
+Jsonb *
+decision_definition(const char *name, int version)
+{
+	StoredVersion stored;
+
+	if (!read_version(name, version, true, &stored))
+		ereport(ERROR,
+				(errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
+				 errmsg("decision \"%s\" has no version %d", name, version),
+				 errhint("View factory.decision_definition lists the versions.")));
+	return stored.definition;
 }
 
 static void

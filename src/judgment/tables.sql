@@ -118,3 +118,13 @@ CREATE TYPE factory.judgment AS (
 	created_at timestamptz
 );
 COMMENT ON TYPE factory.judgment IS 'the answer of judge(), judge_row() and decide()';
+
+CREATE TYPE factory.verdict AS (
+	status text,
+	result text,
+	severity text,
+	confidence float8,
+	matched_rules text[],
+	outcome jsonb
+);
+COMMENT ON TYPE factory.verdict IS 'what rules alone say: the answer of decision functions that are asked for all of it';
