@@ -96,8 +96,8 @@ evaluation_matched_rules(const Evaluation *run)
 	foreach (cell, run->hits)
 		ids[foreach_current_index(cell)] =
 			answer_of_rule(run->decision, lfirst(cell))->id;
-	return PointerGetDatum(construct_array(ids, list_length(run->hits), TEXTOID, -1,
-										   false, TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(ids, list_length(run->hits), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* --- several hits ------------------------------------------------------------------- */

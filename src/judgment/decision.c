@@ -590,8 +590,12 @@ read_rule(Reader *reader, Jsonb *document, int index, Rule *rule)
 	Decision *decision = reader->decision;
 	char *id = doc_get_string(document, "id");
 	char *when, *because;
+	MemoryContext caller;
 
 	rule->index = index;
+	caller = MemoryContextSwitchTo(decision->context);
+	rule->alone = list_make1(rule);
+	MemoryContextSwitchTo(caller);
 	rule->id =
 		MemoryContextStrdup(decision->context, id ? id : PATH("rule %d", index + 1));
 	reader->rule = rule->id;

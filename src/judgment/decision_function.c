@@ -110,8 +110,9 @@ make_outcome(Evaluation *run, TupleDesc shape, bool *isnull)
 static Datum
 form_verdict(Evaluation *run, TupleDesc shape)
 {
-	static const AnswerMaker makers[VERDICT_COLUMNS] = {
-		make_status, make_result, make_severity, make_confidence, make_rules, make_outcome};
+	static const AnswerMaker makers[VERDICT_COLUMNS] = {make_status,   make_result,
+														make_severity, make_confidence,
+														make_rules,    make_outcome};
 	Datum values[VERDICT_COLUMNS];
 	bool nulls[VERDICT_COLUMNS];
 
@@ -146,12 +147,9 @@ typedef struct AnswerKind
 } AnswerKind;
 
 static const AnswerKind answer_kinds[] = {
-	{"status", TEXTOID, make_status},
-	{"result", TEXTOID, make_result},
-	{"severity", TEXTOID, make_severity},
-	{"confidence", FLOAT8OID, make_confidence},
-	{"rules", TEXTARRAYOID, make_rules},
-	{"outcome", JSONBOID, make_outcome},
+	{"status", TEXTOID, make_status},      {"result", TEXTOID, make_result},
+	{"severity", TEXTOID, make_severity},  {"confidence", FLOAT8OID, make_confidence},
+	{"rules", TEXTARRAYOID, make_rules},   {"outcome", JSONBOID, make_outcome},
 	{"verdict", InvalidOid, make_verdict},
 };
 
@@ -244,8 +242,9 @@ function_arguments(HeapTuple row)
 	int count = get_func_arg_info(row, &types, &names, &modes);
 
 	if (count != proc->pronargs || modes != NULL || proc->proretset)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("a decision function has plain arguments and one answer")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a decision function has plain arguments and one answer")));
 	for (int i = 0; i < count; i++)
 	{
 		TupleDescInitEntry(arguments, i + 1, names ? names[i] : "", types[i], -1, 0);
@@ -292,7 +291,8 @@ compile_body(HeapTuple row, Jsonb *body, Problems *problems)
 {
 	char *name = doc_get_string(body, "decision");
 
-	return decision_compile(name ? name : NameStr(((Form_pg_proc) GETSTRUCT(row))->proname),
+	return decision_compile(name ? name
+								 : NameStr(((Form_pg_proc) GETSTRUCT(row))->proname),
 							(int) doc_get_number(body, "version", 0),
 							((Form_pg_proc) GETSTRUCT(row))->proowner,
 							doc_get_doc(body, "definition"), problems);
@@ -374,7 +374,6 @@ typedef struct FunctionSite
 	CompiledFunction function; /* a copy: entries move on */
 	uint64 freed;
 	uint64 functions_seen;
-	TimestampTz at;
 } FunctionSite;
 
 static FunctionSite *
@@ -385,6 +384,7 @@ site_refresh(FmgrInfo *call)
 	if (site == NULL)
 		site = MemoryContextAllocZero(call->fn_mcxt, sizeof(FunctionSite));
 	call->fn_extra = NULL;
+	functions_watch();
 	site->function = *compiled_function(call->fn_oid);
 	site->freed = decisions_freed_so_far();
 	site->functions_seen = functions_changed_so_far();
@@ -399,16 +399,16 @@ factory_decision_call(PG_FUNCTION_ARGS)
 {
 	FunctionSite *site = fcinfo->flinfo->fn_extra;
 	Decision *decision;
-	Evaluation *run;
+	Evaluation run;
 
 	if (site == NULL || site->freed != decisions_freed_so_far() ||
 		site->functions_seen != functions_changed_so_far())
 		site = site_refresh(fcinfo->flinfo);
 	decision = site->function.decision;
 	inputs_from_arguments(decision, site->function.arguments, fcinfo);
-	run = evaluation_begin(decision, decision->uses_time ? clock_statement() : 0);
-	evaluation_run(run);
-	return site->function.kind->make(run, site->function.verdict, &fcinfo->isnull);
+	evaluation_start(&run, decision, decision->uses_time ? clock_statement() : 0);
+	evaluation_run(&run);
+	return site->function.kind->make(&run, site->function.verdict, &fcinfo->isnull);
 }
 
 FACTORY_FUNCTION(factory_decision_validator);
@@ -516,13 +516,14 @@ factory_create_decision_function(PG_FUNCTION_ARGS)
 	char *decision_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
 	char *wanted = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	const AnswerKind *kind = answer_kind(
-		PG_ARGISNULL(3) ? "status" : text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	const AnswerKind *kind =
+		answer_kind(PG_ARGISNULL(3) ? "status" : text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	Decision *decision = decision_lookup(decision_name, version);
 	char *name = function_name(wanted, decision->name, decision->version);
 	char *signature = psprintf("%s(%s)", name, argument_list(decision, false));
-	char *body = function_body_text(decision->name, decision->version, kind->name,
-									decision_definition(decision_name, decision->version));
+	char *body =
+		function_body_text(decision->name, decision->version, kind->name,
+						   decision_definition(decision_name, decision->version));
 
 	check_argument_count(decision);
 	SPI_connect();

@@ -44,9 +44,8 @@ decision_column(const Decision *decision, const char *name)
 static const char *
 column_name(const Decision *decision, int attno)
 {
-	return attno <= decision->input_count
-			   ? decision->inputs[attno - 1].name
-			   : DECISION_LET_OF_ATTNO(decision, attno)->name;
+	return attno <= decision->input_count ? decision->inputs[attno - 1].name
+										  : DECISION_LET_OF_ATTNO(decision, attno)->name;
 }
 
 /* --- undecided rules ------------------------------------------------------------------- */
@@ -95,7 +94,9 @@ null_reason(const Decision *decision, const Expression *expression, OnNull *on_n
 		if (wanted == ON_NULL_ERROR || *on_null == ON_NULL_NO_MATCH)
 			*on_null = wanted;
 		if (attno > decision->input_count)
-			error = decision->let_errors[DECISION_LET_OF_ATTNO(decision, attno) - decision->lets];
+			error =
+				decision
+					->let_errors[DECISION_LET_OF_ATTNO(decision, attno) - decision->lets];
 		appendStringInfo(&text, "%s%s is NULL%s%s%s", found++ ? ", " : "",
 						 column_name(decision, attno), error ? " (" : "",
 						 error ? error : "", error ? ")" : "");
@@ -140,8 +141,8 @@ compute_let(Evaluation *run, int i)
 static void
 note_hit(Evaluation *run, Rule *rule)
 {
-	run->hits = lappend(run->hits, rule);
 	run->stopped = run->decision->hit_policy == HIT_FIRST;
+	run->hits = run->stopped ? rule->alone : lappend(run->hits, rule);
 }
 
 static void
@@ -455,6 +456,8 @@ gravest_of(List *hits)
 	Rule *gravest = linitial(hits);
 	ListCell *cell;
 
+	if (list_length(hits) == 1)
+		return gravest;
 	foreach (cell, hits)
 		if (((Rule *) lfirst(cell))->then.severity > gravest->then.severity)
 			gravest = lfirst(cell);
@@ -635,19 +638,29 @@ outcome_part(Evaluation *run)
 Evaluation *
 evaluation_begin(Decision *decision, TimestampTz at)
 {
-	Evaluation *run = palloc0(sizeof(Evaluation));
+	Evaluation *run = palloc(sizeof(Evaluation));
+
+	evaluation_start(run, decision, at);
+	return run;
+}
+
+void
+evaluation_start(Evaluation *run, Decision *decision, TimestampTz at)
+{
 	int time = DECISION_TIME_ATTNO(decision) - 1;
 
+	memset(run, 0, sizeof(*run));
 	run->decision = decision;
 	decision->slot->tts_values[time] = TimestampTzGetDatum(at);
 	decision->slot->tts_isnull[time] = false;
-	ExecStoreVirtualTuple(decision->slot);
+	if (TTS_EMPTY(decision->slot))
+		ExecStoreVirtualTuple(decision->slot);
 	if (decision->let_count > 0)
 	{
+		memset(&decision->slot->tts_isnull[time + 1], true, decision->let_count);
 		memset(decision->let_errors, 0, sizeof(char *) * decision->let_count);
 		run_as_owner(run, lets_part);
 	}
-	return run;
 }
 
 void

@@ -101,9 +101,6 @@ slot_begin(Decision *decision)
 						errmsg("decision \"%s\" is judging already", decision->name),
 						errdetail("A function that its rules call asks for it again.")));
 	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
-	ExecClearTuple(decision->slot);
-	memset(decision->slot->tts_isnull, true,
-		   sizeof(bool) * DECISION_COLUMN_COUNT(decision));
 }
 
 static void
@@ -161,6 +158,7 @@ inputs_from_json(Decision *decision, Jsonb *input)
 		if (getKeyJsonValueFromContainer(&input->root, wanted->name, wanted->name_length,
 										 &found) != NULL)
 			value = value_from_json(&wanted->value, &found, &isnull, &why);
+		decision->slot->tts_isnull[i] = true;
 		if (why != NULL)
 			complain(&complaints, wanted->name, why);
 		else

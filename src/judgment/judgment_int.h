@@ -217,6 +217,7 @@ typedef struct Rule
 	char *because;  /* template with {name}, or NULL */
 	List *computed; /* "set": of Computed * */
 	Answer *answer; /* NULL: not asked for yet */
+	List *alone;    /* of this rule: the hits where it is the only one */
 } Rule;
 
 typedef struct Collected
@@ -382,6 +383,7 @@ extern void inputs_from_arguments(Decision *decision, struct RowShape *shape,
  * memory context.
  */
 extern Evaluation *evaluation_begin(Decision *decision, TimestampTz at);
+extern void evaluation_start(Evaluation *evaluation, Decision *decision, TimestampTz at);
 extern void evaluation_finish(Evaluation *evaluation);
 
 /* The same, without looking at the clock. */
@@ -423,8 +425,9 @@ extern Jsonb *decision_definition(const char *name, int version);
 /* Frees it at the end of the transaction: somebody may be judging by it. */
 extern void decision_retire(Decision *decision);
 
-/* How often that was done, and how often a function or operator was redefined. */
+/* How often that was done, and, once watched, how often functions were redefined. */
 extern uint64 decisions_freed_so_far(void);
+extern void functions_watch(void);
 extern uint64 functions_changed_so_far(void);
 
 /* What one place that calls judged by last. */

@@ -31,6 +31,7 @@
 #define INDEX_COLUMN_BYTES (1024 * 1024)
 #define INDEX_MAX_SEGMENTS 8192
 #define INDEX_MAX_CELLS 4096
+#define CHUNK_WORDS 4 /* a bitmap's length is a multiple of it */
 
 bool rule_index_enabled = true;
 
@@ -69,8 +70,8 @@ typedef struct RuleIndex
 	int open_count;
 	int64 *keys; /* by number in the test set */
 	bool *nulls;
-	int word; /* the word that bits are of, or -1 */
-	uint64 bits;
+	int chunk; /* what bits are of, or -1 */
+	uint64 bits[CHUNK_WORDS];
 } RuleIndex;
 
 /* --- segments --------------------------------------------------------------------------- */
@@ -152,7 +153,7 @@ make_segments(RuleIndex *index, IndexColumn *column, int rule_count)
 	pfree(starts);
 }
 
-static int
+static pg_attribute_always_inline int
 search_segment(const IndexColumn *column, int64 key, int low, int high)
 {
 	while (low < high)
@@ -203,14 +204,20 @@ key_position(const IndexColumn *column, int64 key)
 }
 
 /* NaN, above all numbers, has the last cell. */
-static int
-grid_cell(const IndexColumn *column, int64 key)
+static pg_attribute_always_inline int
+cell_at(const IndexColumn *column, double position)
 {
-	double at = (key_position(column, key) - column->grid_low) * column->grid_scale;
+	double at = (position - column->grid_low) * column->grid_scale;
 
 	if (at < 1)
 		return 0;
 	return at < column->cell_count - 1 ? (int) at : column->cell_count - 1;
+}
+
+static int
+grid_cell(const IndexColumn *column, int64 key)
+{
+	return cell_at(column, key_position(column, key));
 }
 
 static void
@@ -244,15 +251,43 @@ make_grid(RuleIndex *index, IndexColumn *column)
 	}
 }
 
-static int
-segment_of(const IndexColumn *column, int64 key)
+static pg_attribute_always_inline int
+segment_in_grid(const IndexColumn *column, int64 key, double position)
 {
-	int cell;
+	int cell = cell_at(column, position);
 
-	if (column->by_key != NULL)
-		return column->by_key[key + 1];
-	cell = grid_cell(column, key);
 	return search_segment(column, key, column->cells[cell], column->cells[cell + 1]);
+}
+
+/* The key of a value and the segment where it lies: the inner loop of a decision. */
+static pg_attribute_always_inline int
+locate(const IndexColumn *column, Datum value, int64 *key)
+{
+	double number;
+
+	switch (column->key->form)
+	{
+		case KEY_FLOAT8:
+			number = DatumGetFloat8(value);
+			*key = key_of_float(number);
+			return segment_in_grid(column, *key, number);
+		case KEY_FLOAT4:
+			number = DatumGetFloat4(value);
+			*key = key_of_float(number);
+			return segment_in_grid(column, *key, number);
+		case KEY_INT4:
+			*key = DatumGetInt32(value);
+			return segment_in_grid(column, *key, (double) *key);
+		case KEY_WORD:
+			*key = key_of_text(column->key, value);
+			return column->by_key[*key + 1];
+		case KEY_ORDINAL:
+			*key = key_of_value(column->key, value);
+			return column->by_key[*key + 1];
+		default:
+			*key = key_of_value(column->key, value);
+			return segment_in_grid(column, *key, (double) *key);
+	}
 }
 
 /* --- bitmaps ------------------------------------------------------------------------------------ */
@@ -263,7 +298,7 @@ set_rule(uint64 *bitmap, int rule)
 	bitmap[rule / 64] |= UINT64CONST(1) << (rule % 64);
 }
 
-static bool
+static pg_attribute_always_inline bool
 has_rule(const uint64 *bitmap, int rule)
 {
 	return (bitmap[rule / 64] >> (rule % 64) & 1) != 0;
@@ -398,7 +433,7 @@ rule_index_build(Decision *decision)
 
 	test_set_build(decision, &index->set);
 	columns = Max(index->set.column_count, 1);
-	index->word_count = (decision->rule_count + 63) / 64;
+	index->word_count = TYPEALIGN(CHUNK_WORDS, Max((decision->rule_count + 63) / 64, 1));
 	index->exact = true;
 	index->all = new_bitmap(index);
 	index->residue = new_bitmap(index);
@@ -432,31 +467,30 @@ void
 rule_index_load(Decision *decision)
 {
 	RuleIndex *index = decision->index;
+	const TupleTableSlot *slot = decision->slot;
 
 	index->open_count = 0;
-	index->word = -1;
+	index->chunk = -1;
 	for (int i = 0; i < index->column_count; i++)
 	{
 		const IndexColumn *column = &index->columns[i];
 		int at = column->key->attno - 1;
-		int64 key;
+		int segment;
 
-		index->nulls[column->number] = decision->slot->tts_isnull[at];
-		if (decision->slot->tts_isnull[at])
+		index->nulls[column->number] = slot->tts_isnull[at];
+		if (slot->tts_isnull[at])
 		{
 			index->standing[i] = column->standing_null;
 			if (column->open_null != NULL)
 				index->open[index->open_count++] = column->open_null;
 			continue;
 		}
-		key = key_of_value(column->key, decision->slot->tts_values[at]);
-		index->keys[column->number] = key;
-		index->standing[i] =
-			column->standing + (Size) segment_of(column, key) * index->word_count;
+		segment = locate(column, slot->tts_values[at], &index->keys[column->number]);
+		index->standing[i] = column->standing + (Size) segment * index->word_count;
 	}
 }
 
-static bool
+static pg_attribute_always_inline bool
 is_open(const RuleIndex *index, int rule)
 {
 	if (has_rule(index->residue, rule))
@@ -483,19 +517,29 @@ passes_tests(const RuleIndex *index, int rule)
 	return true;
 }
 
-static uint64
+/* Bitmaps are ANDed a chunk at a time, and no further than somebody asks. */
+static pg_attribute_always_inline uint64
 standing_word(RuleIndex *index, int word)
 {
-	uint64 bits;
+	int chunk = word / CHUNK_WORDS;
+	uint64 bits[CHUNK_WORDS];
 
-	if (word == index->word)
-		return index->bits;
-	bits = index->all[word];
-	for (int i = 0; i < index->column_count; i++)
-		bits &= index->standing[i][word];
-	index->word = word;
-	index->bits = bits;
-	return bits;
+	if (chunk != index->chunk)
+	{
+		memcpy(bits, index->all + chunk * CHUNK_WORDS, sizeof(bits));
+		for (int i = 0; i < index->column_count; i++)
+		{
+			const uint64 *standing = index->standing[i] + chunk * CHUNK_WORDS;
+
+			bits[0] &= standing[0];
+			bits[1] &= standing[1];
+			bits[2] &= standing[2];
+			bits[3] &= standing[3];
+		}
+		memcpy(index->bits, bits, sizeof(bits));
+		index->chunk = chunk;
+	}
+	return index->bits[word % CHUNK_WORDS];
 }
 
 int

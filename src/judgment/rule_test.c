@@ -17,7 +17,6 @@
 #include "access/stratnum.h"
 #include "base/number.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "common/int.h"
 #include "judgment/rule_test.h"
 #include "nodes/makefuncs.h"
@@ -86,45 +85,6 @@ keys_are_comparable(Oid column, Oid constant)
 
 /* --- keys ----------------------------------------------------------------------------- */
 
-/* The order of float8 as PostgreSQL has it: -0 equals 0, NaN is above infinity. */
-static int64
-key_of_float(float8 value)
-{
-	int64 bits;
-
-	if (isnan(value))
-		return PG_INT64_MAX;
-	if (value == 0)
-		value = 0;
-	memcpy(&bits, &value, sizeof(bits));
-	return bits >= 0 ? bits : (int64) (PG_INT64_MIN - (uint64) bits);
-}
-
-static uint32
-word_hash(const char *data, int length)
-{
-	return hash_bytes((const unsigned char *) data, length);
-}
-
-static int64
-key_of_word(const TestColumn *column, const char *data, int length)
-{
-	uint32 slot;
-
-	if (column->word_count == 0)
-		return -1;
-	slot = word_hash(data, length) & column->slot_mask;
-	while (column->slots[slot] != 0)
-	{
-		const Word *word = &column->words[column->slots[slot] - 1];
-
-		if (word->length == length && memcmp(word->data, data, length) == 0)
-			return column->slots[slot] - 1;
-		slot = (slot + 1) & column->slot_mask;
-	}
-	return -1;
-}
-
 static double
 rough_value(const TestColumn *column, Datum value)
 {
@@ -177,8 +137,6 @@ key_of_landmark(const TestColumn *column, Datum value)
 int64
 key_of_value(const TestColumn *column, Datum value)
 {
-	text *packed;
-
 	switch (column->form)
 	{
 		case KEY_INT2:
@@ -200,8 +158,7 @@ key_of_value(const TestColumn *column, Datum value)
 		case KEY_OID:
 			return DatumGetObjectId(value);
 		case KEY_WORD:
-			packed = DatumGetTextPP(value);
-			return key_of_word(column, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+			return key_of_text(column, value);
 		case KEY_ORDINAL:
 			if (column->type == NUMERICOID)
 				value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));

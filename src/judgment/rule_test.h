@@ -11,6 +11,8 @@
 
 #include "judgment/judgment_int.h"
 
+#include <math.h>
+
 /* More ranges than that in one test, and its part is evaluated instead. */
 #define TEST_MAX_RANGES 1000
 
@@ -104,6 +106,67 @@ typedef struct TestSet
 
 /* The tests of all rules, in the current memory context. */
 extern void test_set_build(const Decision *decision, TestSet *set);
+
+/* The order of float8 as PostgreSQL has it: -0 equals 0, NaN is above infinity. */
+static inline int64
+key_of_float(float8 value)
+{
+	int64 bits;
+
+	if (isnan(value))
+		return PG_INT64_MAX;
+	if (value == 0)
+		value = 0;
+	memcpy(&bits, &value, sizeof(bits));
+	return bits >= 0 ? bits : (int64) (PG_INT64_MIN - (uint64) bits);
+}
+
+/* Eight bytes at a time; who wants collisions only makes his own decision slow. */
+static inline uint32
+word_hash(const char *data, int length)
+{
+	uint64 hash = (uint64) length * UINT64CONST(0x9E3779B97F4A7C15);
+	uint64 chunk;
+
+	for (; length >= 8; data += 8, length -= 8)
+	{
+		memcpy(&chunk, data, 8);
+		hash = (hash ^ chunk) * UINT64CONST(0x9FB21C651E98DF25);
+		hash ^= hash >> 32;
+	}
+	chunk = 0;
+	for (int i = 0; i < length; i++)
+		chunk = chunk << 8 | (unsigned char) data[i];
+	hash = (hash ^ chunk) * UINT64CONST(0x9FB21C651E98DF25);
+	return (uint32) (hash ^ hash >> 32);
+}
+
+static inline int64
+key_of_word(const TestColumn *column, const char *data, int length)
+{
+	uint32 slot;
+
+	if (column->word_count == 0)
+		return -1;
+	slot = word_hash(data, length) & column->slot_mask;
+	while (column->slots[slot] != 0)
+	{
+		const Word *word = &column->words[column->slots[slot] - 1];
+
+		if (word->length == length && memcmp(word->data, data, length) == 0)
+			return column->slots[slot] - 1;
+		slot = (slot + 1) & column->slot_mask;
+	}
+	return -1;
+}
+
+static inline int64
+key_of_text(const TestColumn *column, Datum value)
+{
+	text *packed = DatumGetTextPP(value);
+
+	return key_of_word(column, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+}
 
 /* The key of a value that is not NULL. */
 extern int64 key_of_value(const TestColumn *column, Datum value);

@@ -137,10 +137,15 @@ store_prepare(void)
 	RegisterXactCallback(free_retired, NULL);
 }
 
+void
+functions_watch(void)
+{
+	store_prepare();
+}
+
 uint64
 functions_changed_so_far(void)
 {
-	store_prepare();
 	return functions_changed;
 }
 
@@ -310,10 +315,9 @@ decision_definition(const char *name, int version)
 	StoredVersion stored;
 
 	if (!read_version(name, version, true, &stored))
-		ereport(ERROR,
-				(errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
-				 errmsg("decision \"%s\" has no version %d", name, version),
-				 errhint("View factory.decision_definition lists the versions.")));
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
+						errmsg("decision \"%s\" has no version %d", name, version),
+						errhint("View factory.decision_definition lists the versions.")));
 	return stored.definition;
 }
 

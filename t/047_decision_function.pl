@@ -1,0 +1,56 @@
+# Functions made of decisions come back from a dump whatever order it restores in:
+# they carry their version with them.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_factory'");
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION pg_factory;
+	SELECT factory.create_decision('lot', '{
+		"inputs": {"defects": "int", "produced": "int"},
+		"let": {"rate": "defects::float8 / nullif(produced, 0)"},
+		"rules": [{"id": "high", "when": "rate >= 0.05", "then": {"status": "HIGH"}}],
+		"default": {"status": "NORMAL"}}');
+	-- Dumped before the schema "factory": its data are restored before ours.
+	CREATE SCHEMA aaa;
+	SELECT factory.create_decision_function('lot', 1, 'aaa.lot_status');
+	CREATE TABLE aaa.lot (id int, defects int, produced int,
+		status text GENERATED ALWAYS AS (aaa.lot_status(defects, produced)) STORED,
+		CHECK (aaa.lot_status(defects, produced) <> 'unknown'));
+	CREATE INDEX lot_status_index ON aaa.lot (aaa.lot_status(defects, produced));
+	INSERT INTO aaa.lot VALUES (1, 5, 100), (2, 1, 100);
+});
+
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/dump.sql";
+$node->command_ok([ 'pg_dump', '--file', $dump, '--dbname', $node->connstr('postgres') ], 'dumped');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'restored');
+is($node->safe_psql('restored', 'SELECT id, status FROM aaa.lot ORDER BY id'), "1|HIGH\n2|NORMAL", 'with what was stored');
+is($node->safe_psql('restored', "SET enable_seqscan = off; SELECT id FROM aaa.lot WHERE aaa.lot_status(defects, produced) = 'HIGH'"),
+	'1', 'the index answers');
+is($node->safe_psql('restored', 'SELECT aaa.lot_status(9, 100)'), 'HIGH', 'and so does the function');
+
+my ($status, $out, $errors) = $node->psql('restored', 'DROP EXTENSION pg_factory');
+isnt($status, 0, 'the extension is not dropped under them');
+like($errors, qr/function aaa\.lot_status.* depends on language factory_decision/, 'and it says why');
+
+# A session that has called one goes on after the extension came back under it.
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+is($session->query_safe('SELECT aaa.lot_status(9, 100)'), 'HIGH', 'called before');
+$node->safe_psql('postgres', q{
+	DROP EXTENSION pg_factory CASCADE;
+	CREATE EXTENSION pg_factory;
+	CREATE FUNCTION aaa.lot_status(defects int, produced int) RETURNS text LANGUAGE factory_decision AS
+	'{"answer": "status", "definition": {"inputs": {"defects": "int", "produced": "int"},
+		"rules": [{"when": "defects > 0", "then": {"status": "ANY"}}]}}';
+});
+is($session->query_safe('SELECT aaa.lot_status(9, 100)'), 'ANY', 'called after');
+$session->quit;
+$node->stop;
+done_testing();
