@@ -517,9 +517,9 @@ typedef enum GuardScope
 
 /*
  * The statement analysed, checked and rewritten, ready to be planned; NULL with
- * the verdict where it is refused.  Runs inside guarded_do() only.
+ * the verdict where it is refused.  Of relations only these, where there are any.
  */
-extern Query *guard_analyse(const char *sql, GuardScope scope, Verdict *verdict);
+extern Query *guard_analyse(const char *sql, List *relations, Verdict *verdict);
 extern bool guard_refuse(Verdict *verdict, const char *layer, char *reason, char *hint);
 extern bool guard_walk(Query *query, Oid reader, List *relations, bool outer,
 					   Verdict *verdict);

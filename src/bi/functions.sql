@@ -60,6 +60,35 @@ COMMENT ON FUNCTION factory.verify_question(text, text, text) IS
 REVOKE ALL ON FUNCTION factory.verify_question(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.verify_question(text, text, text) TO factory_admin;
 
+-- PostgreSQL has no row security for materialized views.
+CREATE OR REPLACE FUNCTION factory.expose_view(view regclass) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	reader text := current_setting('factory.reader_role');
+	barrier text;
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_class WHERE oid = view AND relkind = 'm') THEN
+		RAISE EXCEPTION '"%" is not a materialized view', view
+			USING ERRCODE = 'wrong_object_type', HINT = 'Tables have row security of their own.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = view AND attname = 'tenant_id' AND NOT attisdropped) THEN
+		RAISE EXCEPTION '"%" has no column "tenant_id"', view
+			USING ERRCODE = 'undefined_column', HINT = 'Select tenant_id in the view, so that its rows can be told apart.';
+	END IF;
+	SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname || '_rows') INTO barrier
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = view;
+	EXECUTE format('CREATE OR REPLACE VIEW %s WITH (security_barrier) AS SELECT * FROM %s WHERE tenant_id = factory.current_tenant()', barrier, view);
+	EXECUTE format('REVOKE ALL ON %s FROM %I', view, reader);
+	EXECUTE format('GRANT SELECT ON %s TO %I', barrier, reader);
+	RETURN barrier;
+END $$;
+COMMENT ON FUNCTION factory.expose_view(regclass) IS
+'lets the reader see a materialized view through a security-barrier view of the caller''s tenant''s rows only; returns the view''s name';
+REVOKE ALL ON FUNCTION factory.expose_view(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.expose_view(regclass) TO factory_admin;
+
 -- A first draft from what the server knows of a schema.  A person goes over it: what a
 -- number means, a database does not say.
 CREATE OR REPLACE FUNCTION factory.suggest_catalog(schema text) RETURNS jsonb

@@ -92,18 +92,16 @@ guard_parse(const char *sql, Verdict *verdict)
 }
 
 Query *
-guard_analyse(const char *sql, GuardScope scope, Verdict *verdict)
+guard_analyse(const char *sql, List *relations, Verdict *verdict)
 {
 	RawStmt *statement = guard_parse(sql, verdict);
-	Catalog *catalog;
 	List *rewritten;
 	Query *query;
 
 	if (statement == NULL)
 		return NULL;
 	query = parse_analyze_fixedparams(statement, sql, NULL, 0, NULL);
-	catalog = scope == GUARD_CATALOG ? catalog_get() : NULL;
-	if (guard_walk(query, GetUserId(), catalog ? catalog->relations : NIL, true, verdict))
+	if (guard_walk(query, GetUserId(), relations, true, verdict))
 		return NULL;
 	rewritten = pg_rewrite_query(query);
 	if (list_length(rewritten) != 1)

@@ -107,6 +107,34 @@ number_is_small(List *arguments, int position, double limit)
 	return argument_number(arguments, position, &number) && fabs(number) <= limit;
 }
 
+static bool
+calls_bounded_function(Oid function, void *context)
+{
+	char *name = get_func_name(function);
+
+	return name && (strcmp(name, "repeat") == 0 || strcmp(name, "lpad") == 0 ||
+					strcmp(name, "rpad") == 0 || strcmp(name, "string_agg") == 0 ||
+					strcmp(name, "replace") == 0);
+}
+
+static bool
+grows_text_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, calls_bounded_function, context))
+		return true;
+	return expression_tree_walker(node, grows_text_walker, context);
+}
+
+/* A thousand times a thousand times a thousand is not small. */
+static bool
+repeats_plain_text(List *arguments, int position, double limit)
+{
+	return number_is_small(arguments, position, limit) &&
+		   !grows_text_walker(linitial(arguments), NULL);
+}
+
 static const struct
 {
 	const char *function;
@@ -118,7 +146,8 @@ static const struct
 } bounded_calls[] = {
 	{"generate_series", InvalidOid, 0, BOUNDED_SERIES_ROWS, series_is_short,
 	 "rows between constant bounds"},
-	{"repeat", InvalidOid, 1, BOUNDED_TEXT_LENGTH, number_is_small, "times, a constant"},
+	{"repeat", InvalidOid, 1, BOUNDED_TEXT_LENGTH, repeats_plain_text,
+	 "times, a constant, and of a text that is not made so itself"},
 	{"lpad", InvalidOid, 1, BOUNDED_TEXT_LENGTH, number_is_small,
 	 "characters, a constant"},
 	{"rpad", InvalidOid, 1, BOUNDED_TEXT_LENGTH, number_is_small,

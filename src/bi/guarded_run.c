@@ -12,6 +12,9 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "access/xact.h"
 #include "base/clock.h"
 #include "base/errors.h"
@@ -31,11 +34,16 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
+/* How often a run's memory is looked at. */
+#define RUN_MEMORY_TICK_MS 20
+/* Of each sort and hash: the caller's own work_mem, but no more than this. */
+#define RUN_WORK_MEM_KB (64 * 1024)
+
 /* One run: what to do, and what came of it. */
 typedef struct Run
 {
 	const char *sql;
-	GuardScope scope;
+	List *relations; /* what it may name; NIL: whatever the reader may read */
 	int max_rows;
 	GuardedResult *result; /* NULL: judge only */
 	Verdict *verdict;
@@ -68,16 +76,89 @@ static const struct
 };
 
 static TimeoutId run_timeout = MAX_TIMEOUTS;
+static TimeoutId memory_timeout = MAX_TIMEOUTS;
 static volatile sig_atomic_t run_timed_out = false;
+static volatile sig_atomic_t run_too_big = false;
+static long memory_limit_pages; /* of our own, not shared; 0: not watched */
+
+static void
+run_cancel(void)
+{
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
 
 /* Signal context. */
 static void
 run_deadline_passed(void)
 {
 	run_timed_out = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
+	run_cancel();
+}
+
+/*
+ * Pages of memory that are this process's alone; 0 where the system does not tell.
+ * Only calls that a signal handler may make.
+ */
+static long
+own_pages(void)
+{
+	char text[128];
+	long fields[3] = {0};
+	int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	ssize_t length;
+	int field = 0;
+
+	if (file < 0)
+		return 0;
+	length = read(file, text, sizeof(text));
+	close(file);
+	/* "size resident shared ...", in pages */
+	for (ssize_t i = 0; i < length && field < lengthof(fields); i++)
+	{
+		if (text[i] == ' ')
+			field++;
+		else if (text[i] >= '0' && text[i] <= '9')
+			fields[field] = fields[field] * 10 + (text[i] - '0');
+	}
+	return fields[1] - fields[2];
+}
+
+/* Signal context: work_mem bounds sorts and hashes, nothing bounds string_agg(). */
+static void
+run_memory_watched(void)
+{
+	int saved = errno;
+
+	if (memory_limit_pages > 0 && own_pages() > memory_limit_pages)
+	{
+		run_too_big = true;
+		run_cancel();
+	}
+	errno = saved;
+}
+
+static void
+start_timers(void)
+{
+	long pages = own_pages();
+
+	run_timed_out = run_too_big = false;
+	memory_limit_pages =
+		pages > 0 ? pages + (long) bi_memory_kb * 1024 / sysconf(_SC_PAGESIZE) : 0;
+	enable_timeout_after(run_timeout, bi_timeout_ms);
+	enable_timeout_every(memory_timeout,
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 RUN_MEMORY_TICK_MS),
+						 RUN_MEMORY_TICK_MS);
+}
+
+static void
+stop_timers(void)
+{
+	disable_timeout(run_timeout, false);
+	disable_timeout(memory_timeout, false);
 }
 
 static void
@@ -92,6 +173,9 @@ pin_settings(void)
 {
 	for (int i = 0; i < lengthof(pinned_settings); i++)
 		pin_setting(pinned_settings[i].name, pinned_settings[i].value);
+	if (work_mem > RUN_WORK_MEM_KB)
+		pin_setting("work_mem", psprintf("%d", RUN_WORK_MEM_KB));
+	pin_setting("hash_mem_multiplier", "1");
 	pin_setting("TimeZone", clock_plant_zone());
 	/* pg_temp last and by name: else it comes first, and shadows. */
 	pin_setting("search_path", psprintf("pg_catalog, %s, pg_temp",
@@ -227,7 +311,7 @@ run_as_reader(Run *run)
 	CHECK_FOR_INTERRUPTS();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	run->verdict->layer = "analysis";
-	query = guard_analyse(run->sql, run->scope, run->verdict);
+	query = guard_analyse(run->sql, run->relations, run->verdict);
 	if (query == NULL)
 		return;
 	run->verdict->layer = "run";
@@ -249,6 +333,16 @@ verdict_from_error(Verdict *verdict, ErrorData *error)
 			pstrdup("Ask for a shorter period, or have factory.question_timeout raised.");
 		return;
 	}
+	if (run_too_big && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		verdict->layer = "memory";
+		verdict->sqlstate = ERRCODE_OUT_OF_MEMORY;
+		verdict->reason =
+			psprintf("the statement took more than %d MB of memory", bi_memory_kb / 1024);
+		verdict->hint = pstrdup("Aggregate less in one statement, or have "
+								"factory.question_memory raised.");
+		return;
+	}
 	if (verdict->layer == NULL)
 		verdict->layer = "run";
 	verdict->reason = error->detail ? psprintf("%s: %s", error->message, error->detail)
@@ -260,7 +354,9 @@ void
 guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *result,
 			Verdict *verdict)
 {
-	Run run = {sql, scope, max_rows, result, verdict};
+	/* As the caller sees it: from here on the reader asks. */
+	Catalog *catalog = scope == GUARD_CATALOG ? catalog_get() : NULL;
+	Run run = {sql, catalog ? catalog->relations : NIL, max_rows, result, verdict};
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	Oid reader;
@@ -277,13 +373,16 @@ guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *resu
 		return;
 	/* Not at load: a backend's start wipes the handlers. */
 	if (run_timeout == MAX_TIMEOUTS)
+	{
 		run_timeout = RegisterTimeout(USER_TIMEOUT, run_deadline_passed);
+		memory_timeout = RegisterTimeout(USER_TIMEOUT, run_memory_watched);
+	}
 
 	GetUserIdAndSecContext(&user, &security);
 	settings_level = NewGUCNestLevel();
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
-	run_timed_out = false;
+	run_timed_out = run_too_big = false;
 	PG_TRY();
 	{
 		pin_settings();
@@ -291,11 +390,11 @@ guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *resu
 										   SECURITY_RESTRICTED_OPERATION);
 		/* Restored by the subtransaction's end; 18 refuses the setting's own way. */
 		XactReadOnly = true;
-		enable_timeout_after(run_timeout, bi_timeout_ms);
+		start_timers();
 		run_as_reader(&run);
-		disable_timeout(run_timeout, false);
+		stop_timers();
 		/* It fired when the work was already done. */
-		if (run_timed_out)
+		if (run_timed_out || run_too_big)
 			QueryCancelPending = false;
 	}
 	PG_CATCH();
@@ -303,7 +402,7 @@ guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *resu
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		disable_timeout(run_timeout, false);
+		stop_timers();
 	}
 	PG_END_TRY();
 
@@ -315,7 +414,7 @@ guarded_run(const char *sql, GuardScope scope, int max_rows, GuardedResult *resu
 
 	if (error == NULL)
 		return;
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !run_timed_out)
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !run_timed_out && !run_too_big)
 		ReThrowError(error);
 	verdict_from_error(verdict, error);
 }
