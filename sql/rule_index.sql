@@ -1,5 +1,7 @@
 -- The rule index changes how fast an answer comes, never the answer: random decisions
--- over random inputs, judged with the index, without it, and by plain SQL.
+-- over random inputs, judged with the index, without it, by plain SQL, as JSON, and by
+-- functions with typed arguments. scripts/soak runs it for a million answers:
+-- PGOPTIONS='-c rule_index.rounds=4000 -c rule_index.seed=0.1'.
 SET factory.frozen_clock = '2026-01-15 09:00:00+09';
 SET timezone = 'UTC';
 CREATE TYPE mood AS ENUM ('calm', 'busy', 'down');
@@ -97,28 +99,51 @@ BEGIN
 		 FROM jsonb_array_elements(definition->'rules') WITH ORDINALITY AS r(rule, number)));
 END $$;
 
+-- Whether a row can be said in JSON: NaN and infinity cannot.
+CREATE FUNCTION pg_temp.is_json(i input) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+	SELECT to_jsonb(i)::text !~ 'NaN|nfinity'
+$$;
+
+-- Rows whose rules differ from judge_row()'s: as JSON, and by a typed function.
+CREATE FUNCTION pg_temp.differs_elsewhere(decision text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	typed regprocedure := factory.create_decision_function(decision, name => 'pg_temp.typed', answer => 'rules');
+	differing bigint;
+BEGIN
+	EXECUTE format('SELECT count(*) FROM input AS sample, factory.judge_row(%L, sample) AS j WHERE j.matched_rules IS DISTINCT FROM pg_temp.typed(%s)
+			OR pg_temp.is_json(sample) AND j.matched_rules IS DISTINCT FROM (factory.decide(%L, to_jsonb(sample) - ''row_number'')).matched_rules',
+		decision, (SELECT string_agg(format('%1$I => sample.%1$I', argument), ', ') FROM unnest((SELECT proargnames FROM pg_proc WHERE oid = typed)) AS argument), decision)
+	INTO differing;
+	EXECUTE 'DROP FUNCTION ' || typed;
+	RETURN differing;
+END $$;
+
 SET factory.log = off;
 DO $$
 DECLARE
+	rounds int := coalesce(current_setting('rule_index.rounds', true), '80');
 	definition jsonb;
 	name text;
 	compared int := 0;
 	with_hits int := 0;
 	different int := 0;
+	elsewhere int := 0;
 	wrong int := 0;
 	n int;
 	m int;
 BEGIN
-	PERFORM setseed(0.42);
-	FOR round IN 1 .. 40 LOOP
+	PERFORM setseed(coalesce(current_setting('rule_index.seed', true), '0.42')::float8);
+	FOR round IN 1 .. rounds LOOP
 		name := 'index_' || round;
-		definition := pg_temp.random_decision(5 + round * 3, CASE WHEN round % 4 = 0 THEN 'first' ELSE 'collect' END, round % 2 = 0);
+		definition := pg_temp.random_decision(5 + round % 41 * 3, CASE WHEN round % 4 = 0 THEN 'first' ELSE 'collect' END, round % 2 = 0);
 		PERFORM factory.create_decision(name, definition);
 		PERFORM pg_temp.random_inputs(250);
 		SELECT count(*), count(*) FILTER (WHERE on_answer.answer IS DISTINCT FROM off_answer.answer)
 		INTO n, m FROM pg_temp.answers(name, true) AS on_answer JOIN pg_temp.answers(name, false) AS off_answer USING (row_number);
 		compared := compared + n;
 		different := different + m;
+		SET LOCAL factory.enable_rule_index = on;
+		elsewhere := elsewhere + pg_temp.differs_elsewhere(name);
 		-- Plain SQL cannot go on after a division by zero: compare where none divides.
 		CONTINUE WHEN round % 2 = 0;
 		SELECT count(*) FILTER (WHERE hits <> ''), count(*) FILTER (WHERE hits <> coalesce((
@@ -128,6 +153,19 @@ BEGIN
 		wrong := wrong + m;
 	END LOOP;
 	RAISE NOTICE '% answers compared with and without the index, % differ', compared, different;
+	RAISE NOTICE 'as JSON and by typed functions % differ', elsewhere;
 	RAISE NOTICE 'plain SQL agrees: %, and there was something to agree on: %', wrong = 0, with_hits > 500;
 END $$;
+
+-- More bounds than a column may have segments: those are coarse, the answers are not.
+SELECT factory.create_decision('index_coarse', jsonb_build_object('hit_policy', 'collect', 'inputs', '{"f": "float8", "n": "numeric"}'::jsonb,
+	'rules', jsonb_agg(jsonb_build_object('id', r::text, 'then', '{"status": "S"}'::jsonb,
+		'when', format('f >= %s AND f < %s AND n <> %s', r * 0.37 - 300, r * 0.37 - 299.1, r)))))
+FROM generate_series(1, 4000) AS r;
+SELECT count(*) AS compared, count(*) FILTER (WHERE cardinality(j.matched_rules) > 0) AS with_hits,
+	count(*) FILTER (WHERE j.matched_rules IS DISTINCT FROM coalesce((
+		SELECT array_agg(r::text ORDER BY r) FROM generate_series(1, 4000) AS r
+		WHERE f >= (r * 0.37 - 300)::float8 AND f < (r * 0.37 - 299.1)::float8 AND n <> r), '{}')) AS different
+FROM (SELECT (i * 0.185 - 300)::float8 AS f, (i / 2)::numeric AS n FROM generate_series(1, 8000, 40) AS i) AS x,
+	factory.judge_row('index_coarse', x) AS j;
 RESET factory.log;

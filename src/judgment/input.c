@@ -134,6 +134,97 @@ complain_unknown_keys(const Decision *decision, Jsonb *input, Complaints *compla
 	}
 }
 
+static void
+set_json_input(Decision *decision, int i, const JsonbValue *json, Complaints *complaints)
+{
+	Input *input = &decision->inputs[i];
+	bool isnull;
+	char *why;
+	Datum value = value_from_json(&input->value, json, &isnull, &why);
+
+	if (why == NULL)
+		set_input(decision, i, value, isnull, complaints);
+	else
+		complain(complaints, input->name, why);
+}
+
+/* What an entry of an object's children says, without copying it. */
+static void
+entry_value(JEntry entry, char *base, uint32 begin, uint32 end, JsonbValue *result)
+{
+	if (JBE_ISNULL(entry))
+		result->type = jbvNull;
+	else if (JBE_ISSTRING(entry))
+	{
+		result->type = jbvString;
+		result->val.string.val = base + begin;
+		result->val.string.len = end - begin;
+	}
+	else if (JBE_ISNUMERIC(entry))
+	{
+		result->type = jbvNumeric;
+		result->val.numeric = (Numeric) (base + INTALIGN(begin));
+	}
+	else if (JBE_ISCONTAINER(entry))
+	{
+		result->type = jbvBinary;
+		result->val.binary.data = (JsonbContainer *) (base + INTALIGN(begin));
+		result->val.binary.len = end - INTALIGN(begin);
+	}
+	else
+	{
+		result->type = jbvBool;
+		result->val.boolean = JBE_ISBOOL_TRUE(entry);
+	}
+}
+
+/* The order of keys in an object: by length, then by bytes. */
+static int
+compare_with_key(const Input *input, const char *key, int length)
+{
+	if (input->name_length != length)
+		return input->name_length < length ? -1 : 1;
+	return memcmp(input->name, key, length);
+}
+
+/*
+ * The inputs were read from an object's keys, and so they are in the order in which
+ * the document has its own: one walk over both.  Entries hold lengths, but for every
+ * JB_OFFSET_STRIDE-th, which holds where it ends.
+ */
+static void
+take_document(Decision *decision, JsonbContainer *object, Complaints *complaints)
+{
+	int pairs = JsonContainerSize(object);
+	char *base = (char *) &object->children[pairs * 2];
+	uint32 key_begin = 0, value_begin = getJsonbOffset(object, pairs);
+	int wanted = 0;
+	JsonbValue value;
+
+	for (int i = 0; i < pairs && wanted < decision->input_count; i++)
+	{
+		uint32 key_end = key_begin, value_end = value_begin;
+		int order = 1;
+
+		JBE_ADVANCE_OFFSET(key_end, object->children[i]);
+		JBE_ADVANCE_OFFSET(value_end, object->children[pairs + i]);
+		while (wanted < decision->input_count &&
+			   (order = compare_with_key(&decision->inputs[wanted], base + key_begin,
+										 key_end - key_begin)) < 0)
+			set_input(decision, wanted++, (Datum) 0, true, complaints);
+		if (order == 0)
+		{
+			entry_value(object->children[pairs + i], base, value_begin, value_end,
+						&value);
+			set_json_input(decision, wanted++, &value, complaints);
+		}
+		key_begin = key_end;
+		value_begin = value_end;
+	}
+	while (wanted < decision->input_count)
+		set_input(decision, wanted++, (Datum) 0, true, complaints);
+}
+
 void
 inputs_from_json(Decision *decision, Jsonb *input)
 {
@@ -147,23 +238,7 @@ inputs_from_json(Decision *decision, Jsonb *input)
 				 errhint("Write {\"name\": value, ...}.")));
 
 	slot_begin(decision);
-	for (int i = 0; i < decision->input_count; i++)
-	{
-		Input *wanted = &decision->inputs[i];
-		JsonbValue found;
-		Datum value = (Datum) 0;
-		bool isnull = true;
-		char *why = NULL;
-
-		if (getKeyJsonValueFromContainer(&input->root, wanted->name, wanted->name_length,
-										 &found) != NULL)
-			value = value_from_json(&wanted->value, &found, &isnull, &why);
-		decision->slot->tts_isnull[i] = true;
-		if (why != NULL)
-			complain(&complaints, wanted->name, why);
-		else
-			set_input(decision, i, value, isnull, &complaints);
-	}
+	take_document(decision, &input->root, &complaints);
 	if (decision->strict)
 		complain_unknown_keys(decision, input, &complaints);
 	complaints_raise(decision, &complaints);

@@ -232,11 +232,10 @@ typedef struct Decision
 	char *name;
 	Datum name_text; /* the same; 0: not asked for yet */
 	int version;
-	Oid owner; /* whose rights the conditions have */
-	Input *inputs;
+	Oid owner;     /* whose rights the conditions have */
+	Input *inputs; /* in the order in which jsonb has keys */
 	int input_count;
-	int *inputs_sorted; /* indexes in jsonb key order */
-	Let *lets;          /* in an order in which each may be computed */
+	Let *lets; /* in an order in which each may be computed */
 	int let_count;
 	Rule *rules;
 	int rule_count;

@@ -7,6 +7,7 @@
 #include <float.h>
 
 #include "base/attempt.h"
+#include "base/number.h"
 #include "catalog/pg_type.h"
 #include "judgment/judgment_int.h"
 #include "parser/parse_type.h"
@@ -133,19 +134,8 @@ mismatch(const ValueType *type, const JsonbValue *json)
 static bool
 integer_from_numeric(Numeric number, int64 min, int64 max, int64 *result)
 {
-	char *text =
-		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
-	char *point = strchr(text, '.');
-
-	if (point != NULL)
-	{
-		if (strspn(point + 1, "0") != strlen(point + 1))
-			return false;
-		*point = '\0';
-	}
-	errno = 0;
-	*result = strtoll(text, NULL, 10);
-	return errno == 0 && *result >= min && *result <= max;
+	return number_to_int64(NumericGetDatum(number), result) && *result >= min &&
+		   *result <= max;
 }
 
 static Datum
@@ -212,16 +202,16 @@ text_from_json(const ValueType *type, const JsonbValue *json, char **why)
 {
 	InputAttempt input = {
 		.in = unconstify(FmgrInfo *, &type->in),
-		.text = pnstrdup(json->val.string.val, json->val.string.len),
 		.param = type->in_param,
 		.typmod = type->typmod,
 	};
-	ErrorData *error = NULL;
+	ErrorData *error;
 
-	if (type->type == TEXTOID)
-		input_body(&input);
-	else
-		error = attempt(input_body, &input);
+	if (type->type == TEXTOID || (type->type == VARCHAROID && type->typmod < 0))
+		return PointerGetDatum(
+			cstring_to_text_with_len(json->val.string.val, json->val.string.len));
+	input.text = pnstrdup(json->val.string.val, json->val.string.len);
+	error = attempt(input_body, &input);
 	if (error != NULL)
 		*why = psprintf("%s (%s)", mismatch(type, json), error->message);
 	return input.value;
