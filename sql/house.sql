@@ -25,7 +25,7 @@ SELECT c.oid::regclass AS public_relation
 FROM ours JOIN pg_class AS c ON classid = 'pg_class'::regclass AND objid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = 0) ORDER BY c.oid::regclass::text COLLATE "C";
 
--- All of it lies in our schema, and what users write survives a dump (the history of runs does not).
+-- All of it lies in our schema, and what users write survives a dump (a cache and the history of runs do not).
 SELECT pg_describe_object(classid, objid, 0) AS astray FROM ours
 WHERE (classid = 'pg_class'::regclass AND (SELECT relnamespace FROM pg_class WHERE oid = objid) <> 'factory'::regnamespace)
    OR (classid = 'pg_proc'::regclass AND (SELECT pronamespace FROM pg_proc WHERE oid = objid) <> 'factory'::regnamespace) ORDER BY 1;
