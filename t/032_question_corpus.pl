@@ -41,27 +41,33 @@ run_script("\\i $ENV{FACTORY_ROOT}/demo/load.sql\n\\i $cases/check.sql\n"
 
 # --- answered -----------------------------------------------------------------------
 
-my @records = grep { /^ask:/m } split /\n\n+/, decode('UTF-8', slurp_file("$cases/answered.txt"));
-my (@checks, $script, @results);
-for my $record (@records)
+# What comes of the questions of a file, each with a person's SQL: all of them, those
+# with a wrong number, those asked back, and [question, rows written down] of each SQL.
+sub judged
 {
-	my ($before) = $record =~ /^context: (.*)$/m;
-	my ($sql) = $record =~ /^sql: (.*)$/m;
-	my ($rows) = $record =~ /^rows: (.*)$/m;
-	push @results, [ $sql, $rows ];
-	push @checks, [ $_, $before // '', $sql ] for $record =~ /^ask: (.*)$/mg;
+	my ($file) = @_;
+	my (@checks, @results, @wrong, @asked);
+	for my $record (grep { /^ask:/m } split /\n\n+/, decode('UTF-8', slurp_file("$cases/$file")))
+	{
+		my ($before) = $record =~ /^context: (.*)$/m;
+		my ($sql) = $record =~ /^sql: (.*)$/m;
+		my ($rows) = $record =~ /^rows: (.*)$/m;
+		push @results, [ $sql, $rows ];
+		push @checks, [ $_, $before // '', $sql ] for $record =~ /^ask: (.*)$/mg;
+	}
+	my @verdicts = split /\n/, run_script(join '', map { "SELECT coalesce(replace(wrong(\$q\$$_->[0]\$q\$, \$q\$$_->[1]\$q\$, \$q\$$_->[2]\$q\$), E'\\n', ' '), 'ok');\n" } @checks);
+	is(scalar @verdicts, scalar @checks, "$file: each of " . @checks . ' questions has a verdict');
+	for my $i (0 .. $#checks)
+	{
+		next if $verdicts[$i] eq 'ok';
+		push @{ $verdicts[$i] =~ /^ASKS/ ? \@asked : \@wrong }, "$checks[$i][0]: $verdicts[$i]";
+	}
+	is(join("\n", @wrong), '', "$file: no number is wrong");
+	return (\@checks, \@wrong, \@asked, @results);
 }
-$script = join '', map { "SELECT coalesce(replace(wrong(\$q\$$_->[0]\$q\$, \$q\$$_->[1]\$q\$, \$q\$$_->[2]\$q\$), E'\\n', ' '), 'ok');\n" } @checks;
-my @verdicts = split /\n/, run_script($script);
-is(scalar @verdicts, scalar @checks, scalar(@checks) . ' questions have a verdict');
-my (@wrong, @asked);
-for my $i (0 .. $#checks)
-{
-	next if $verdicts[$i] eq 'ok';
-	push @{ $verdicts[$i] =~ /^ASKS/ ? \@asked : \@wrong }, "$checks[$i][0]: $verdicts[$i]";
-}
-is(join("\n", @wrong), '', 'no number is wrong');
-is(join("\n", @asked), '', 'and none of them is asked back');
+
+my ($checks, $wrong, $asked, @results) = judged('answered.txt');
+is(join("\n", @$asked), '', 'and none of them is asked back');
 
 # The person's SQL gives what it gave when it was written.
 my @shown = split /\n/, run_script(join '', map { "SELECT shown(rows_of(\$q\$$_->[0]\$q\$));\n" } @results);
@@ -88,7 +94,14 @@ my @unclear = map { "$back[$_][0]: $answers[$_]" } grep { index($answers[$_], $b
 is(join("\n", @unclear), '', 'each says what is unclear');
 note("$back[$_][0]: $answers[$_]") for 0 .. $#back;
 note(sprintf 'own set: %d questions, %d answered, %d asked back, %d wrong; %d to be asked back, %d answered',
-	scalar @checks, @checks - @asked, scalar @asked, scalar @wrong, scalar @back, scalar @guessed);
+	scalar @$checks, @$checks - @$asked, scalar @$asked, scalar @$wrong, scalar @back, scalar @guessed);
+
+# Held out: asking back is counted, and is no failure; a wrong number is.
+my ($held, $held_wrong, $held_asked) = judged('held_out.txt');
+note(sprintf 'held-out set: %d questions, %d answered, %d asked back, %d wrong',
+	scalar @$held, @$held - @$held_asked - @$held_wrong, scalar @$held_asked, scalar @$held_wrong);
+note($_) for @$held_asked;
+cmp_ok(@$held_asked / @$held, '<', 0.25, 'most of the held-out questions are answered');
 
 $node->stop;
 done_testing();

@@ -362,6 +362,7 @@ typedef enum Operation
 	OP_AT_MOST,
 	OP_LESS,
 	OP_COUNT_UNIT, /* the "개" of "상위 3개" */
+	OP_COUNTED,    /* "수량", "count": what is asked for is a number of things */
 	OP_VERSUS_DAY,
 	OP_VERSUS_WEEK,
 	OP_VERSUS_MONTH,

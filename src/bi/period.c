@@ -1053,6 +1053,8 @@ period_match(const Line *line, int at, DateADT today, PeriodSpan *period)
 				 {{"from"}, 'f'},
 				 {{"over|during|in|within|for|on|at|throughout"}, 'i'},
 				 {{"until|till|before|after|by|around"}, 'o'}};
+	/* "by weekday" groups, it is no day's name. */
+	static Phrases grouping = {"weekday|weekdays"};
 	Scan scan = {.line = line, .at = at, .today = today};
 	int row = scan_row(&scan, &heads[0].phrases, sizeof(heads[0]), lengthof(heads));
 	char head = row >= 0 ? heads[row].kind : scan_tilde(&scan) ? 'o' : 0;
@@ -1060,6 +1062,8 @@ period_match(const Line *line, int at, DateADT today, PeriodSpan *period)
 	bool ranged;
 
 	memset(period, 0, sizeof(*period));
+	if (head == 'o' && phrases_match(&scan, &grouping) > 0)
+		return 0;
 	if (scan_short_range(&scan, period))
 		return scan.at - at;
 	scan.at = start;

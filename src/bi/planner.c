@@ -49,6 +49,18 @@ any_metric(QuestionPlan *plan, const char *additivity)
 	return false;
 }
 
+/* What naming the dimension, or a value of it, alone asks for. */
+static void
+add_default_metric(QuestionPlan *plan, Dimension *dimension)
+{
+	Metric *metric = dimension->default_metric
+						 ? catalog_metric(plan->catalog, dimension->default_metric)
+						 : NULL;
+
+	if (metric)
+		plan->metrics = list_append_unique_ptr(plan->metrics, metric);
+}
+
 static void
 settle_metrics(Reading *reading)
 {
@@ -58,16 +70,10 @@ settle_metrics(Reading *reading)
 
 	if (plan->metrics == NIL)
 		foreach (cell, dimensions)
-		{
-			Dimension *dimension = lfirst(cell);
-			Metric *metric =
-				dimension->default_metric
-					? catalog_metric(plan->catalog, dimension->default_metric)
-					: NULL;
-
-			if (metric)
-				plan->metrics = list_append_unique_ptr(plan->metrics, metric);
-		}
+			add_default_metric(plan, lfirst(cell));
+	if (plan->metrics == NIL)
+		foreach (cell, plan->filters)
+			add_default_metric(plan, ((PlanFilter *) lfirst(cell))->dimension);
 	foreach (cell, plan->conditions)
 		plan->metrics = list_append_unique_ptr(plan->metrics,
 											   ((PlanCondition *) lfirst(cell))->metric);
@@ -78,6 +84,12 @@ settle_metrics(Reading *reading)
 							  ? (plan->korean ? "무엇을 비교할까요?" : "Compare what?")
 							  : (plan->korean ? "어떤 지표를 원하시나요?"
 											  : "Which metric do you want?")),
+					  choices_of_metrics(plan));
+	else if (reading->said[OP_COUNTED] && any_metric(plan, "ratio"))
+		plan_ask_back(plan, 0.4,
+					  pstrdup(plan->korean
+								  ? "비율에는 수량이 없습니다. 무엇의 수량인가요?"
+								  : "A rate has no count. The count of what?"),
 					  choices_of_metrics(plan));
 	else if (list_length(plan->metrics) > PLAN_MAX_METRICS)
 		plan_ask_back(plan, 0.4,

@@ -158,6 +158,17 @@ is_grouped_by(Reading *reading, int at)
 	return false;
 }
 
+/* "조립라인": one noun made of a value and what it is a kind of. */
+static bool
+is_part_of_noun(Reading *reading, int at)
+{
+	Token *before = token_number(reading, at - 1);
+	Token *token = token_number(reading, at);
+
+	return before && before->kind == WORD_VALUE && token_is_korean(token) &&
+		   before->end == token->start && reading->line->gap[token->start] == GAP_NONE;
+}
+
 /* "라인별", "by line", "전체 라인" group; "L01 라인" only repeats what L01 is. */
 static void
 read_dimension(Reading *reading, int at, Dimension *dimension)
@@ -169,7 +180,8 @@ read_dimension(Reading *reading, int at, Dimension *dimension)
 		reading->grouped_at = at;
 	}
 	else if (!token_is_value_of(reading, at - 1, dimension) &&
-			 !token_is_value_of(reading, at + 1, dimension))
+			 !token_is_value_of(reading, at + 1, dimension) &&
+			 !is_part_of_noun(reading, at))
 		reading->mentioned = list_append_unique_ptr(reading->mentioned, dimension);
 }
 

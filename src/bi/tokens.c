@@ -147,6 +147,16 @@ counter_follows(const Line *line, int at)
 	return false;
 }
 
+/* Letters alone, in one piece: "breakdown", not "LINE-A" or "P001". */
+static bool
+is_plain_word(const Word *word)
+{
+	for (int i = 0; i < word->length; i++)
+		if (is_digit(word->key[i]) || !is_latin(word->key[i]) || (i > 0 && word->gap[i]))
+			return false;
+	return true;
+}
+
 /* How many bytes of the line the word takes there; 0 where it does not stand. */
 int
 word_match(const Line *line, int at, const Word *word)
@@ -171,8 +181,8 @@ word_match(const Line *line, int at, const Word *word)
 		!is_latin(line->text[end]) || line->gap[end] >= GAP_HARD ||
 		line->gap[end] == GAP_SPACE)
 		return word->length;
-	/* An English plural: "lines", "defect rates"; a code has none. */
-	if (word->kind != WORD_VALUE && line->gap[end] == GAP_NONE &&
+	/* An English plural: "lines", "breakdowns"; a code has none. */
+	if ((word->kind != WORD_VALUE || is_plain_word(word)) && line->gap[end] == GAP_NONE &&
 		line->text[end] == 's' && word->length >= 4 && !is_digit(line->text[end - 1]) &&
 		(end + 1 >= line->length || !is_latin(line->text[end + 1]) ||
 		 line->gap[end + 1] != GAP_NONE))

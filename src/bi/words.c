@@ -100,6 +100,7 @@ static const PhraseRow operation_phrases[] = {
 	 "미만|미만인|below|under|less than|lower than|fewer than|smaller than|<|보다 낮은|"
 	 "보다 적은|보다 작은|보다 낮았던|밑도는|하회하는|안 되는|안되는|못 미치는"},
 	{OP_COUNT_UNIT, "개|가지|곳|위"},
+	{OP_COUNTED, "수량|건수|개수|횟수|count|counts|quantity|amount"},
 	{OP_VERSUS_DAY,
 	 "전일 대비|어제 대비|어제보다|전일보다|하루 전 대비|vs yesterday|versus "
 	 "yesterday|compared to yesterday|than yesterday|day over day|전날 대비|"
@@ -172,7 +173,7 @@ static const char *const fillers =
 	"with|together|statistics|stats|data|numbers|number|value|values|from|their|its|"
 	"produce|produced|made|make|sorted|sort|order|ordered|figures|figure|about|could|"
 	"would|"
-	"like|to see|to know|let|let's|amount|count|quantity";
+	"like|to see|to know|let|let's";
 
 /* At the beginning they say: as before, but for this. */
 static const char *const follow_ups = "그럼|그러면|그렇다면|그건|그거|그것|그중|그 "
