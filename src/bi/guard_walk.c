@@ -247,6 +247,8 @@ type_refused(Oid type, Walk *walk)
 		case REGDICTIONARYOID:
 		case REGCOLLATIONOID:
 		case XMLOID:
+		/* Of an input or output function called by name: it would run any type's. */
+		case CSTRINGOID:
 			return guard_refuse(walk->verdict, "node",
 								psprintf("a value of type %s is not allowed",
 										 format_type_be(type)),
@@ -254,6 +256,17 @@ type_refused(Oid type, Walk *walk)
 		default:
 			return false;
 	}
+}
+
+/* Where a row lies and who wrote it: other transactions' business. */
+static bool
+system_column_refused(Var *var, Walk *walk)
+{
+	if (var->varattno >= 0 || !walk->outer)
+		return false;
+	return guard_refuse(walk->verdict, "relation",
+						pstrdup("system columns are not for questions to read"),
+						pstrdup("Leave out ctid, xmin, tableoid and their like."));
 }
 
 /* AS t(a integer, ...): every column's type is an input function. */
@@ -331,8 +344,11 @@ node_refused(Node *node, Walk *walk)
 		case T_RangeTblFunction:
 			return column_list_refused((RangeTblFunction *) node, walk);
 		case T_FuncExpr:
-			return !guard_call_is_bounded(node, ((FuncExpr *) node)->funcid,
+			return type_refused(((FuncExpr *) node)->funcresulttype, walk) ||
+				   !guard_call_is_bounded(node, ((FuncExpr *) node)->funcid,
 										  walk->verdict);
+		case T_Var:
+			return system_column_refused((Var *) node, walk);
 		case T_OpExpr:
 			return !guard_call_is_bounded(node, ((OpExpr *) node)->opfuncid,
 										  walk->verdict);
@@ -351,7 +367,6 @@ node_refused(Node *node, Walk *walk)
 		case T_List:
 		case T_IntList:
 		case T_OidList:
-		case T_Var:
 		case T_Param:
 		case T_Aggref:
 		case T_GroupingFunc:

@@ -99,3 +99,53 @@ SELECT EXISTS (SELECT 1 FROM production WHERE defect_qty > 100), ARRAY(SELECT li
 SELECT '3.5'::numeric, '42'::int, total_qty::text, date::timestamp, 'a'::varchar(10), 1.25::numeric(4, 1) FROM production
 --
 SELECT tenant_id, factory.current_tenant(), date_bin('15 minutes', now(), timestamptz '2026-01-01') FROM production
+--
+SELECT line_code, date, total_qty, sum(total_qty) OVER (PARTITION BY line_code ORDER BY date) AS running, cume_dist() OVER (ORDER BY total_qty), percent_rank() OVER (ORDER BY total_qty), dense_rank() OVER (ORDER BY total_qty) FROM production
+--
+SELECT line_code, nth_value(total_qty, 2) OVER (PARTITION BY line_code ORDER BY date), last_value(total_qty) OVER (PARTITION BY line_code ORDER BY date ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING), lead(total_qty, 1, 0) OVER (ORDER BY date) FROM production
+--
+SELECT date, total_qty FROM production WHERE total_qty > ALL (SELECT defect_qty FROM production) ORDER BY 1
+--
+SELECT p.line_code, count(*) FROM production p WHERE NOT EXISTS (SELECT FROM production q WHERE q.line_code = p.line_code AND q.total_qty > 10000) GROUP BY 1
+--
+SELECT line_code, to_char(sum(total_qty), 'FM999,999,999') FROM production GROUP BY 1
+--
+SELECT to_date('2026-01-15', 'YYYY-MM-DD'), to_timestamp(0), to_number('12,454.8', '99G999D9')
+--
+SELECT extract(epoch FROM now() - timestamptz '2026-01-01 00:00+09') / 3600, extract(isoyear FROM date), extract(week FROM date) FROM production
+--
+SELECT date, date + interval '1 day' * 3, date - 7, justify_hours(interval '27 hours') FROM production
+--
+SELECT line_code, round(100.0 * sum(total_qty) / sum(sum(total_qty)) OVER (), 1) AS share FROM production GROUP BY line_code
+--
+SELECT covar_pop(total_qty, defect_qty), regr_intercept(defect_qty, total_qty), regr_r2(defect_qty, total_qty), stddev_pop(total_qty), var_samp(total_qty) FROM production
+--
+SELECT concat(line_code, '/', shift), concat_ws('-', line_code, shift), initcap(shift), reverse(shift), strpos(line_code, '-'), position('-' IN line_code), starts_with(line_code, 'LINE') FROM production
+--
+SELECT coalesce(attributes -> 'a' ->> 'b', 'none'), attributes ? 'speed', jsonb_typeof(attributes), jsonb_array_length('[1, 2]') FROM production
+--
+SELECT jsonb_path_query_first(attributes, '$.a.b'), (attributes ->> 'speed')::int FROM production
+--
+SELECT array_length(array_agg(total_qty), 1), array_position(ARRAY['a', 'b'], 'b'), ARRAY[1, 2] || 3, ARRAY[1, 2] && ARRAY[2] FROM production
+--
+SELECT trunc(avg(total_qty), 1), sign(-2), pi(), degrees(1), radians(180), sin(1), cos(1), exp(1.0), log(10.0), cbrt(27) FROM production
+--
+SELECT 7 / 2, 7 % 2, 7.0 / 2, -7, +7, 5 # 3, 5 & 3, 5 | 3, ~5, 1 << 4, @ -5
+--
+SELECT total_qty IS NOT NULL AND (defect_qty = 0 OR defect_qty > 3) AND NOT (shift = 'day') FROM production
+--
+SELECT line_code, max(date) FILTER (WHERE defect_qty > 2), count(DISTINCT shift) FROM production GROUP BY 1 HAVING count(*) > 5 ORDER BY 2 DESC NULLS LAST
+--
+SELECT d.day, p.total_qty FROM (SELECT generate_series(timestamp '2026-01-01', timestamp '2026-01-31', interval '1 day')::date AS day) d LEFT JOIN production p ON p.date = d.day ORDER BY 1
+--
+SELECT tstzrange(now() - interval '1 day', now()) && tstzrange(now(), NULL), int4range(1, 5) * int4range(3, 8), upper(daterange('2026-01-01', '2026-02-01'))
+--
+SELECT width_bucket(total_qty, 100, 130, 3) AS bucket, count(*) FROM production GROUP BY bucket ORDER BY bucket
+--
+SELECT md5(line_code), ascii('a'), chr(65) FROM production
+--
+SELECT a.date, a.total_qty, b.total_qty FROM production a FULL JOIN production b USING (date, line_code) WHERE a.date IS NULL OR b.date IS NULL OR true
+--
+SELECT * FROM (SELECT line_code, total_qty, row_number() OVER (PARTITION BY line_code ORDER BY total_qty DESC) AS n FROM production) AS ranked WHERE n <= 3
+--
+SELECT date, sum(total_qty) FROM production WHERE date >= date_trunc('month', now())::date - interval '1 month' GROUP BY date UNION ALL SELECT NULL, sum(total_qty) FROM production ORDER BY 1 NULLS LAST LIMIT 50
