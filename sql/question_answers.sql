@@ -147,6 +147,8 @@ SELECT * FROM factory.check_catalog(jsonb_set(jsonb_set(jsonb_set(:'document'::j
 	'{metrics,torn,synonyms}', '["파손률"]'),
 	'{metrics,packed,sql}', '"avg(packed)"'),
 	'{dimensions,station,synonyms}', '["비교"]')) ORDER BY message;
+SELECT * FROM factory.check_catalog(jsonb_set(:'document'::jsonb, '{dimensions,station,parent}', '"halls"'));
+SELECT * FROM factory.check_catalog(jsonb_set(jsonb_set(:'document'::jsonb, '{dimensions,station,parent}', '"hall"'), '{dimensions,hall,parent}', '"station"'));
 DELETE FROM station WHERE code = 'ST-4';
 SELECT * FROM factory.check_catalog(:'document'::jsonb);
 

@@ -102,6 +102,7 @@ typedef struct Dimension
 	CatalogJoin *join;    /* of which relation; NULL: of the dataset itself */
 	char *values_query;   /* NULL: none */
 	char *default_metric; /* what "by defect type" alone asks for */
+	char *parent;         /* the dimension one level coarser; NULL: none */
 	List *values;         /* of char *: as stored */
 	List *aliases;        /* of DimensionAlias * */
 	char *domain;

@@ -360,6 +360,7 @@ dimension_build(Catalog *catalog, const char *name, Jsonb *doc, char *domain)
 		return;
 	dimension->values_query = doc_get_string(doc, "values_query");
 	dimension->default_metric = doc_get_string(doc, "metric");
+	dimension->parent = doc_get_string(doc, "parent");
 	catalog->dimensions = lappend(catalog->dimensions, dimension);
 	add_names(catalog, name, dimension->label, doc, WORD_DIMENSION, dimension);
 	foreach (cell, strings_of(doc, "values"))
@@ -739,6 +740,8 @@ catalog_describe(Catalog *catalog, const char *language)
 		doc_begin_object(&b, NULL);
 		doc_put_string(&b, "name", dimension->name);
 		put_labels(&b, dimension->label, language);
+		if (dimension->parent)
+			doc_put_string(&b, "parent", dimension->parent);
 		doc_begin_array(&b, "values");
 		foreach (value, dimension->values)
 			doc_put_string(&b, NULL, lfirst(value));

@@ -42,7 +42,7 @@ static const Member metric_members[MEMBERS_MAX] = {
 static const Member dimension_members[MEMBERS_MAX] = {
 	{"column", "s"},      {"sql", "s"},          {"label", "so"},  {"synonyms", "a"},
 	{"values", "a"},      {"values_query", "s"}, {"aliases", "o"}, {"metric", "s"},
-	{"description", "s"}, {"join", "s"},         {"roles", "a"}};
+	{"description", "s"}, {"join", "s"},         {"roles", "a"},   {"parent", "s"}};
 
 static const Member join_members[MEMBERS_MAX] = {{"relation", "s", true},
 												 {"on", "s", true},
@@ -294,6 +294,28 @@ check_metric_names(Jsonb *document)
 	}
 }
 
+/* A hierarchy has an end: line < plant, and no plant below its own line. */
+static void
+check_dimension_parent(Jsonb *document, char *name)
+{
+	Jsonb *dimensions = doc_get_doc(document, "dimensions");
+	char *path = psprintf("$.dimensions.%s.parent", name);
+	List *below = list_make1(makeString(name));
+	char *parent = doc_get_string(doc_get_doc(dimensions, name), "parent");
+
+	for (; parent; parent = doc_get_string(doc_get_doc(dimensions, parent), "parent"))
+	{
+		if (doc_get(dimensions, parent) == NULL)
+			catalog_is_wrong(path,
+							 psprintf("\"%s\" is not one of \"dimensions\"", parent),
+							 pstrdup("Name the dimension that is one level coarser."));
+		if (list_member(below, makeString(parent)))
+			catalog_is_wrong(path, psprintf("\"%s\" is above itself", parent),
+							 pstrdup("Leave out \"parent\" at the coarsest level."));
+		below = lappend(below, makeString(parent));
+	}
+}
+
 static void
 check_dimension_columns(Jsonb *document)
 {
@@ -308,6 +330,7 @@ check_dimension_columns(Jsonb *document)
 			catalog_is_wrong(psprintf("$.dimensions.%s", (char *) lfirst(cell)),
 							 pstrdup("it needs \"column\" or \"sql\", and only one"),
 							 NULL);
+		check_dimension_parent(document, lfirst(cell));
 	}
 }
 

@@ -99,6 +99,27 @@ settle_metrics(Reading *reading)
 					  choices_of_metrics(plan));
 }
 
+/* One level finer than what is grouped by or filtered: line below plant. */
+static void
+add_finer_dimensions(QuestionPlan *plan)
+{
+	List *coarse = list_copy(plan->dimensions);
+	ListCell *cell, *other;
+
+	foreach (cell, plan->filters)
+		coarse = list_append_unique_ptr(coarse, ((PlanFilter *) lfirst(cell))->dimension);
+	foreach (cell, plan->catalog->dimensions)
+	{
+		Dimension *dimension = lfirst(cell);
+
+		foreach (other, coarse)
+			if (dimension->parent &&
+				strcmp(dimension->parent, ((Dimension *) lfirst(other))->name) == 0 &&
+				!list_member_ptr(coarse, dimension))
+				plan->dimensions = list_append_unique_ptr(plan->dimensions, dimension);
+	}
+}
+
 static void
 settle_dimensions(Reading *reading)
 {
@@ -115,6 +136,8 @@ settle_dimensions(Reading *reading)
 			plan->dimensions =
 				list_append_unique_ptr(plan->dimensions, filter->dimension);
 	}
+	if (reading->said[OP_DETAIL])
+		add_finer_dimensions(plan);
 	if (reading->said[OP_DETAIL] && plan->dimensions == NIL)
 		foreach (name, ((Metric *) linitial(plan->metrics))->detail)
 		{
