@@ -323,7 +323,7 @@ extern bool period_before(const PeriodSpan *period, PeriodUnit unit, PeriodSpan 
 extern bool period_is_month_start(DateADT date);
 extern int period_months_between(DateADT from, DateADT until);
 
-/* --- plan (planner.c, compile.c) ------------------------------------------- */
+/* --- plan (planner.c, dataset.c, compile.c, plan_document.c) ----------------- */
 
 typedef enum Operation
 {
@@ -487,6 +487,10 @@ extern void plan_ask_share(QuestionPlan *plan, Dimension *dimension);
 extern void plan_ask_apart(QuestionPlan *plan);
 extern void plan_ask_split(QuestionPlan *plan, Metric *metric, Dimension *dimension);
 extern QuestionPlan *plan_question(const char *question, Jsonb *context);
+extern MetricSource *dataset_metric(Metric *metric, Dataset *dataset);
+extern bool dataset_choose(QuestionPlan *plan);
+extern bool plan_has_time(QuestionPlan *plan);
+extern const char *plan_time_name(QuestionPlan *plan);
 extern Jsonb *plan_to_document(QuestionPlan *plan);
 extern void plan_put_clarification(DocBuilder *b, QuestionPlan *plan);
 extern void plan_put_period(DocBuilder *b, const char *key, QuestionPlan *plan);

@@ -1,21 +1,14 @@
 /*
  * compile.c
- *		From a plan to SQL: the cheapest dataset that has all of it, and a
- *		statement in which nothing but literals comes from the question.
+ *		From a plan to SQL: a statement in which nothing but literals comes from
+ *		the question.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "base/base.h"
-#include "base/clock.h"
 #include "bi/bi_int.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 static const char *const grain_names[] = {"none",  "hour",    "day", "week",
 										  "month", "quarter", "year"};
@@ -40,202 +33,6 @@ const char *
 grain_column(Grain grain)
 {
 	return grain == GRAIN_DAY ? "date" : grain_names[grain];
-}
-
-/* --- dataset ------------------------------------------------------------------ */
-
-static MetricSource *
-metric_source(Metric *metric, Dataset *dataset)
-{
-	ListCell *cell;
-
-	foreach (cell, metric->sources)
-	{
-		MetricSource *source = lfirst(cell);
-
-		if (source->dataset == dataset)
-			return source;
-	}
-	return NULL;
-}
-
-static bool
-dataset_has_dimension(Dataset *dataset, Dimension *dimension)
-{
-	ListCell *cell;
-
-	foreach (cell, dataset->dimensions)
-		if (strcmp(lfirst(cell), dimension->name) == 0)
-			return true;
-	return false;
-}
-
-/* A materialized view that was never refreshed cannot be read. */
-static bool
-relation_is_filled(Oid relation)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	bool filled;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	filled = ((Form_pg_class) GETSTRUCT(tuple))->relispopulated;
-	ReleaseSysCache(tuple);
-	return filled;
-}
-
-static bool
-dataset_covers_period(Dataset *dataset, const PeriodSpan *period, DateADT today)
-{
-	if (dataset->keeps_days > 0 && period->from < today - dataset->keeps_days)
-		return false;
-	return dataset->lag_days == 0 || period->until <= today + 1 - dataset->lag_days;
-}
-
-/*
- * A view that was filled before the period was over lacks its end.  Where nobody
- * recorded the refresh, "lag_days" is all that is known.
- */
-static bool
-dataset_was_filled_after(Dataset *dataset, QuestionPlan *plan, DateADT today)
-{
-	Freshness freshness;
-	DateADT filled;
-	struct pg_tm tm;
-	fsec_t fraction;
-	int offset;
-
-	if (get_rel_relkind(dataset->relid) != RELKIND_MATVIEW)
-		return true;
-	freshness_read(dataset, &freshness);
-	if (freshness.refreshed_at == 0 ||
-		timestamp2tm(freshness.refreshed_at, &offset, &tm, &fraction, NULL,
-					 clock_zone(catalog_zone(plan->catalog))) != 0)
-		return true;
-	filled = date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
-	return filled >= Min(plan->period.until, today);
-}
-
-/* Are all days of the periods in it? */
-static bool
-dataset_covers(Dataset *dataset, QuestionPlan *plan)
-{
-	DateADT today;
-
-	if (!relation_is_filled(dataset->relid))
-		return false;
-	if (!plan->period.set)
-		return true;
-	if (dataset->time_column == NULL)
-		return false;
-	today = period_today(catalog_zone(plan->catalog));
-	return dataset_covers_period(dataset, &plan->period, today) &&
-		   (!plan->base.set || dataset_covers_period(dataset, &plan->base, today)) &&
-		   dataset_was_filled_after(dataset, plan, today);
-}
-
-/* Weeks and months cannot tell a day, except where whole ones are asked for. */
-static bool
-grain_divides(Grain grain, const PeriodSpan *period)
-{
-	if (grain <= GRAIN_DAY || !period->set)
-		return true;
-	if (grain == GRAIN_WEEK)
-		return period->unit == UNIT_WEEK && period->until - period->from == 7;
-	return grain == GRAIN_MONTH && period_is_month_start(period->from) &&
-		   period_is_month_start(period->until);
-}
-
-static bool
-dataset_has_time(Dataset *dataset, QuestionPlan *plan)
-{
-	Grain finest = plan->part == PART_HOUR ? GRAIN_HOUR : GRAIN_DAY;
-
-	if (plan->grain != GRAIN_NONE &&
-		(dataset->time_column == NULL || dataset->grain == GRAIN_NONE ||
-		 dataset->grain > plan->grain ||
-		 (dataset->grain == GRAIN_WEEK && plan->grain > GRAIN_WEEK)))
-		return false;
-	if ((plan->part != PART_NONE || plan->weekdays != 0 || plan->average_daily) &&
-		(dataset->time_column == NULL || dataset->grain == GRAIN_NONE ||
-		 dataset->grain > finest))
-		return false;
-	return grain_divides(dataset->grain, &plan->period) &&
-		   grain_divides(dataset->grain, &plan->base);
-}
-
-static bool
-dataset_answers(Dataset *dataset, QuestionPlan *plan)
-{
-	ListCell *cell;
-
-	if (!dataset_has_time(dataset, plan))
-		return false;
-	foreach (cell, plan->metrics)
-		if (metric_source(lfirst(cell), dataset) == NULL)
-			return false;
-	foreach (cell, plan->dimensions)
-		if (!dataset_has_dimension(dataset, lfirst(cell)))
-			return false;
-	foreach (cell, plan->filters)
-		if (!dataset_has_dimension(dataset, ((PlanFilter *) lfirst(cell))->dimension))
-			return false;
-	return true;
-}
-
-/* How much of the period a dataset must have. */
-typedef enum Coverage
-{
-	COVERS_ALL,
-	COVERS_LATEST, /* no part of the latest days is missing by design */
-	COVERS_SOME
-} Coverage;
-
-/* The cheapest dataset with everything that is asked for. */
-static Dataset *
-cheapest_dataset(QuestionPlan *plan, Coverage coverage)
-{
-	Dataset *best = NULL;
-	ListCell *cell;
-
-	foreach (cell, plan->catalog->datasets)
-	{
-		Dataset *dataset = lfirst(cell);
-
-		if ((best && dataset->cost >= best->cost) || !dataset_answers(dataset, plan) ||
-			!relation_is_filled(dataset->relid))
-			continue;
-		if ((coverage == COVERS_ALL && !dataset_covers(dataset, plan)) ||
-			(coverage == COVERS_LATEST && dataset->lag_days > 0))
-			continue;
-		best = dataset;
-	}
-	return best;
-}
-
-static void
-ask_for_other_shape(QuestionPlan *plan)
-{
-	StringInfoData names;
-	ListCell *cell;
-
-	initStringInfo(&names);
-	foreach (cell, plan->metrics)
-		appendStringInfo(&names, "%s%s", names.len ? ", " : "",
-						 metric_label(lfirst(cell), plan->korean));
-	foreach (cell, plan->dimensions)
-		appendStringInfo(&names, ", %s", dimension_label(lfirst(cell), plan->korean));
-	foreach (cell, plan->filters)
-		appendStringInfo(&names, ", %s",
-						 dimension_label(((PlanFilter *) lfirst(cell))->dimension,
-										 plan->korean));
-	if (plan->grain != GRAIN_NONE)
-		appendStringInfo(&names, ", %s", grain_name(plan->grain));
-	plan_ask_back(plan, 0.3,
-				  psprintf(plan->korean ? "이것을 함께 담은 데이터셋이 없습니다: %s"
-										: "No dataset has these together: %s",
-						   names.data),
-				  NIL);
 }
 
 /* --- SQL ---------------------------------------------------------------------- */
@@ -305,15 +102,15 @@ time_expression(QuestionPlan *plan)
 	return psprintf("date_trunc('%s', %s)::date", grain_name(plan->grain), local);
 }
 
-static const char *
-time_name(QuestionPlan *plan)
+const char *
+plan_time_name(QuestionPlan *plan)
 {
 	if (plan->part == PART_WEEKDAY)
 		return "weekday";
 	return plan->part == PART_HOUR ? "hour_of_day" : grain_column(plan->grain);
 }
 
-static bool
+bool
 plan_has_time(QuestionPlan *plan)
 {
 	return plan->grain != GRAIN_NONE || plan->part != PART_NONE;
@@ -529,7 +326,7 @@ latest_condition(QuestionPlan *plan, List *conditions)
 static char *
 metric_expression(QuestionPlan *plan, Metric *metric)
 {
-	char *sql = metric_source(metric, plan->dataset)->sql;
+	char *sql = dataset_metric(metric, plan->dataset)->sql;
 
 	if (!plan->average_daily || strcmp(metric->additivity, "sum") != 0)
 		return sql;
@@ -563,7 +360,7 @@ group_names(QuestionPlan *plan)
 	ListCell *cell;
 
 	if (plan_has_time(plan))
-		names = lappend(names, pstrdup(quote_identifier(time_name(plan))));
+		names = lappend(names, pstrdup(quote_identifier(plan_time_name(plan))));
 	foreach (cell, plan->dimensions)
 		names =
 			lappend(names, pstrdup(quote_identifier(((Dimension *) lfirst(cell))->name)));
@@ -608,7 +405,8 @@ append_columns(StringInfo sql, QuestionPlan *plan, const char *shifted)
 	{
 		char *time = time_expression(plan);
 
-		append_column(sql, shifted ? psprintf(shifted, time) : time, time_name(plan));
+		append_column(sql, shifted ? psprintf(shifted, time) : time,
+					  plan_time_name(plan));
 		first = false;
 	}
 	foreach (cell, plan->dimensions)
@@ -814,7 +612,7 @@ ranked_statement(QuestionPlan *plan, char *inner)
 
 	initStringInfo(&within);
 	if (plan->rank_in_time)
-		appendStringInfoString(&within, quote_identifier(time_name(plan)));
+		appendStringInfoString(&within, quote_identifier(plan_time_name(plan)));
 	foreach (cell, plan->rank_within)
 		appendStringInfo(&within, "%s%s", within.len ? ", " : "",
 						 quote_identifier(((Dimension *) lfirst(cell))->name));
@@ -878,37 +676,14 @@ filtered_statement(QuestionPlan *plan, char *inner)
 	return sql.data;
 }
 
-static bool
-choose_dataset(QuestionPlan *plan)
-{
-	plan->dataset = cheapest_dataset(plan, COVERS_ALL);
-	if (plan->dataset)
-		return true;
-	plan->dataset = cheapest_dataset(plan, COVERS_LATEST);
-	if (plan->dataset == NULL)
-		plan->dataset = cheapest_dataset(plan, COVERS_SOME);
-	if (plan->dataset == NULL)
-		return false;
-	plan->warnings =
-		lappend(plan->warnings,
-				psprintf(plan->korean
-							 ? "데이터셋 \"%s\"에 이 기간의 일부가 없을 수 있습니다."
-							 : "Dataset \"%s\" may lack a part of this period.",
-						 plan->dataset->name));
-	return true;
-}
-
 void
 plan_compile(QuestionPlan *plan)
 {
 	StringInfoData sql;
 	bool shared = plan->share_of || (plan->share && plan->conditions != NIL);
 
-	if (!choose_dataset(plan))
-	{
-		ask_for_other_shape(plan);
+	if (!dataset_choose(plan))
 		return;
-	}
 	initStringInfo(&sql);
 	if (!plan->base.set)
 		append_body(&sql, plan, &plan->period, NULL, !shared);
@@ -932,173 +707,4 @@ plan_compile(QuestionPlan *plan)
 	appendStringInfo(&sql, "\nLIMIT %d", Min(plan->catalog->max_rows, bi_max_rows));
 	plan->sql = sql.data;
 	plan_compile_join_check(plan);
-}
-
-/* --- plan as a document ------------------------------------------------------- */
-
-static void
-put_period(DocBuilder *b, const char *key, QuestionPlan *plan, const PeriodSpan *period)
-{
-	if (!period->set)
-	{
-		doc_put_null(b, key);
-		return;
-	}
-	doc_begin_object(b, key);
-	doc_put_string(b, "from", period_date_text(period->from));
-	doc_put_string(b, "until", period_date_text(period->until));
-	doc_put_string(b, "timezone", catalog_zone(plan->catalog));
-	doc_put_string(b, "text", period->text);
-	doc_put_bool(b, "assumed", period->assumed);
-	if (period->unit != UNIT_NONE)
-		doc_put_string(b, "unit", period_unit_name(period->unit));
-	doc_end_object(b);
-}
-
-void
-plan_put_period(DocBuilder *b, const char *key, QuestionPlan *plan)
-{
-	put_period(b, key, plan, &plan->period);
-}
-
-void
-plan_put_filters(DocBuilder *b, const char *key, QuestionPlan *plan)
-{
-	ListCell *cell, *value;
-
-	doc_begin_array(b, key);
-	foreach (cell, plan->filters)
-	{
-		PlanFilter *filter = lfirst(cell);
-
-		doc_begin_object(b, NULL);
-		doc_put_string(b, "field", filter->dimension->name);
-		doc_put_string(b, "operator",
-					   list_length(filter->values) > 1
-						   ? (filter->excluded ? "not in" : "in")
-						   : (filter->excluded ? "not =" : "="));
-		doc_begin_array(b, "values");
-		foreach (value, filter->values)
-			doc_put_string(b, NULL, lfirst(value));
-		doc_end_array(b);
-		doc_end_object(b);
-	}
-	doc_end_array(b);
-}
-
-void
-plan_put_clarification(DocBuilder *b, QuestionPlan *plan)
-{
-	ListCell *cell;
-
-	if (plan->clarification == NULL)
-	{
-		doc_put_null(b, "clarification");
-		return;
-	}
-	doc_begin_object(b, "clarification");
-	doc_put_string(b, "question", plan->clarification);
-	doc_begin_array(b, "choices");
-	foreach (cell, plan->choices)
-		doc_put_string(b, NULL, lfirst(cell));
-	doc_end_array(b);
-	doc_end_object(b);
-}
-
-/* The period as a condition on the dataset's column. */
-static void
-put_time_range(DocBuilder *b, QuestionPlan *plan)
-{
-	if (!plan->period.set || plan->dataset == NULL || plan->dataset->time_column == NULL)
-		return;
-	doc_begin_object(b, "time_range");
-	doc_put_string(b, "field", plan->dataset->time_column);
-	doc_put_string(b, "start", period_date_text(plan->period.from));
-	doc_put_string(b, "end", period_date_text(plan->period.until));
-	doc_end_object(b);
-}
-
-static void
-put_conditions(DocBuilder *b, QuestionPlan *plan)
-{
-	ListCell *cell;
-
-	if (plan->conditions == NIL)
-		return;
-	doc_begin_array(b, "conditions");
-	foreach (cell, plan->conditions)
-	{
-		PlanCondition *condition = lfirst(cell);
-
-		doc_begin_object(b, NULL);
-		doc_put_string(b, "metric", condition->metric->name);
-		doc_put_string(b, "operator", condition->operator);
-		doc_put_number(b, "number", strtod(condition->number, NULL));
-		doc_put_string(b, "text", condition->text);
-		doc_end_object(b);
-	}
-	doc_end_array(b);
-}
-
-Jsonb *
-plan_to_document(QuestionPlan *plan)
-{
-	DocBuilder b;
-	ListCell *cell;
-
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	doc_put_string(&b, "query_text", plan->question);
-	doc_put_string(&b, "intent", plan->intent);
-	doc_put_number(&b, "confidence", plan->confidence);
-	doc_put_bool(&b, "clarification_needed", plan->clarification != NULL);
-	doc_begin_array(&b, "datasets");
-	if (plan->dataset)
-		doc_put_string(&b, NULL, plan->dataset->name);
-	doc_end_array(&b);
-	doc_begin_array(&b, "metrics");
-	foreach (cell, plan->metrics)
-	{
-		Metric *metric = lfirst(cell);
-
-		doc_begin_object(&b, NULL);
-		doc_put_string(&b, "name", metric->name);
-		doc_put_string(&b, "aggregation",
-					   plan->average_daily && strcmp(metric->additivity, "sum") == 0
-						   ? "avg_per_day"
-						   : metric->additivity);
-		doc_put_string(&b, "label", metric_label(metric, plan->korean));
-		doc_end_object(&b);
-	}
-	doc_end_array(&b);
-	doc_begin_array(&b, "dimensions");
-	if (plan_has_time(plan))
-		doc_put_string(&b, NULL, time_name(plan));
-	foreach (cell, plan->dimensions)
-		doc_put_string(&b, NULL, ((Dimension *) lfirst(cell))->name);
-	doc_end_array(&b);
-	plan_put_filters(&b, "filters", plan);
-	plan_put_period(&b, "period", plan);
-	put_time_range(&b, plan);
-	if (plan->base.set)
-		put_period(&b, "compared_with", plan, &plan->base);
-	put_conditions(&b, plan);
-	if (plan->weekdays)
-		doc_put_int(&b, "weekdays", plan->weekdays);
-	if (plan->share)
-		doc_put_bool(&b, "share", true);
-	doc_put_string(&b, "granularity",
-				   plan->grain == GRAIN_NONE ? NULL : grain_name(plan->grain));
-	if (plan->order_by)
-	{
-		doc_begin_object(&b, "sort");
-		doc_put_string(&b, "field", plan->order_by->name);
-		doc_put_string(&b, "direction", plan->ascending ? "asc" : "desc");
-		doc_end_object(&b);
-	}
-	if (plan->limit > 0)
-		doc_put_int(&b, "limit", plan->limit);
-	doc_put_string(&b, "chart_type", plan->clarification ? NULL : plan_chart_type(plan));
-	doc_end_object(&b);
-	return doc_finish(&b);
 }
