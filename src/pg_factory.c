@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/queue.h"
 #include "base/quota.h"
 #include "bi/bi.h"
 #include "fmgr.h"
@@ -33,6 +34,7 @@ typedef struct Room
 
 static const Room rooms[] = {
 	{base_define_settings, quota_request_shmem, quota_attach_shmem},
+	{queue_define_settings, queue_request_shmem, queue_attach_shmem},
 	{http_define_settings},
 	{metrics_define_settings, metrics_request_shmem, metrics_attach_shmem},
 	{llm_define_settings},

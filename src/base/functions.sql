@@ -10,6 +10,37 @@ AS 'MODULE_PATHNAME', 'factory_tenant_is_bound';
 COMMENT ON FUNCTION factory.tenant_is_bound() IS
 'whether this session''s tenant was chosen for it, by its role or by factory.tenant; who is not bound administers all tenants';
 
+-- Queues: rows that sessions hand over to a database's writer.
+
+CREATE OR REPLACE FUNCTION factory.queued_rows(kind integer) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_queued_rows';
+COMMENT ON FUNCTION factory.queued_rows(integer) IS
+'rows of this database''s queue, for its writer alone';
+
+CREATE OR REPLACE FUNCTION factory.queue_places(OUT database oid, OUT pid int, OUT state text, OUT since timestamptz,
+	OUT records bigint, OUT bytes bigint, OUT size bigint, OUT put bigint, OUT written bigint,
+	OUT waited bigint, OUT direct bigint, OUT dropped bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_queue_places';
+COMMENT ON FUNCTION factory.queue_places() IS
+'the queues of this server; read view queue_status instead';
+
+CREATE OR REPLACE VIEW factory.queue_status AS
+SELECT coalesce(d.datname, q.database::pg_catalog.text) AS database, q.pid, q.state, q.since,
+	q.records, q.bytes, q.size, q.put, q.written, q.waited, q.direct, q.dropped
+FROM factory.queue_places() AS q
+LEFT JOIN pg_catalog.pg_database AS d ON d.oid = q.database;
+COMMENT ON VIEW factory.queue_status IS
+'the queues of databases whose sessions hand rows over: how much waits, and what became of the rest since its writer came';
+REVOKE ALL ON factory.queue_status FROM PUBLIC;
+REVOKE ALL ON FUNCTION factory.queued_rows(integer), factory.queue_places() FROM PUBLIC;
+GRANT SELECT ON factory.queue_status
+	TO factory_admin, factory_author, factory_operator, factory_monitor;
+GRANT EXECUTE ON FUNCTION factory.queue_places()
+	TO factory_admin, factory_author, factory_operator, factory_monitor;
+
 CREATE OR REPLACE FUNCTION factory.quota_usage(OUT tenant_id text, OUT quota text, OUT used bigint,
 	OUT month_start timestamptz, OUT counted_since timestamptz)
 RETURNS SETOF record

@@ -487,10 +487,14 @@ extern Jsonb *verdict_actions(const Verdict *verdict);
 typedef enum LogMode
 {
 	LOG_OFF,
-	LOG_SYNC
+	LOG_SYNC,
+	LOG_ASYNC
 } LogMode;
 
 extern int judgment_log_mode; /* setting factory.log */
+
+/* While the library is loaded. */
+extern void judgment_log_register(void);
 
 /*
  * Writes one row, or says in judgment->log why not.  Without an input the values of

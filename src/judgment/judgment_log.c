@@ -1,6 +1,6 @@
 /*
  * judgment_log.c
- *		One row a judgment, in the caller's transaction.
+ *		One row a judgment: in the caller's transaction, or handed to the writer.
  */
 #include "postgres.h"
 
@@ -8,43 +8,73 @@
 #include "access/xlog.h"
 #include "base/activity.h"
 #include "base/base.h"
-#include "base/house.h"
+#include "base/queue.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "judgment/judgment_int.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
 int judgment_log_mode = LOG_SYNC;
 
-static const char insert_sql[] =
-	"INSERT INTO factory.judgment_log (execution_id, tenant_id, decision, version, "
-	"policy, method_used, result, status, severity, confidence, matched_rules, input, "
-	"outcome, explanation, components, degraded, execution_time_ms, created_at, "
-	"created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-	"$15, $16, $17, $18, $19)";
+static const QueueColumn columns[] = {
+	{"execution_id", UUIDOID},
+	{"tenant_id", TEXTOID},
+	{"decision", TEXTOID},
+	{"version", INT4OID},
+	{"policy", TEXTOID},
+	{"method_used", TEXTOID},
+	{"result", TEXTOID},
+	{"status", TEXTOID},
+	{"severity", TEXTOID},
+	{"confidence", FLOAT8OID},
+	{"matched_rules", TEXTARRAYOID},
+	{"input", JSONBOID},
+	{"outcome", JSONBOID},
+	{"explanation", JSONBOID},
+	{"components", JSONBOID},
+	{"degraded", TEXTOID},
+	{"execution_time_ms", FLOAT8OID},
+	{"created_at", TIMESTAMPTZOID},
+	{"created_by", TEXTOID},
+};
 
-typedef struct LogValue
+#define LOG_COLUMNS lengthof(columns)
+
+static QueueKind log_rows = {"judgment_log", columns, LOG_COLUMNS};
+
+typedef struct LogRow
 {
-	Oid type;
-	Datum value;
-	bool isnull;
-} LogValue;
+	Datum values[LOG_COLUMNS];
+	bool nulls[LOG_COLUMNS];
+	int count;
+} LogRow;
 
-#define LOG_COLUMNS 19
-
-static LogValue
-text_value(const char *text)
+void
+judgment_log_register(void)
 {
-	return (LogValue){TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0, !text};
+	queue_register(&log_rows);
 }
 
-static LogValue
-doc_value(Jsonb *doc)
+/* --- the row ------------------------------------------------------------------------------ */
+
+static void
+add(LogRow *row, Datum value, bool isnull)
 {
-	return (LogValue){JSONBOID, doc ? JsonbPGetDatum(doc) : (Datum) 0, !doc};
+	row->values[row->count] = value;
+	row->nulls[row->count++] = isnull;
+}
+
+static void
+add_text(LogRow *row, const char *text)
+{
+	add(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+static void
+add_doc(LogRow *row, Jsonb *doc)
+{
+	add(row, doc ? JsonbPGetDatum(doc) : (Datum) 0, doc == NULL);
 }
 
 Datum
@@ -56,81 +86,68 @@ judgment_matched_rules(const Judgment *judgment)
 }
 
 static void
-collect_values(Judgment *judgment, Jsonb *input, LogValue *row)
+collect_row(Judgment *judgment, Jsonb *input, LogRow *row)
 {
 	const Decision *decision = judgment->decision;
 	bool known = judgment->known;
-	int n = 0;
 
-	row[n++] = (LogValue){UUIDOID, UUIDPGetDatum(&judgment->execution_id), false};
-	row[n++] = text_value(tenant_current());
-	row[n++] = text_value(decision->name);
-	row[n++] = (LogValue){INT4OID, Int32GetDatum(decision->version), false};
-	row[n++] = text_value(judgment_policy_names[judgment->policy]);
-	row[n++] = text_value(judgment->method);
-	row[n++] = text_value(judgment->result);
-	row[n++] = text_value(known ? judgment->verdict.status : NULL);
-	row[n++] = text_value(known ? severity_name(judgment->verdict.severity) : NULL);
-	row[n++] =
-		(LogValue){FLOAT8OID, Float8GetDatum(judgment->verdict.confidence), !known};
-	row[n++] = (LogValue){TEXTARRAYOID, judgment_matched_rules(judgment), false};
-	row[n++] = doc_value(input);
-	row[n++] =
-		doc_value(judgment->evaluation ? evaluation_outcome(judgment->evaluation) : NULL);
-	row[n++] = doc_value(judgment_explain(judgment));
-	row[n++] = doc_value(judgment_components(judgment));
-	row[n++] = text_value(judgment->degraded);
-	row[n++] = (LogValue){FLOAT8OID, Float8GetDatum(judgment->elapsed_ms), false};
-	row[n++] =
-		(LogValue){TIMESTAMPTZOID, TimestampTzGetDatum(judgment->created_at), false};
-	row[n++] = text_value(GetUserNameFromId(GetUserId(), false));
-	Assert(n == LOG_COLUMNS);
+	row->count = 0;
+	add(row, UUIDPGetDatum(&judgment->execution_id), false);
+	add_text(row, tenant_current());
+	add_text(row, decision->name);
+	add(row, Int32GetDatum(decision->version), false);
+	add_text(row, judgment_policy_names[judgment->policy]);
+	add_text(row, judgment->method);
+	add_text(row, judgment->result);
+	add_text(row, known ? judgment->verdict.status : NULL);
+	add_text(row, known ? severity_name(judgment->verdict.severity) : NULL);
+	add(row, Float8GetDatum(judgment->verdict.confidence), !known);
+	add(row, judgment_matched_rules(judgment), false);
+	add_doc(row, input ? input : decision_values(judgment->decision, false));
+	add_doc(row, judgment->evaluation ? evaluation_outcome(judgment->evaluation) : NULL);
+	add_doc(row, judgment_explain(judgment));
+	add_doc(row, judgment_components(judgment));
+	add_text(row, judgment->degraded);
+	add(row, Float8GetDatum(judgment->elapsed_ms), false);
+	add(row, TimestampTzGetDatum(judgment->created_at), false);
+	add_text(row, GetUserNameFromId(GetUserId(), false));
+	Assert(row->count == LOG_COLUMNS);
 }
 
-/* The plan is kept for the session; the server replans it when the table changes. */
-static SPIPlanPtr
-insert_plan(const Oid *types)
-{
-	static SPIPlanPtr plan = NULL;
-
-	if (plan == NULL)
-	{
-		SPIPlanPtr fresh = SPI_prepare(insert_sql, LOG_COLUMNS, unconstify(Oid *, types));
-
-		if (fresh == NULL)
-			elog(ERROR, "could not prepare the log's insert");
-		SPI_keepplan(fresh);
-		plan = fresh;
-	}
-	return plan;
-}
+/* --- writing ------------------------------------------------------------------------------ */
 
 static void
-insert_row(const LogValue *row)
+write_now(Judgment *judgment, Jsonb *input)
 {
-	Oid types[LOG_COLUMNS];
-	Datum values[LOG_COLUMNS];
-	char nulls[LOG_COLUMNS];
-	HouseRights saved;
+	LogRow row;
 
-	for (int i = 0; i < LOG_COLUMNS; i++)
-	{
-		types[i] = row[i].type;
-		values[i] = row[i].value;
-		nulls[i] = row[i].isnull ? 'n' : ' ';
-	}
-	house_enter(&saved);
-	SPI_connect();
-	if (SPI_execute_plan(insert_plan(types), values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not write the judgment log");
-	SPI_finish();
-	house_leave(&saved);
+	judgment->log = "written";
+	collect_row(judgment, input, &row);
+	queue_insert(&log_rows, row.values, row.nulls);
+}
+
+/* Not part of the caller's transaction: it stays when that is rolled back. */
+static bool
+hand_over(Judgment *judgment, Jsonb *input)
+{
+	LogRow row;
+	const char *reason;
+
+	if (!house_may_act(&reason) || IsInParallelMode())
+		return false;
+	judgment->log = "queued";
+	collect_row(judgment, input, &row);
+	if (queue_put(&log_rows, row.values, row.nulls))
+		return true;
+	/* What is to be written now tells of itself that it was. */
+	judgment->components = NULL;
+	return false;
 }
 
 void
 judgment_log(Judgment *judgment, Jsonb *input)
 {
-	LogValue row[LOG_COLUMNS];
+	bool async = judgment_log_mode == LOG_ASYNC;
 
 	if (judgment_log_mode == LOG_OFF)
 		judgment->log = "off";
@@ -138,14 +155,14 @@ judgment_log(Judgment *judgment, Jsonb *input)
 		judgment->log = "not written: factory.enabled is off";
 	else if (RecoveryInProgress())
 		judgment->log = "not written: the server is a standby";
+	else if (async && hand_over(judgment, input))
+		return;
 	else if (XactReadOnly)
-		judgment->log = "not written: the transaction is read-only";
-	else
 	{
-		judgment->log = "written";
-		if (input == NULL)
-			input = decision_values(judgment->decision, false);
-		collect_values(judgment, input, row);
-		insert_row(row);
+		judgment->log = "not written: the transaction is read-only";
+		if (async)
+			queue_count_dropped(1);
 	}
+	else
+		write_now(judgment, input);
 }

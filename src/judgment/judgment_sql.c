@@ -26,7 +26,8 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
-static const struct config_enum_entry log_modes[] = {{"off", LOG_OFF, false},
+static const struct config_enum_entry log_modes[] = {{"async", LOG_ASYNC, false},
+													 {"off", LOG_OFF, false},
 													 {"sync", LOG_SYNC, false},
 													 {NULL, 0, false}};
 
@@ -43,13 +44,15 @@ static const Setting settings[] = {
 	 .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
 	{"factory.log", "Sets how judgments are logged.", SETTING_ENUM, &judgment_log_mode,
 	 .boot = LOG_SYNC, .context = PGC_SUSET, .choices = log_modes,
-	 .detail = "sync writes each in the caller's transaction; off writes none."},
+	 .detail = "sync writes each in the caller's transaction; async hands each to a "
+			   "worker, whatever becomes of that transaction; off writes none."},
 };
 
 void
 judgment_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+	judgment_log_register();
 	quota_count_from(QUOTA_JUDGMENTS,
 					 "SELECT count(*) FROM (SELECT FROM factory.judgment_log "
 					 "WHERE tenant_id = $1 AND created_at >= $2 AND created_at < $3 "

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/compat.h"
+#include "base/queue.h"
 #include "base/tenant.h"
 #include "common/shortest_dec.h"
 #include "fmgr.h"
@@ -164,6 +165,30 @@ put_own_metrics(StringInfo text)
 				   metric_series_dropped());
 }
 
+/* Rows that sessions hand over, of all databases. */
+static void
+put_queue_metrics(StringInfo text)
+{
+	QueueTotals totals;
+
+	queue_totals(&totals);
+	put_own_metric(text, "factory_queue_rows", METRIC_GAUGE,
+				   "Rows that wait for their database's writer.", totals.records);
+	put_own_metric(text, "factory_queue_bytes", METRIC_GAUGE,
+				   "Bytes of queues that are in use.", totals.bytes);
+	put_own_metric(text, "factory_queue_rows_total", METRIC_COUNTER,
+				   "Rows handed over to writers.", totals.put);
+	put_own_metric(text, "factory_queue_rows_written_total", METRIC_COUNTER,
+				   "Rows that writers have written.", totals.written);
+	put_own_metric(text, "factory_queue_waits_total", METRIC_COUNTER,
+				   "Rows that found no room at first.", totals.waited);
+	put_own_metric(text, "factory_queue_rows_direct_total", METRIC_COUNTER,
+				   "Rows that were not taken and that sessions wrote for themselves.",
+				   totals.direct);
+	put_own_metric(text, "factory_queue_rows_dropped_total", METRIC_COUNTER,
+				   "Rows that could not be written.", totals.dropped);
+}
+
 FACTORY_FUNCTION(factory_metrics);
 
 Datum
@@ -173,6 +198,7 @@ factory_metrics(PG_FUNCTION_ARGS)
 
 	initStringInfo(&text);
 	put_own_metrics(&text);
+	put_queue_metrics(&text);
 	for (int i = 0; i < METRIC_COUNT; i++)
 		put_metric(&text, i);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/queue.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
@@ -43,7 +44,7 @@ remember(List *list, Oid database)
 
 /* --- barring ---------------------------------------------------------------------------- */
 
-/* False once the scheduler has gone. */
+/* False once scheduler and writer have gone. */
 static bool
 ask_to_leave(Oid database)
 {
@@ -56,7 +57,7 @@ ask_to_leave(Oid database)
 	if (pid != 0)
 		kill(pid, SIGTERM);
 	LWLockRelease(worker_shared->lock);
-	return pid != 0;
+	return queue_ask_to_leave(database) || pid != 0;
 }
 
 static void

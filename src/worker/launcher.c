@@ -1,7 +1,7 @@
 /*
  * launcher.c
  *		One process a server: sees to it that every database with something to do
- *		has a scheduler.
+ *		has a scheduler, and every one whose sessions hand over rows a writer.
  *
  * It belongs to no database, so it stands in nobody's way.  When it starts (with
  * the server, after a crash, on promotion) nothing is known about the databases:
@@ -17,6 +17,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/queue.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -77,8 +78,8 @@ list_databases(MemoryContext context)
 	MemoryContextSwitchTo(context);
 }
 
-static bool
-database_still_served(Oid database)
+bool
+launcher_serves(Oid database)
 {
 	MemoryContext before = CurrentMemoryContext;
 	HeapTuple tuple;
@@ -208,7 +209,7 @@ start_wanted(void)
 
 		if (!OidIsValid(database))
 			continue;
-		if (database_still_served(database))
+		if (launcher_serves(database))
 			start_scheduler(i, database);
 		else
 		{
@@ -276,6 +277,7 @@ leave_table(int code, Datum argument)
 		worker_shared->launcher_since = 0;
 	}
 	LWLockRelease(worker_shared->lock);
+	queue_set_launcher(NULL);
 }
 
 /* Starts that a launcher before us left without knowing how they ended. */
@@ -303,12 +305,13 @@ factory_launcher_main(Datum argument)
 	handles = MemoryContextAllocZero(TopMemoryContext,
 									 worker_max_databases * sizeof(handles[0]));
 	take_table();
+	writers_prepare();
 	MemoryContextSwitchTo(TopMemoryContext);
 	list_databases(TopMemoryContext);
 
 	for (;;)
 	{
-		long timeout;
+		long timeout, writers;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -322,7 +325,10 @@ factory_launcher_main(Datum argument)
 			list_databases(TopMemoryContext);
 		want_looks();
 		start_wanted();
+		writers = writers_start_wanted();
 		timeout = time_to_next_try();
+		if (writers >= 0)
+			timeout = timeout < 0 ? writers : Min(timeout, writers);
 		pgstat_report_activity(STATE_IDLE, NULL);
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |

@@ -9,6 +9,7 @@
 
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/queue.h"
 #include "base/settings.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -127,6 +128,19 @@ slot_release(WorkerSlot *slot)
 		slot->database = InvalidOid;
 }
 
+bool
+slot_is_barred(Oid database)
+{
+	WorkerSlot *slot;
+	bool barred;
+
+	LWLockAcquire(worker_shared->lock, LW_SHARED);
+	slot = slot_of_database(database);
+	barred = slot != NULL && slot->bars > 0;
+	LWLockRelease(worker_shared->lock);
+	return barred;
+}
+
 void
 slot_try_later(WorkerSlot *slot)
 {
@@ -173,7 +187,10 @@ static void
 at_transaction_end(XactEvent event, void *argument)
 {
 	if (event == XACT_EVENT_COMMIT && wake_at_commit)
+	{
 		announce_work();
+		queue_wake_writer();
+	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 	{
 		wake_at_commit = false;
@@ -306,6 +323,13 @@ factory_worker_slots(PG_FUNCTION_ARGS)
 		if (OidIsValid(slot->database))
 			put_row(result, "scheduler", slot->database, slot->pid, slot_state_name(slot),
 					slot->since, slot->next_wake);
+	}
+	for (int i = 0; i < queue_max_databases; i++)
+	{
+		QueueInfo info;
+
+		if (queue_info(i, &info))
+			put_row(result, "writer", info.database, info.pid, info.state, info.since, 0);
 	}
 	return (Datum) 0;
 }

@@ -1,7 +1,7 @@
 /*
  * worker.h
  *		Background workers: one launcher a server, a scheduler in each database
- *		that has something to do.
+ *		that has something to do, a writer in each whose sessions hand over rows.
  */
 #ifndef FACTORY_WORKER_H
 #define FACTORY_WORKER_H

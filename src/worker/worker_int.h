@@ -1,6 +1,6 @@
 /*
  * worker_int.h
- *		What launcher, schedulers and sessions share: a table of databases.
+ *		What launcher, schedulers, writers and sessions share: a table of databases.
  *
  * A slot is one database that has, or may have, something to do.  Its life:
  *
@@ -53,7 +53,7 @@ typedef struct WorkerSlot
 typedef struct WorkerShared
 {
 	LWLock *lock;
-	ConditionVariable gone; /* a scheduler has left its slot */
+	ConditionVariable gone; /* a scheduler or writer has left its place */
 	int launcher_pid;       /* under lock, like the two below */
 	Latch *launcher_latch;
 	TimestampTz launcher_since;
@@ -75,6 +75,19 @@ extern void slot_release(WorkerSlot *slot);
 extern void slot_try_later(WorkerSlot *slot); /* WANTED again, but not at once */
 extern void launcher_wake(void);
 
+/* Whether somebody needs that database empty. */
+extern bool slot_is_barred(Oid database);
+
+/* Whether a database is there and is served at all. */
+extern bool launcher_serves(Oid database);
+
+/*
+ * writer_start.c, for the launcher.  The second starts what is wanted, and returns how
+ * many milliseconds later it shall look again; -1 for never.
+ */
+extern void writers_prepare(void);
+extern long writers_start_wanted(void);
+
 /* database.c: what needs a database empty. */
 extern void database_install_hooks(void);
 
@@ -83,5 +96,6 @@ extern void database_unbar_all(void);
 
 PGDLLEXPORT void factory_launcher_main(Datum argument);
 PGDLLEXPORT void factory_scheduler_main(Datum argument);
+PGDLLEXPORT void factory_writer_main(Datum argument);
 
 #endif /* FACTORY_WORKER_INT_H */
