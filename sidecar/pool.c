@@ -7,11 +7,11 @@
  * before a Sync is one transaction, so no BEGIN and COMMIT travel, an error undoes
  * all of it, and done is called only after the Sync: after the commit.
  *
- * Where all connections are busy, calls that only read and whose statements have been
- * quick so far are sent behind one another on the same connection, SLOTS_MOST at most:
- * the server goes from one to the next without waiting for us.  Only they, because a
- * cancel that comes late hits the next one, which is then run again; and a write is
- * never run again.
+ * Calls that only read and whose statements have been quick so far are sent behind one
+ * another on the same connection, SLOTS_MOST at most, where all connections are busy, or
+ * where the server is quicker with them than we are: it goes from one to the next
+ * without waiting for us.  Only they, because a cancel that comes late hits the next
+ * one, which is then run again; and a write is never run again.
  *
  * A statement is prepared once a connection and role.  Not once a connection: a
  * plan may have inlined a function that the next role may not execute.
@@ -172,25 +172,39 @@ pool_fail_queue(Pool *pool)
 	}
 }
 
-/* The connection for a call, or NULL where it has to wait. */
+/* The running connection with the fewest calls that may take this one as well, or NULL. */
 static PoolConnection *
-find_connection(Pool *pool, const Call *call)
+find_shared(Pool *pool, Call *call)
+{
+	PoolConnection *connection;
+	PoolConnection *found = NULL;
+
+	LIST_FOREACH(connection, &pool->connections, link)
+	if (connection_may_share(connection, call) &&
+		(found == NULL || connection->slot_count < found->slot_count))
+		found = connection;
+	return found;
+}
+
+/*
+ * The connection for a call, or NULL where it has to wait.  What the server answers
+ * faster than we ask goes behind others though connections are idle: it runs on
+ * without sleeping between them, and we read several answers at once.
+ */
+static PoolConnection *
+find_connection(Pool *pool, Call *call)
 {
 	PoolConnection *connection = TAILQ_FIRST(&pool->idle);
-	PoolConnection *found = NULL;
+	PoolConnection *shared = NULL;
 
 	if (connection && text_clock_ms() - connection->used > PROBE_AFTER_MS)
 	{
 		connection_probe(connection);
 		return NULL;
 	}
-	if (connection || !call->read_only)
-		return connection;
-	LIST_FOREACH(connection, &pool->connections, link)
-	if (connection_may_share(connection, call) &&
-		(found == NULL || connection->slot_count < found->slot_count))
-		found = connection;
-	return found;
+	if (call->read_only && (connection == NULL || call_is_swift(pool, call)))
+		shared = find_shared(pool, call);
+	return shared ? shared : connection;
 }
 
 /* Whether one more connection should be made. */
@@ -346,6 +360,7 @@ void
 pool_submit(Pool *pool, Call *call)
 {
 	call->connection = NULL;
+	call->generation = 0;
 	call->pool = pool;
 	if (pool->counters.away || pool->closing)
 	{

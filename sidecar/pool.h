@@ -82,6 +82,8 @@ struct Call
 	PoolConnection *connection; /* NULL while queued */
 	long long deadline;
 	bool repeated;
+	int number;      /* of its main statement, while the generation is the pool's */
+	long generation; /* 0 where it has no number yet */
 };
 
 /*

@@ -184,7 +184,10 @@ describe(CallOutcome *outcome, const PGresult *error, bool refused_settings)
 	outcome->hint = PQresultErrorField(error, PG_DIAG_MESSAGE_HINT);
 }
 
-/* How long the statement takes, old times counting less and less. */
+/*
+ * How long the statement takes: near its best times, because the others are those when
+ * the processor was busy elsewhere, but a statement that has become slow is found out.
+ */
 static void
 note_duration(Pool *pool, const Slot *slot)
 {
@@ -196,7 +199,12 @@ note_duration(Pool *pool, const Slot *slot)
 	average = &pool->statement_us[slot->statement];
 	if (took > 1000000)
 		took = 1000000;
-	*average = *average ? (uint32_t) ((*average * 7 + took) / 8) : (uint32_t) took + 1;
+	if (*average == 0)
+		*average = (uint32_t) took + 1;
+	else if (took < *average)
+		*average = (uint32_t) ((*average + took) / 2 + 1);
+	else
+		*average += (uint32_t) ((took - *average) / 32);
 }
 
 /* Whether the call was hit by a cancel that was meant for one before it. */
@@ -429,6 +437,18 @@ call_socket_readable(evutil_socket_t fd, short what, void *context)
 
 /* --- sending --------------------------------------------------------------------------- */
 
+/* The number of a call's main statement: looked up once, unless all change. */
+static int
+number_of(Pool *pool, Call *call)
+{
+	if (call->generation != pool->generation)
+	{
+		call->number = pool_statement_number(pool, call->role, call->main.sql);
+		call->generation = pool->generation;
+	}
+	return call->number;
+}
+
 static void
 add_step(Slot *slot, StepKind kind, int statement)
 {
@@ -475,7 +495,7 @@ send_settings(PoolConnection *connection, Slot *slot, const Call *call)
 }
 
 static bool
-send_statements(PoolConnection *connection, Slot *slot, const Call *call)
+send_statements(PoolConnection *connection, Slot *slot, Call *call)
 {
 	Pool *pool = connection->pool;
 	const CallStatement *statement;
@@ -484,7 +504,9 @@ send_statements(PoolConnection *connection, Slot *slot, const Call *call)
 	for (int i = 0; i <= call->aside_count; i++)
 	{
 		statement = i < call->aside_count ? &call->asides[i] : &call->main;
-		number = pool_statement_number(pool, call->role, statement->sql);
+		number = i < call->aside_count
+					 ? pool_statement_number(pool, call->role, statement->sql)
+					 : number_of(pool, call);
 		if (connection->generation != pool->generation)
 		{
 			/* All numbers have changed: those it has are not those that are meant. */
@@ -519,7 +541,7 @@ end_slot(PoolConnection *connection, Slot *slot)
 
 /* Whether a call may be sent behind those that the connection runs. */
 bool
-connection_may_share(const PoolConnection *connection, const Call *call)
+connection_may_share(const PoolConnection *connection, Call *call)
 {
 	Pool *pool = connection->pool;
 	int number;
@@ -532,11 +554,23 @@ connection_may_share(const PoolConnection *connection, const Call *call)
 	for (int i = 0; i < connection->slot_count; i++)
 		if (!connection_slot((PoolConnection *) connection, i)->shares)
 			return false;
-	number = pool_statement_number(pool, call->role, call->main.sql);
+	number = number_of(pool, call);
 	return connection->generation == pool->generation &&
 		   connection->prepared[0] == PREPARED_YES &&
 		   connection->prepared[number] == PREPARED_YES &&
 		   pool->statement_us[number] > 0 && pool->statement_us[number] < QUICK_US;
+}
+
+/* Whether its statement is one that takes the server less time than it takes us. */
+bool
+call_is_swift(Pool *pool, Call *call)
+{
+	int number;
+
+	if (call->row || call->aside_count)
+		return false;
+	number = number_of(pool, call);
+	return pool->statement_us[number] > 0 && pool->statement_us[number] < SWIFT_US;
 }
 
 void
@@ -546,10 +580,9 @@ call_start(PoolConnection *connection, Call *call)
 	Slot *slot;
 
 	/* It may make all numbers change; then the connection learns them anew. */
-	for (int i = 0; i <= call->aside_count; i++)
-		pool_statement_number(pool, call->role,
-							  i < call->aside_count ? call->asides[i].sql
-													: call->main.sql);
+	for (int i = 0; i < call->aside_count; i++)
+		pool_statement_number(pool, call->role, call->asides[i].sql);
+	number_of(pool, call);
 	if (connection->generation != pool->generation && connection->slot_count == 0)
 	{
 		/* Names of the past are not used again: they end with the connection. */

@@ -20,8 +20,11 @@
 #define TICK_MS 50
 
 /* Calls on one connection at the same time, and how quick their statements must be. */
-#define SLOTS_MOST 4
+#define SLOTS_MOST 8
 #define QUICK_US 1000
+
+/* Statements as quick as this share connections although others are idle. */
+#define SWIFT_US 150
 
 typedef enum ConnectionState
 {
@@ -154,7 +157,8 @@ extern void connection_free(PoolConnection *connection);
 
 /* pool_call.c */
 extern const char *const pool_settings_sql[2]; /* without and with a tenant */
-extern bool connection_may_share(const PoolConnection *connection, const Call *call);
+extern bool connection_may_share(const PoolConnection *connection, Call *call);
+extern bool call_is_swift(Pool *pool, Call *call);
 extern void call_start(PoolConnection *connection, Call *call);
 extern void call_take_away(Call *call);
 extern void connection_probe(PoolConnection *connection);

@@ -407,14 +407,14 @@ static void
 add_row(Rest *rest, const PGresult *row)
 {
 	rest->count++;
-	if (rest->head || ((rest->media.single || rest->scalar) && rest->count > 1))
+	if (rest->head || (rest->media.single && rest->count > 1))
 		return;
-	if (rest->media.shape == SHAPE_COLUMNS && !rest->scalar)
+	if (rest->media.shape == SHAPE_COLUMNS)
 	{
 		add_csv_row(rest, row);
 		return;
 	}
-	if (!rest->media.single && !rest->scalar)
+	if (!rest->media.single)
 		buffer_add_text(&rest->rows, rest->count == 1 ? "[" : ",\n ");
 	if (PQgetisnull(row, 0, 0))
 		buffer_add(&rest->rows, "null", 4);
@@ -453,8 +453,7 @@ take_row(Call *call, PGresult *row)
 	bool more;
 
 	add_row(rest, row);
-	if (rest->rows.length < SEND_SIZE || !call->read_only || rest->media.single ||
-		rest->scalar)
+	if (rest->rows.length < SEND_SIZE || !call->read_only || rest->media.single)
 		return true;
 	if (!exchange->streams)
 		begin_stream(exchange);
@@ -484,16 +483,13 @@ answer_select(Exchange *exchange, CallOutcome *outcome)
 	char detail[120];
 
 	(void) outcome;
-	if (rest->media.single && rest->count != 1 && !rest->scalar)
+	if (rest->media.single && rest->count != 1)
 	{
 		reply_not_single(exchange, rest->count);
 		return;
 	}
-	if (!rest->media.single && !rest->scalar && rest->media.shape != SHAPE_COLUMNS &&
-		!rest->head)
+	if (!rest->media.single && rest->media.shape != SHAPE_COLUMNS && !rest->head)
 		buffer_add_text(&rest->rows, rest->count ? "]" : "[]");
-	if (rest->scalar && rest->count == 0)
-		buffer_add_text(&rest->rows, "null");
 	if (exchange->streams)
 	{
 		http_stream_add(exchange->request, buffer_bytes(&rest->rows), rest->rows.length);
@@ -510,10 +506,8 @@ answer_select(Exchange *exchange, CallOutcome *outcome)
 							   "Requested range not satisfiable", detail, NULL);
 		return;
 	}
-	if (!rest->scalar)
-		add_range(&exchange->extra, offset, rest->count, total);
-	exchange_reply(exchange, rest->scalar ? 200 : status_of_range(rest->count, total),
-				   rest->scalar && !rest->media.single ? JSON_TYPE : rest->media.answer,
+	add_range(&exchange->extra, offset, rest->count, total);
+	exchange_reply(exchange, status_of_range(rest->count, total), rest->media.answer,
 				   buffer_text(&rest->rows), rest->rows.length);
 }
 
@@ -579,12 +573,29 @@ reply_no_range(Exchange *exchange)
 						   NULL);
 }
 
+/* One value is the whole answer: it comes as it is, and quick ones share a connection. */
+static void
+answer_scalar(Exchange *exchange, CallOutcome *outcome)
+{
+	const PGresult *result = outcome->result;
+	const RestMedia *media = &exchange->rest->media;
+	const char *type = media->single ? media->answer : JSON_TYPE;
+
+	if (PQntuples(result) < 1 || PQgetisnull(result, 0, 0))
+		exchange_reply_text(exchange, 200, type, "null");
+	else
+		exchange_reply(exchange, 200, type, PQgetvalue(result, 0, 0),
+					   PQgetlength(result, 0, 0));
+}
+
 void
 rest_run_rows(Exchange *exchange, const char *sql)
 {
+	bool scalar = exchange->rest->scalar;
+
 	exchange->call.main.sql = sql;
-	exchange->call.row = take_row;
-	exchange->answer = answer_select;
+	exchange->call.row = scalar ? NULL : take_row;
+	exchange->answer = scalar ? answer_scalar : answer_select;
 	set_asides(exchange);
 	exchange_run(exchange);
 }
