@@ -17,6 +17,9 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h" /* in postgres.h before */
+#endif
 
 #if PG_VERSION_NUM < 150000
 #error "pg_factory needs PostgreSQL 15 or later"

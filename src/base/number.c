@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/number.h"
 #include "common/int.h"
 #include "utils/builtins.h"
