@@ -41,3 +41,49 @@ RESET row_security;
 SELECT action, object_type, object, before - '{created_at,deployed_at,definition_hash,owner,created_by}'::text[] AS before,
 	after - '{created_at,deployed_at,definition_hash,owner,created_by}'::text[] AS after FROM factory.audit_log
 WHERE created_at >= :'start' ORDER BY created_at;
+-- The server's own commands: settings of the server, of roles and of databases.
+CREATE ROLE told_role;
+SELECT clock_timestamp() AS start \gset
+ALTER SYSTEM SET factory.log = 'off';
+ALTER SYSTEM SET factory.http_proxy = 'http://user:password@proxy.example:3128';
+ALTER SYSTEM RESET factory.http_proxy;
+ALTER SYSTEM RESET factory.log;
+ALTER SYSTEM SET work_mem = '5MB';
+ALTER SYSTEM RESET work_mem;
+ALTER SYSTEM SET factory.log = 'loud';
+ALTER ROLE told_role SET factory.llm_timeout = '20s';
+ALTER ROLE told_role SET factory.llm_timeout = '30s';
+ALTER ROLE told_role SET work_mem = '5MB';
+DO $$ BEGIN EXECUTE format('ALTER ROLE told_role IN DATABASE %I SET factory.timezone = %L', current_database(), 'Asia/Seoul'); END $$;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET factory.llm_timeout = %L', current_database(), '20s'); END $$;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$;
+BEGIN;
+ALTER ROLE told_role RESET ALL;
+ROLLBACK;
+-- Who may be what, and who may set what.
+GRANT factory_operator TO told_role;
+REVOKE factory_operator FROM told_role;
+GRANT SET ON PARAMETER factory.log TO told_role;
+REVOKE SET ON PARAMETER factory.log FROM told_role;
+-- Servers of models, and their keys without the keys.
+CREATE SERVER told FOREIGN DATA WRAPPER factory_llm OPTIONS (base_url 'https://models.example/v1');
+ALTER SERVER told OPTIONS (SET base_url 'https://others.example/v1');
+GRANT USAGE ON FOREIGN SERVER told TO told_role;
+CREATE USER MAPPING FOR told_role SERVER told OPTIONS (api_key_env 'FACTORY_TOLD');
+SET client_min_messages = 'warning';
+CREATE USER MAPPING FOR PUBLIC SERVER told OPTIONS (api_key 'sk-first');
+ALTER USER MAPPING FOR PUBLIC SERVER told OPTIONS (SET api_key 'sk-second');
+RESET client_min_messages;
+ALTER USER MAPPING FOR PUBLIC SERVER told OPTIONS (SET api_key 'sk-second');
+DROP USER MAPPING FOR PUBLIC SERVER told;
+CREATE FOREIGN DATA WRAPPER not_ours;
+CREATE SERVER untold FOREIGN DATA WRAPPER not_ours;
+DROP FOREIGN DATA WRAPPER not_ours CASCADE;
+DROP SERVER told CASCADE;
+DROP OWNED BY told_role;
+DROP ROLE told_role;
+SELECT action, object_type, replace(object, current_database(), 'HERE') AS object, before, after FROM factory.audit_log
+WHERE created_at >= :'start' AND NOT (object_type = 'role' AND after -> 'members' ? 'told_role') AND NOT (object_type = 'role' AND before -> 'members' ? 'told_role')
+ORDER BY created_at;
+SELECT count(*) AS grants FROM factory.audit_log WHERE created_at >= :'start' AND object_type = 'role' AND object = 'factory_operator';
+SELECT count(*) AS keys FROM factory.audit_log AS a WHERE a::text ~ 'sk-(first|second)|password';
