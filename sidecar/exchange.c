@@ -55,22 +55,38 @@ take_identifier(char *target, const HttpRequest *request, const char *header)
 }
 
 Exchange *
-exchange_begin(Factoryd *factoryd, HttpRequest *request, ReplyStyle style)
+exchange_begin(Factoryd *factoryd, HttpRequest *request, ReplyStyle style,
+			   Service service)
 {
 	Exchange *exchange = memory_new(sizeof(Exchange));
 
 	exchange->factoryd = factoryd;
 	exchange->request = request;
 	exchange->style = style;
+	exchange->service = service;
+	exchange->counters = &factoryd->services[service];
+	COUNT(exchange->counters->active, 1);
 	exchange->timeout_code = "ERR_TIMEOUT";
 	exchange->status = 200;
 	exchange->call.role = "none";
 	exchange->call.claims = NULL;
 	exchange->call.owner = exchange;
+	exchange->call.waiting = &exchange->counters->waiting;
 	take_identifier(exchange->request_id, request, "x-request-id");
 	take_identifier(exchange->trace_id, request, "x-trace-id");
 	request->owner = exchange;
 	return exchange;
+}
+
+static double
+ms_since_received(const Exchange *exchange)
+{
+	const struct timespec *received = &exchange->request->received;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - received->tv_sec) * 1e3 +
+		   (now.tv_nsec - received->tv_nsec) / 1e6;
 }
 
 static void
@@ -80,6 +96,9 @@ end_exchange(Exchange *exchange)
 		catalog_forget(exchange->factoryd->catalog, exchange);
 	if (exchange->runs)
 		pool_abandon(exchange->call.pool, &exchange->call);
+	COUNT(exchange->counters->active, -1);
+	if (exchange->answered)
+		service_note_answer(exchange->counters, exchange->answered, exchange->took_us);
 	auth_release(exchange->token);
 	json_decref(exchange->body);
 	rest_free(exchange->rest);
@@ -113,23 +132,18 @@ add_member(Buffer *body, const char *name, const char *text)
 static void
 add_meta(Buffer *body, const Exchange *exchange)
 {
-	struct timespec now;
 	struct timespec wall;
 	struct tm utc;
 	char second[32];
-	double ms;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	clock_gettime(CLOCK_REALTIME, &wall);
 	gmtime_r(&wall.tv_sec, &utc);
 	strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S", &utc);
-	ms = (now.tv_sec - exchange->request->received.tv_sec) * 1e3 +
-		 (now.tv_nsec - exchange->request->received.tv_nsec) / 1e6;
 	buffer_add_format(body,
 					  ",\"meta\":{\"request_id\":\"%s\",\"trace_id\":\"%s\","
 					  "\"timestamp\":\"%s.%03ldZ\",\"duration_ms\":%.3f}}",
 					  exchange->request_id, exchange->trace_id, second,
-					  wall.tv_nsec / 1000000, ms);
+					  wall.tv_nsec / 1000000, ms_since_received(exchange));
 }
 
 /* The header lines of an answer, in the loop's own buffer. */
@@ -138,6 +152,8 @@ write_headers(Exchange *exchange, int status, const char *type)
 {
 	Buffer *headers = &exchange->factoryd->headers;
 
+	exchange->answered = status;
+	exchange->took_us = (long long) (ms_since_received(exchange) * 1000);
 	buffer_clear(headers, KEEP_REPLY);
 	buffer_add(headers, "X-Request-ID: ", 14);
 	buffer_add_text(headers, exchange->request_id);
@@ -190,6 +206,7 @@ exchange_end_stream(Exchange *exchange)
 {
 	HttpRequest *request = exchange->request;
 
+	exchange->took_us = (long long) (ms_since_received(exchange) * 1000);
 	end_exchange(exchange);
 	http_stream_end(request);
 }
@@ -297,7 +314,7 @@ answer_result(Exchange *exchange, CallOutcome *outcome)
 	if (exchange->style == STYLE_METRICS)
 	{
 		buffer_add(body, value, length);
-		route_add_metrics(body, exchange->factoryd);
+		service_add_metrics(body, exchange->factoryd);
 		reply_body(exchange, 200, METRICS_TYPE, body);
 		return;
 	}
@@ -316,18 +333,28 @@ misses_extension(const Exchange *exchange, const char *sqlstate)
 }
 
 static void
+note_rejection(Exchange *exchange, CallFault fault)
+{
+	if (fault == CALL_CROWDED || fault == CALL_WAITED)
+		COUNT(exchange->counters->rejected[REJECTED_QUEUE], 1);
+	else if (fault == CALL_AWAY)
+		COUNT(exchange->counters->rejected[REJECTED_DATABASE], 1);
+}
+
+static void
 answer_failure(Exchange *exchange, const CallOutcome *outcome)
 {
 	const Status *status = status_of_sqlstate(outcome->sqlstate, exchange->anonymous);
 	bool rest = exchange->style != STYLE_API;
 	const char *code = status->code;
 
+	note_rejection(exchange, outcome->fault);
 	if (exchange->style == STYLE_METRICS)
 	{
 		Buffer *body = fresh_body(exchange);
 
 		/* A scraper learns from factoryd_database_up that the rest is missing. */
-		route_add_metrics(body, exchange->factoryd);
+		service_add_metrics(body, exchange->factoryd);
 		reply_body(exchange, 200, METRICS_TYPE, body);
 		return;
 	}
@@ -517,6 +544,7 @@ key_told(Call *call, CallOutcome *outcome)
 	auth_keep_key(exchange->factoryd->auth, key_of(exchange), claims);
 	values_free(&exchange->values);
 	memset(call, 0, sizeof(*call));
+	call->waiting = &exchange->counters->waiting;
 	call->role = "none";
 	call->owner = exchange;
 	exchange->next(exchange);

@@ -11,6 +11,7 @@
 #include "factoryd.h"
 #include "http.h"
 #include "pool.h"
+#include "service.h"
 #include "values.h"
 
 typedef struct Exchange Exchange;
@@ -32,6 +33,10 @@ struct Exchange
 	Factoryd *factoryd;
 	HttpRequest *request;
 	ReplyStyle style;
+	Service service;
+	ServiceCounters *counters; /* of the service */
+	int answered;              /* the status, once there is an answer */
+	long long took_us;         /* until then; a stream, to its end */
 	char request_id[IDENTIFIER_LENGTH + 1];
 	char trace_id[IDENTIFIER_LENGTH + 1];
 	const char *allow; /* methods, of a 405 */
@@ -67,7 +72,7 @@ struct Exchange
 
 /* Takes the request on; the request's owner is the exchange. */
 extern Exchange *exchange_begin(Factoryd *factoryd, HttpRequest *request,
-								ReplyStyle style);
+								ReplyStyle style, Service service);
 
 /*
  * Calls next once it is known what a machine's key stands for: at once where there is

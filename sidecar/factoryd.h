@@ -34,6 +34,7 @@ struct Factoryd
 	struct Mailbox *mailbox;
 	struct event *drain_deadline;
 	pthread_t thread;
+	struct ServiceCounters *services;
 	Buffer headers; /* of the reply being written */
 	Buffer body;
 	bool failed; /* the exit status says so */

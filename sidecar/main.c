@@ -27,6 +27,7 @@
 #include "pool.h"
 #include "rate.h"
 #include "route.h"
+#include "service.h"
 #include "text.h"
 #include "tls.h"
 #include "watch.h"
@@ -252,6 +253,7 @@ start_loop(Factoryd *factoryd)
 		log_error("could not make an event loop");
 		return false;
 	}
+	factoryd->services = memory_new(SERVICE_COUNT * sizeof(ServiceCounters));
 	factoryd->drain_deadline = evtimer_new(factoryd->base, drain_overdue, factoryd);
 	factoryd->auth = auth_open(config);
 	factoryd->mailbox = mailbox_open(factoryd->base, letter_came, factoryd);
@@ -284,6 +286,7 @@ end_loop(Factoryd *factoryd)
 		event_free(factoryd->drain_deadline);
 	if (factoryd->base)
 		event_base_free(factoryd->base);
+	free(factoryd->services);
 	buffer_free(&factoryd->headers);
 	buffer_free(&factoryd->body);
 }

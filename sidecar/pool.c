@@ -102,11 +102,19 @@ pool_tell(Call *call, CallFault fault)
 	call->done(call, &outcome);
 }
 
+static void
+count_queued(Pool *pool, const Call *call, long by)
+{
+	COUNT(pool->counters.queued, by);
+	if (call->waiting)
+		COUNT(*call->waiting, by);
+}
+
 void
 pool_leave_queue(Pool *pool, Call *call)
 {
 	TAILQ_REMOVE(&pool->queue, call, link);
-	COUNT(pool->counters.queued, -1);
+	count_queued(pool, call, -1);
 }
 
 /* --- statements ---------------------------------------------------------------- */
@@ -382,7 +390,7 @@ pool_submit(Pool *pool, Call *call)
 		TAILQ_INSERT_HEAD(&pool->queue, call, link);
 	else
 		TAILQ_INSERT_TAIL(&pool->queue, call, link);
-	COUNT(pool->counters.queued, 1);
+	count_queued(pool, call, 1);
 	pool_balance(pool);
 }
 
@@ -394,7 +402,7 @@ pool_queue_again(Pool *pool, Call *call)
 	call->repeated = true;
 	call->deadline = text_clock_ms() + pool->config->pool_wait;
 	TAILQ_INSERT_HEAD(&pool->queue, call, link);
-	COUNT(pool->counters.queued, 1);
+	count_queued(pool, call, 1);
 }
 
 void

@@ -72,6 +72,7 @@ struct Call
 	bool (*row)(Call *call, PGresult *row);
 	void (*done)(Call *call, CallOutcome *outcome);
 	void *owner;
+	long *waiting; /* one more while the call is queued; or NULL */
 
 	/* What the asides gave: their first value, or "".  For done and row. */
 	char aside_values[CALL_ASIDES_MOST][32];

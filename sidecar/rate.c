@@ -35,8 +35,6 @@ static const struct
 	long seconds;
 } windows[WINDOW_COUNT] = {{"s", 1}, {"min", 60}, {"h", 3600}};
 
-static const char *const group_names[RATE_NONE] = {"judgment", "bi", "learning", "rest"};
-
 /* Atomics: caller's hash, and for each window when it began and how many there were. */
 typedef struct Place
 {
@@ -46,7 +44,7 @@ typedef struct Place
 
 struct RateLimits
 {
-	long most[RATE_NONE][WINDOW_COUNT]; /* 0: no limit */
+	long most[SERVICE_PROBES][WINDOW_COUNT]; /* 0: no limit */
 	bool any;
 	Place places[PLACES];
 };
@@ -56,8 +54,8 @@ struct RateLimits
 static int
 find_group(const char *name)
 {
-	for (int i = 0; i < RATE_NONE; i++)
-		if (strcasecmp(group_names[i], name) == 0)
+	for (int i = 0; i < SERVICE_PROBES; i++)
+		if (strcasecmp(service_names[i], name) == 0)
 			return i;
 	return -1;
 }
@@ -143,7 +141,7 @@ rate_close(RateLimits *limits)
 /* --- counting ---------------------------------------------------------------------------- */
 
 static uint64_t
-hash_of_caller(const Exchange *exchange, RateGroup group)
+hash_of_caller(const Exchange *exchange)
 {
 	const json_t *claims = exchange->token ? exchange->token->claims : NULL;
 	const char *subject = json_string_value(json_object_get(claims, "sub"));
@@ -154,7 +152,7 @@ hash_of_caller(const Exchange *exchange, RateGroup group)
 		subject = json_string_value(json_object_get(claims, "api_key"));
 	if (subject == NULL)
 		subject = http_peer(exchange->request, address, sizeof(address));
-	hash = text_hash(subject) * 31 + group;
+	hash = text_hash(subject) * 31 + exchange->service;
 	if (exchange->call.tenant)
 		hash = hash * 31 + text_hash(exchange->call.tenant);
 	return hash ? hash : 1;
@@ -188,6 +186,7 @@ refuse(Exchange *exchange, long most, RateWindow window, long wait, long reset)
 {
 	char message[80];
 
+	COUNT(exchange->counters->rejected[REJECTED_RATE], 1);
 	add_headers(exchange, most, 0, reset);
 	buffer_add_format(&exchange->extra,
 					  "X-RateLimit-RetryAfter: %ld\r\nRetry-After: %ld\r\n", wait, wait);
@@ -201,7 +200,7 @@ refuse(Exchange *exchange, long most, RateWindow window, long wait, long reset)
 }
 
 bool
-rate_allows(Exchange *exchange, RateGroup group)
+rate_allows(Exchange *exchange)
 {
 	RateLimits *limits = exchange->factoryd->limits;
 	uint64_t caller;
@@ -211,9 +210,9 @@ rate_allows(Exchange *exchange, RateGroup group)
 	long shown_left = 0;
 	long shown_reset = 0;
 
-	if (group == RATE_NONE || !limits->any)
+	if (exchange->service == SERVICE_PROBES || !limits->any)
 		return true;
-	caller = hash_of_caller(exchange, group);
+	caller = hash_of_caller(exchange);
 	place = &limits->places[caller & (PLACES - 1)];
 	now = time(NULL);
 	if (__atomic_exchange_n(&place->caller, caller, __ATOMIC_RELAXED) != caller)
@@ -221,7 +220,7 @@ rate_allows(Exchange *exchange, RateGroup group)
 			__atomic_store_n(&place->counts[i], 0, __ATOMIC_RELAXED);
 	for (int i = 0; i < WINDOW_COUNT; i++)
 	{
-		long most = limits->most[group][i];
+		long most = limits->most[exchange->service][i];
 		long seconds = windows[i].seconds;
 		long reset = (now / seconds + 1) * seconds;
 		long count;

@@ -44,7 +44,7 @@ typedef struct Route
 	bool open;  /* to anybody */
 	bool reads; /* the statement may be run on a standby */
 	RouteInput input;
-	RateGroup group;
+	Service service;
 	const char *sql;
 	const char *timeout_code;
 	int status;
@@ -56,29 +56,31 @@ typedef struct Route
 
 static const Route routes[] = {
 	{"POST", "/api/v1/judgment/execute", STYLE_API, false, false, INPUT_OPTIONS,
-	 RATE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
+	 SERVICE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
 	{"POST", "/api/v2/judgment/execute", STYLE_API, false, false, INPUT_OPTIONS,
-	 RATE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
-	{"GET", "/api/v1/judgment/recent", STYLE_API, false, true, INPUT_LIMIT, RATE_REST,
+	 SERVICE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
+	{"GET", "/api/v1/judgment/recent", STYLE_API, false, true, INPUT_LIMIT, SERVICE_REST,
 	 "SELECT factory.api_judgment_recent($1::pg_catalog.int4)", "ERR_TIMEOUT", 200},
-	{"GET", "/api/v1/judgment/", STYLE_API, false, false, INPUT_NAME, RATE_REST,
+	{"GET", "/api/v1/judgment/", STYLE_API, false, false, INPUT_NAME, SERVICE_REST,
 	 "SELECT factory.api_judgment($1::pg_catalog.uuid)", "ERR_TIMEOUT", 200},
-	{"POST", "/api/v1/feedback", STYLE_API, false, false, INPUT_BODY, RATE_LEARNING,
+	{"POST", "/api/v1/feedback", STYLE_API, false, false, INPUT_BODY, SERVICE_LEARNING,
 	 "SELECT factory.api_feedback($1::pg_catalog.jsonb)", "ERR_TIMEOUT", 201},
-	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, true, INPUT_BODY, RATE_BI,
-	 ASK, "ERR_BI_QUERY_TIMEOUT", 200},
-	{"POST", "/api/v1/bi/plan", STYLE_API, false, true, INPUT_BODY, RATE_BI,
+	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, true, INPUT_BODY,
+	 SERVICE_BI, ASK, "ERR_BI_QUERY_TIMEOUT", 200},
+	{"POST", "/api/v1/bi/plan", STYLE_API, false, true, INPUT_BODY, SERVICE_BI,
 	 "SELECT factory.api_bi_plan($1::pg_catalog.jsonb)", "ERR_BI_QUERY_TIMEOUT", 200},
-	{"GET", "/api/v1/dashboard", STYLE_API, false, true, INPUT_NONE, RATE_BI,
+	{"GET", "/api/v1/dashboard", STYLE_API, false, true, INPUT_NONE, SERVICE_BI,
 	 "SELECT factory.api_dashboard()", "ERR_BI_QUERY_TIMEOUT", 200},
-	{"POST", "/rpc/", STYLE_REST, false, false, INPUT_CALL, RATE_REST, NULL, NULL, 200},
-	{"GET", "/rpc/", STYLE_REST, false, false, INPUT_CALL, RATE_REST, NULL, NULL, 200},
-	{"GET", "/", STYLE_REST, false, false, INPUT_DESCRIPTION, RATE_REST, NULL, NULL, 200},
-	{"GET", "/health", STYLE_HEALTH, true, false, INPUT_SELF, RATE_NONE,
+	{"POST", "/rpc/", STYLE_REST, false, false, INPUT_CALL, SERVICE_REST, NULL, NULL,
+	 200},
+	{"GET", "/rpc/", STYLE_REST, false, false, INPUT_CALL, SERVICE_REST, NULL, NULL, 200},
+	{"GET", "/", STYLE_REST, false, false, INPUT_DESCRIPTION, SERVICE_REST, NULL, NULL,
+	 200},
+	{"GET", "/health", STYLE_HEALTH, true, false, INPUT_SELF, SERVICE_PROBES,
 	 "SELECT factory.health() || $1::pg_catalog.jsonb", NULL, 200},
-	{"GET", "/ready", STYLE_HEALTH, true, false, INPUT_NONE, RATE_NONE,
+	{"GET", "/ready", STYLE_HEALTH, true, false, INPUT_NONE, SERVICE_PROBES,
 	 "SELECT factory.ready()", NULL, 200},
-	{"GET", "/metrics", STYLE_METRICS, true, false, INPUT_NONE, RATE_NONE,
+	{"GET", "/metrics", STYLE_METRICS, true, false, INPUT_NONE, SERVICE_PROBES,
 	 "SELECT factory.metrics()", NULL, 200},
 };
 
@@ -142,7 +144,8 @@ reply_no_route(Factoryd *factoryd, HttpRequest *request)
 {
 	const char *path = request->head.path;
 	bool api = strncmp(path, "/api/", 5) == 0;
-	Exchange *exchange = exchange_begin(factoryd, request, api ? STYLE_API : STYLE_REST);
+	Exchange *exchange =
+		exchange_begin(factoryd, request, api ? STYLE_API : STYLE_REST, SERVICE_PROBES);
 
 	exchange->allow = methods_of(path);
 	if (exchange->allow)
@@ -325,7 +328,7 @@ decode_path(Exchange *exchange)
 static void
 serve_relation(Exchange *exchange)
 {
-	if (!exchange_authenticate(exchange) || !rate_allows(exchange, RATE_REST) ||
+	if (!exchange_authenticate(exchange) || !rate_allows(exchange) ||
 		!decode_path(exchange))
 		return;
 	exchange->resume = rest_serve;
@@ -347,7 +350,7 @@ serve_route(Exchange *exchange)
 
 	if (!route->open && !exchange_authenticate(exchange))
 		return;
-	if (!rate_allows(exchange, route->group))
+	if (!rate_allows(exchange))
 		return;
 	if ((route->input == INPUT_OPTIONS || route->input == INPUT_BODY) &&
 		!route_parse_body(exchange))
@@ -384,7 +387,8 @@ request_came(HttpRequest *request, void *context)
 		reply_no_route(factoryd, request);
 		return;
 	}
-	exchange = exchange_begin(factoryd, request, route ? route->style : STYLE_REST);
+	exchange = exchange_begin(factoryd, request, route ? route->style : STYLE_REST,
+							  route ? route->service : SERVICE_REST);
 	if (route == NULL)
 	{
 		exchange_identify(exchange, serve_relation);
@@ -431,109 +435,4 @@ route_handler(Factoryd *factoryd)
 {
 	return (HttpHandler){request_came, client_left, client_reads, request_refused,
 						 factoryd};
-}
-
-/* --- factoryd's own metrics ------------------------------------------------------------------ */
-
-static long long
-pool_long(const Factoryd *factoryd, size_t offset)
-{
-	const Pool *pools[] = {factoryd->pool, factoryd->read_pool};
-	long long sum = 0;
-
-	for (int i = 0; i < 2; i++)
-		if (pools[i])
-			sum += COUNTED(
-				*(const long *) ((const char *) pool_counters(pools[i]) + offset));
-	return sum;
-}
-
-static long long
-http_long(const Factoryd *factoryd, size_t offset)
-{
-	return COUNTED(
-		*(const long *) ((const char *) http_counters(factoryd->http) + offset));
-}
-
-_Static_assert(sizeof(long) == sizeof(long long), "counters are of one size");
-
-static const struct
-{
-	const char *name;
-	const char *type;
-	const char *help;
-	long long (*of_loop)(const Factoryd *factoryd, size_t offset);
-	size_t offset;
-} series[] = {
-	{"factoryd_pool_connections", "gauge", "Connections to the database.", pool_long,
-	 offsetof(PoolCounters, open)},
-	{"factoryd_pool_busy", "gauge", "Connections running a statement.", pool_long,
-	 offsetof(PoolCounters, busy)},
-	{"factoryd_pool_waiting", "gauge", "Requests waiting for a connection.", pool_long,
-	 offsetof(PoolCounters, queued)},
-	{"factoryd_pool_calls_total", "counter", "Statements run.", pool_long,
-	 offsetof(PoolCounters, calls)},
-	{"factoryd_pool_cancelled_total", "counter",
-	 "Statements cancelled because nobody waited any more.", pool_long,
-	 offsetof(PoolCounters, cancelled)},
-	{"factoryd_pool_refused_total", "counter",
-	 "Requests refused because no connection was free in time.", pool_long,
-	 offsetof(PoolCounters, refused)},
-	{"factoryd_pool_connect_failures_total", "counter",
-	 "Attempts to connect that failed.", pool_long, offsetof(PoolCounters, reconnects)},
-	{"factoryd_clients", "gauge", "Clients connected.", http_long,
-	 offsetof(HttpCounters, connections)},
-	{"factoryd_requests_active", "gauge", "Requests being answered.", http_long,
-	 offsetof(HttpCounters, requests)},
-	{"factoryd_clients_accepted_total", "counter", "Clients that connected.", http_long,
-	 offsetof(HttpCounters, accepted)},
-	{"factoryd_clients_rejected_total", "counter", "Clients refused for want of room.",
-	 http_long, offsetof(HttpCounters, rejected)},
-	{"factoryd_clients_gone_total", "counter", "Clients gone before their answer.",
-	 http_long, offsetof(HttpCounters, disconnected)},
-};
-
-static long long
-sum_of_loops(const Factoryd *factoryd,
-			 long long (*of_loop)(const Factoryd *factoryd, size_t offset), size_t offset)
-{
-	long long sum = 0;
-
-	for (int i = 0; i < factoryd->loop_count; i++)
-		sum += of_loop(&factoryd->loops[i], offset);
-	return sum;
-}
-
-static void
-describe_series(Buffer *body, const char *name, const char *type, const char *help)
-{
-	buffer_add_format(body, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-void
-route_add_metrics(Buffer *body, const Factoryd *factoryd)
-{
-	const Config *config = factoryd->config;
-
-	describe_series(body, "factoryd_database_up", "gauge",
-					"Whether a connection is open.");
-	buffer_add_format(body, "factoryd_database_up %d\n",
-					  sum_of_loops(factoryd, pool_long, offsetof(PoolCounters, open)) >
-						  0);
-	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++)
-	{
-		describe_series(body, series[i].name, series[i].type, series[i].help);
-		buffer_add_format(body, "%s %lld\n", series[i].name,
-						  sum_of_loops(factoryd, series[i].of_loop, series[i].offset));
-	}
-	describe_series(body, "factoryd_pool_connections_limit", "gauge",
-					"Connections to the database that there may be.");
-	buffer_add_format(body, "factoryd_pool_connections_limit %ld\n",
-					  config->pool + config->pool_overflow);
-	describe_series(body, "factoryd_requests_total", "counter", "Requests answered.");
-	for (int i = 2; i < 6; i++)
-		buffer_add_format(body, "factoryd_requests_total{status=\"%dxx\"} %lld\n", i,
-						  sum_of_loops(factoryd, http_long,
-									   offsetof(HttpCounters, answered) +
-										   i * sizeof(long long)));
 }

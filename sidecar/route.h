@@ -15,7 +15,4 @@ extern HttpHandler route_handler(Factoryd *factoryd);
 struct Exchange;
 extern bool route_parse_body(struct Exchange *exchange);
 
-/* factoryd's own series, in Prometheus' text format. */
-extern void route_add_metrics(Buffer *body, const Factoryd *factoryd);
-
 #endif /* FACTORYD_ROUTE_H */

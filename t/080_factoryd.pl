@@ -106,6 +106,32 @@ is($status, 200, 'ready');
 is($headers->{'content-type'}, 'text/plain; version=0.0.4; charset=utf-8', 'metrics are Prometheus text');
 like($body, qr/^judgment_executions_total\{/m, "with the engine's series");
 like($body, qr/^factoryd_database_up 1$/m, 'and our own');
+like($body, qr/^factoryd_service_requests_total\{service="judgment",status="2xx"\} 1$/m, 'by service');
+like($body, qr/^factoryd_service_active\{service="probes"\} 1$/m, 'this one included');
+like($body, qr/^factoryd_service_duration_seconds_count\{service="judgment"\} [45]$/m, 'and how long they took');
+
+# What alerts and panels ask for is there; promtool, where it is, finds nothing to complain about.
+my %known = map { $_ => 1 } $body =~ /^# TYPE (\w+) /mg;
+my $monitoring = "$ENV{FACTORY_ROOT}/monitoring";
+for my $file ('rules.yml', 'dashboard.json')
+{
+	my %asked = map { s/_(bucket|sum|count)$//r => 1 } slurp_file("$monitoring/$file") =~ /\b((?:judgment|llm|bi|refresh|factory|factoryd)_[a-z0-9_]+)(?=[{\[ )<>"]|$)/mg;
+	my @unknown = grep { !$known{$_} && !/^(?:judgment_log|refresh_run|llm_call)$/ } sort keys %asked;
+	is("@unknown", '', "$file asks for nothing that is not there");
+	cmp_ok(scalar(keys %asked), '>=', 10, 'but for much');
+}
+SKIP:
+{
+	my ($found) = run_command([ 'sh', '-c', 'command -v promtool' ]);
+	skip 'promtool is not installed', 2 unless $found;
+	my $text = "$PostgreSQL::Test::Utils::tmp_check/metrics.txt";
+	append_to_file($text, $body);
+	my ($out, $err) = run_command([ 'sh', '-c', "promtool check metrics < '$text' 2>&1" ]);
+	is($out, '', 'promtool check metrics');
+	($out) = run_command([ 'sh', '-c', "cd '$monitoring' && promtool check rules rules.yml 2>&1 && promtool test rules rules_test.yml 2>&1" ]);
+	like($out, qr/SUCCESS: \d+ rules found.*Unit Testing.*SUCCESS/s, 'promtool test rules');
+	unlike($out, qr/FAILED/, 'all of them');
+}
 ($status, $body, $headers) = $factoryd->call(HEAD => '/health');
 is("$status '$body'", "200 ''", 'HEAD has no body');
 cmp_ok($headers->{'content-length'}, '>', 50, 'but its length');
