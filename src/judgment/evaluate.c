@@ -26,6 +26,8 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
@@ -41,8 +43,8 @@ decision_column(const Decision *decision, const char *name)
 	return 0;
 }
 
-static const char *
-column_name(const Decision *decision, int attno)
+const char *
+decision_column_name(const Decision *decision, int attno)
 {
 	return attno <= decision->input_count ? decision->inputs[attno - 1].name
 										  : DECISION_LET_OF_ATTNO(decision, attno)->name;
@@ -98,7 +100,7 @@ null_reason(const Decision *decision, const Expression *expression, OnNull *on_n
 				decision
 					->let_errors[DECISION_LET_OF_ATTNO(decision, attno) - decision->lets];
 		appendStringInfo(&text, "%s%s is NULL%s%s%s", found++ ? ", " : "",
-						 column_name(decision, attno), error ? " (" : "",
+						 decision_column_name(decision, attno), error ? " (" : "",
 						 error ? error : "", error ? ")" : "");
 	}
 	if (found == 0)
@@ -115,13 +117,13 @@ rule_is_null(Evaluation *run, const Rule *rule)
 	OnNull on_null;
 	char *why = null_reason(run->decision, &rule->when, &on_null);
 
-	if (on_null == ON_NULL_ERROR)
+	if (on_null == ON_NULL_ERROR && !run->every)
 		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_INPUT),
 						errmsg("rule \"%s\" of decision \"%s\" cannot be decided: %s",
 							   rule->id, run->decision->name, why),
 						errhint("Give the value, or set \"on_null\" to \"unknown\" or "
 								"\"no_match\".")));
-	if (on_null == ON_NULL_UNKNOWN)
+	if (on_null != ON_NULL_NO_MATCH)
 		add_undecided(run, rule->index, psprintf("rule \"%s\"", rule->id), why);
 }
 
@@ -141,7 +143,7 @@ compute_let(Evaluation *run, int i)
 static void
 note_hit(Evaluation *run, Rule *rule)
 {
-	run->stopped = run->decision->hit_policy == HIT_FIRST;
+	run->stopped = run->decision->hit_policy == HIT_FIRST && !run->every;
 	run->hits = run->stopped ? rule->alone : lappend(run->hits, rule);
 }
 
@@ -677,6 +679,46 @@ evaluation_run(Evaluation *run)
 }
 
 void
+evaluation_run_every(Evaluation *run)
+{
+	run->every = true;
+	run->indexed = rule_index_enabled;
+	if (run->indexed)
+		rule_index_load(run->decision);
+	if (skip_to_open(run))
+		run_as_owner(run, open_rules_part);
+}
+
+typedef struct HoldsAttempt
+{
+	Decision *decision;
+	Rule *rule;
+	bool isnull;
+	bool holds;
+} HoldsAttempt;
+
+static void
+holds_body(void *argument)
+{
+	HoldsAttempt *work = argument;
+
+	work->holds = DatumGetBool(
+		expression_evaluate(work->decision, &work->rule->when, &work->isnull));
+}
+
+/* For an analysis; the caller is the owner. */
+Truth
+rule_truth(Decision *decision, Rule *rule)
+{
+	HoldsAttempt work = {decision, rule, true, false};
+
+	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
+	if (attempt(holds_body, &work) != NULL || work.isnull)
+		return TRUTH_UNKNOWN;
+	return work.holds ? TRUTH_TRUE : TRUTH_FALSE;
+}
+
+void
 evaluation_finish(Evaluation *run)
 {
 	instr_time begin, end;
@@ -690,10 +732,11 @@ evaluation_finish(Evaluation *run)
 
 /* --- values as texts and documents --------------------------------------------------------------- */
 
-static void
-put_value(DocBuilder *b, const char *name, const ValueType *type, Datum value)
+void
+value_put(DocBuilder *b, const char *name, const ValueType *type, Datum value)
 {
 	JsonbValue number = {.type = jbvNumeric};
+	char text[MAXDATELEN + 1];
 
 	switch (type->number_type)
 	{
@@ -725,6 +768,13 @@ put_value(DocBuilder *b, const char *name, const ValueType *type, Datum value)
 		case JSONBOID:
 			doc_put_doc(b, name, DatumGetJsonbP(value));
 			break;
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			/* Whatever the session's date style is. */
+			JsonEncodeDateTime(text, value, type->number_type, NULL);
+			doc_put_string(b, name, text);
+			break;
 		default:
 			doc_put_string(b, name, value_to_text(type, value));
 			break;
@@ -734,12 +784,12 @@ put_value(DocBuilder *b, const char *name, const ValueType *type, Datum value)
 static void
 put_column(DocBuilder *b, const Decision *decision, int attno, const ValueType *type)
 {
-	const char *name = column_name(decision, attno);
+	const char *name = decision_column_name(decision, attno);
 
 	if (decision->slot->tts_isnull[attno - 1])
 		doc_put_null(b, name);
 	else
-		put_value(b, name, type, decision->slot->tts_values[attno - 1]);
+		value_put(b, name, type, decision->slot->tts_values[attno - 1]);
 }
 
 Jsonb *

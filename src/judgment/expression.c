@@ -598,15 +598,52 @@ divides_integers(Node *node, void *context)
 	return expression_tree_walker(node, divides_integers, context);
 }
 
+static bool
+is_text_of_number(Node *node)
+{
+	const Const *constant = (const Const *) node;
+	char *words, *end;
+
+	if (!IsA(node, Const) || constant->consttype != TEXTOID || constant->constisnull)
+		return false;
+	words = text_to_cstring(DatumGetTextPP(constant->constvalue));
+	(void) strtod(words, &end);
+	return *words != 0 && *end == 0;
+}
+
+/* Texts have an order of their own: '10' comes before '9'. */
+static bool
+orders_text_as_number(Node *node, void *context)
+{
+	OpExpr *op = (OpExpr *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, OpExpr) && list_length(op->args) == 2 &&
+		(op->opfuncid == F_TEXT_LT || op->opfuncid == F_TEXT_LE ||
+		 op->opfuncid == F_TEXT_GT || op->opfuncid == F_TEXT_GE) &&
+		(is_text_of_number(linitial(op->args)) || is_text_of_number(lsecond(op->args))))
+		return true;
+	return expression_tree_walker(node, orders_text_as_number, context);
+}
+
 void
 expression_warn(const Expression *expression, Problems *problems, const char *rule,
 				char *path)
 {
-	if (expression->expr == NULL || !divides_integers((Node *) expression->expr, NULL))
+	if (expression->expr == NULL)
 		return;
-	problem_report(problems, "warning", rule, path,
-				   psprintf("integers are divided: 5/100 is 0, in: %s", expression->text),
-				   pstrdup("Cast one side: defect_count::float8 / production_count."));
+	if (divides_integers((Node *) expression->expr, NULL))
+		problem_report(
+			problems, "warning", rule, path,
+			psprintf("integers are divided: 5/100 is 0, in: %s", expression->text),
+			pstrdup("Cast one side: defect_count::float8 / production_count."));
+	if (orders_text_as_number((Node *) expression->expr, NULL))
+		problem_report(problems, "warning", rule, path,
+					   psprintf("a text is compared with a number by its letters: '10' "
+								"comes before '9', in: %s",
+								expression->text),
+					   pstrdup("Declare the input as a number, or cast it."));
 }
 
 /* --- evaluating ---------------------------------------------------------------------------- */

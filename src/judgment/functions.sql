@@ -28,13 +28,13 @@ AS 'MODULE_PATHNAME', 'factory_rollback';
 COMMENT ON FUNCTION factory.rollback(text, text) IS
 'puts the version in force before the present one back; returns it';
 
-CREATE OR REPLACE FUNCTION factory.check_decision(definition jsonb,
+CREATE OR REPLACE FUNCTION factory.check_decision(definition jsonb, query text DEFAULT NULL,
 	OUT level text, OUT rule text, OUT message text, OUT witness jsonb, OUT rows bigint)
 RETURNS SETOF record
-LANGUAGE c STABLE PARALLEL UNSAFE
+LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'factory_check_decision';
-COMMENT ON FUNCTION factory.check_decision(jsonb) IS
-'everything wrong or odd in a definition: errors would refuse it, warnings would not';
+COMMENT ON FUNCTION factory.check_decision(jsonb, text) IS
+'everything wrong or odd in a definition: errors, overlaps, rules that never answer, gaps, each with a witness; counted over the rows of a query';
 
 -- The document itself stays in decision_version; its hash tells which it was.
 CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.decision
@@ -132,7 +132,7 @@ TO factory_admin, factory_author;
 REVOKE ALL ON FUNCTION
 	factory.create_decision(text, jsonb, text), factory.save_version(text, jsonb, text),
 	factory.deploy(text, integer, numeric, text), factory.rollback(text, text),
-	factory.check_decision(jsonb),
+	factory.check_decision(jsonb, text),
 	factory.judge(text, jsonb, text, boolean, jsonb, boolean),
 	factory.judge_row(text, anyelement, text, boolean),
 	factory.decide(text, jsonb, integer)
@@ -140,7 +140,7 @@ FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	factory.create_decision(text, jsonb, text), factory.save_version(text, jsonb, text),
 	factory.deploy(text, integer, numeric, text), factory.rollback(text, text),
-	factory.check_decision(jsonb)
+	factory.check_decision(jsonb, text)
 TO factory_admin, factory_author;
 GRANT EXECUTE ON FUNCTION
 	factory.judge(text, jsonb, text, boolean, jsonb, boolean),

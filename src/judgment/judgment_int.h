@@ -296,6 +296,7 @@ extern void decision_free(Decision *decision);
 
 /* The attribute number of an input or let value by name; 0 where there is none. */
 extern int decision_column(const Decision *decision, const char *name);
+extern const char *decision_column_name(const Decision *decision, int attno);
 
 /* --- values and expressions ------------------------------------------------------ */
 
@@ -307,6 +308,8 @@ extern void value_type_init(Oid type, int32 typmod, ValueType *result);
 extern Datum value_from_json(const ValueType *type, const JsonbValue *json, bool *isnull,
 							 char **why);
 extern char *value_to_text(const ValueType *type, Datum value);
+extern void value_put(DocBuilder *b, const char *name, const ValueType *type,
+					  Datum value);
 
 /*
  * Compiles text as an SQL expression over the decision's columns.  wanted is a
@@ -362,6 +365,7 @@ typedef struct Evaluation
 	bool indexed;    /* the rule index leads the way */
 	bool stopped;    /* "first" has its match */
 	bool evaluating; /* a rule is evaluated: it is the one before next_rule */
+	bool every;      /* all hits are wanted, whatever the hit policy */
 } Evaluation;
 
 /* Fills the decision's slot; raises PF102 with every offending field. */
@@ -387,6 +391,19 @@ extern void evaluation_finish(Evaluation *evaluation);
 
 /* The same, without looking at the clock. */
 extern void evaluation_run(Evaluation *evaluation);
+
+/* Finds every hit and what is undecided; no verdict, and on_null never raises. */
+extern void evaluation_run_every(Evaluation *evaluation);
+
+typedef enum Truth
+{
+	TRUTH_FALSE,
+	TRUTH_TRUE,
+	TRUTH_UNKNOWN /* NULL, or it failed */
+} Truth;
+
+/* One rule's condition over what is in the slot, evaluated with the caller's rights. */
+extern Truth rule_truth(Decision *decision, Rule *rule);
 
 /* Why it came out so, in one sentence; while the slot is as it was. */
 extern char *evaluation_reason(Evaluation *evaluation);

@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
+#include "judgment/analysis.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
 #include "judgment/result.h"
@@ -409,6 +410,58 @@ factory_rollback(PG_FUNCTION_ARGS)
 									  optional_text(fcinfo, 1)));
 }
 
+typedef struct CheckRow
+{
+	const char *level;
+	const char *rule;
+	char *message;
+	Jsonb *witness;
+	int64 rows; /* -1: none */
+} CheckRow;
+
+static void
+put_check_row(ReturnSetInfo *result, const CheckRow *row)
+{
+	Datum values[] = {CStringGetTextDatum(row->level),
+					  row->rule ? CStringGetTextDatum(row->rule) : (Datum) 0,
+					  CStringGetTextDatum(row->message),
+					  row->witness ? JsonbPGetDatum(row->witness) : (Datum) 0,
+					  Int64GetDatum(row->rows)};
+	bool nulls[] = {false, row->rule == NULL, false, row->witness == NULL, row->rows < 0};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static void
+put_problem(ReturnSetInfo *result, const Problem *problem)
+{
+	CheckRow row = {problem->level, problem->rule, NULL, NULL, -1};
+
+	row.message = problem->hint ? psprintf("%s (at %s). %s", problem->message,
+										   problem->path, problem->hint)
+								: psprintf("%s (at %s)", problem->message, problem->path);
+	put_check_row(result, &row);
+}
+
+static void
+put_findings(ReturnSetInfo *result, Decision *decision, const char *query)
+{
+	List *findings = decision_analyse(decision);
+	ListCell *cell;
+
+	if (query != NULL)
+		findings = decision_survey(decision, findings, query);
+	foreach (cell, findings)
+	{
+		const Finding *finding = lfirst(cell);
+		CheckRow row = {finding->level,
+						finding->rule < 0 ? NULL : decision->rules[finding->rule].id,
+						finding->message, finding->witness, finding->rows};
+
+		put_check_row(result, &row);
+	}
+}
+
 FACTORY_FUNCTION(factory_check_decision);
 
 Datum
@@ -416,28 +469,19 @@ factory_check_decision(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Problems problems = {.collect = true};
+	char *query = optional_text(fcinfo, 1);
 	Decision *decision;
 	ListCell *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
 	decision = decision_compile("(unnamed)", 0, GetUserId(),
 								required_doc(fcinfo, 0, "definition"), &problems);
-	if (decision != NULL)
-		decision_free(decision);
 	foreach (cell, problems.list)
-	{
-		const Problem *problem = lfirst(cell);
-		char *message = problem->hint
-							? psprintf("%s (at %s). %s", problem->message, problem->path,
-									   problem->hint)
-							: psprintf("%s (at %s)", problem->message, problem->path);
-		Datum values[] = {CStringGetTextDatum(problem->level),
-						  problem->rule ? CStringGetTextDatum(problem->rule) : (Datum) 0,
-						  CStringGetTextDatum(message), (Datum) 0, (Datum) 0};
-		bool nulls[] = {false, problem->rule == NULL, false, true, true};
-
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
+		put_problem(result, lfirst(cell));
+	if (decision == NULL)
+		return (Datum) 0;
+	put_findings(result, decision, query);
+	decision_free(decision);
 	return (Datum) 0;
 }
 

@@ -76,15 +76,6 @@ typedef struct RuleIndex
 
 /* --- segments --------------------------------------------------------------------------- */
 
-static int
-compare_keys(const void *a, const void *b)
-{
-	int64 left = *(const int64 *) a;
-	int64 right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
 /* The test of a rule on a column, or NULL. */
 static const Test *
 rule_test(const RuleIndex *index, int rule, int column)
@@ -191,16 +182,9 @@ make_key_map(RuleIndex *index, IndexColumn *column)
 static double
 key_position(const IndexColumn *column, int64 key)
 {
-	uint64 bits;
-	double value;
-
 	if (column->key->form != KEY_FLOAT4 && column->key->form != KEY_FLOAT8)
 		return (double) key;
-	if (key == PG_INT64_MAX)
-		return NAN;
-	bits = key >= 0 ? (uint64) key : (uint64) PG_INT64_MIN - (uint64) key;
-	memcpy(&value, &bits, sizeof(value));
-	return value;
+	return float_of_key(key);
 }
 
 /* NaN, above all numbers, has the last cell. */
@@ -453,6 +437,12 @@ rule_index_build(Decision *decision)
 	index->nulls = palloc(sizeof(bool) * columns);
 	decision->index = index;
 	MemoryContextSwitchTo(caller);
+}
+
+const TestSet *
+rule_index_tests(const Decision *decision)
+{
+	return &decision->index->set;
 }
 
 Size

@@ -26,6 +26,9 @@ extern void rule_index_load(Decision *decision);
 /* The first rule at or after the given one that is not known to fail, or -1. */
 extern int rule_index_next(const Decision *decision, int from, RuleStanding *standing);
 
+/* What the index was made of. */
+extern const struct TestSet *rule_index_tests(const Decision *decision);
+
 /* Memory that the index takes, in bytes. */
 extern Size rule_index_size(const Decision *decision);
 

@@ -345,7 +345,7 @@ column_of(const Decision *decision, Node *node)
 
 static const KeyRange all_keys = {PG_INT64_MIN, PG_INT64_MAX};
 
-static Test *
+Test *
 test_make(int column, AtNull at_null, const KeyRange *ranges, int count)
 {
 	Test *test = palloc(offsetof(Test, ranges) + sizeof(KeyRange) * count);
@@ -364,7 +364,7 @@ null_not(AtNull value)
 	return NULL_HOLDS - value;
 }
 
-static Test *
+Test *
 test_not(const Test *test)
 {
 	KeyRange *gaps = palloc(sizeof(KeyRange) * (test->count + 1));
@@ -383,7 +383,7 @@ test_not(const Test *test)
 	return test_make(test->column, null_not(test->at_null), gaps, count);
 }
 
-static Test *
+Test *
 test_and(const Test *one, const Test *other)
 {
 	KeyRange *both = palloc(sizeof(KeyRange) * (one->count + other->count + 1));
@@ -405,7 +405,7 @@ test_and(const Test *one, const Test *other)
 }
 
 /* a OR b is NOT (NOT a AND NOT b). */
-static Test *
+Test *
 test_or(const Test *one, const Test *other)
 {
 	return test_not(test_and(test_not(one), test_not(other)));
@@ -885,6 +885,16 @@ test_set_build(const Decision *decision, TestSet *set)
 	MemoryContextSwitchTo(caller);
 	copy_set(decision, &built, set);
 	MemoryContextDelete(scratch);
+}
+
+/* For qsort(). */
+int
+compare_keys(const void *a, const void *b)
+{
+	int64 left = *(const int64 *) a;
+	int64 right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
 }
 
 /* --- asking ---------------------------------------------------------------------------------------------- */

@@ -121,6 +121,19 @@ key_of_float(float8 value)
 	return bits >= 0 ? bits : (int64) (PG_INT64_MIN - (uint64) bits);
 }
 
+/* The other way round. */
+static inline float8
+float_of_key(int64 key)
+{
+	uint64 bits = key >= 0 ? (uint64) key : (uint64) PG_INT64_MIN - (uint64) key;
+	float8 value;
+
+	if (key == PG_INT64_MAX)
+		return NAN;
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
 /* Eight bytes at a time; who wants collisions only makes his own decision slow. */
 static inline uint32
 word_hash(const char *data, int length)
@@ -170,6 +183,15 @@ key_of_text(const TestColumn *column, Datum value)
 
 /* The key of a value that is not NULL. */
 extern int64 key_of_value(const TestColumn *column, Datum value);
+
+/* Tests of one column made and combined, in the current memory context. */
+extern Test *test_make(int column, AtNull at_null, const KeyRange *ranges, int count);
+extern Test *test_not(const Test *test);
+extern Test *test_and(const Test *one, const Test *other);
+extern Test *test_or(const Test *one, const Test *other);
+
+/* The order of keys, for qsort(). */
+extern int compare_keys(const void *a, const void *b);
 
 /* Whether the test is true of a key. */
 extern bool test_holds(const Test *test, int64 key);
