@@ -55,7 +55,7 @@ sub judge
 
 $peer->script(answer());
 is(judge('{"a": 10, "line": "LINE-A", "operator": "Kim"}'),
-	'critical|HIGH_DEFECT|0.81|["stop_line", "call_quality", "inspect_die"]|hybrid_weighted|-',
+	'critical|HIGH_DEFECT|0.81|[{"action": "stop_line", "requires_approval": true}, "call_quality", "inspect_die"]|hybrid_weighted|-',
 	'0.85 and 0.75 weigh 0.81; the surer side gives the status, both give actions');
 my ($request) = $peer->requests;
 like($request->{body}, qr/line LINE-A by \*\*\*: 10, doubled 20/, 'the prompt has inputs and let values, no personal data');
@@ -63,7 +63,7 @@ unlike($request->{body}, qr/Kim/, 'a personal input does not leave');
 like($request->{body}, qr/rules said null/, 'asked beside the rules, the prompt cannot have their result');
 
 $peer->script(answer(confidence => 0.85));
-is(judge('{"a": 10}'), 'critical|MODERATE_DEFECT|0.85|["stop_line", "call_quality", "inspect_die"]|hybrid_weighted|-',
+is(judge('{"a": 10}'), 'critical|MODERATE_DEFECT|0.85|[{"action": "stop_line", "requires_approval": true}, "call_quality", "inspect_die"]|hybrid_weighted|-',
 	'a tie goes to the model, the graver severity stays');
 $peer->script(answer(status => 'NORMAL', severity => 'info', confidence => 0.7, recommended_actions => []));
 is(judge('{"a": 1}'), 'normal|NORMAL|0.82|[]|hybrid_weighted|-', '0.90 and 0.70 weigh 0.82');
@@ -95,9 +95,9 @@ like($node->safe_psql('postgres', q(BEGIN READ ONLY; SELECT degraded, components
 # --- one after the other ---------------------------------------------------------
 
 $peer->script(answer());
-is(judge('{"a": 10}', 'HYBRID_GATE'), 'critical|HIGH_DEFECT|0.85|["stop_line", "call_quality"]|rule_only|-',
+is(judge('{"a": 10}', 'HYBRID_GATE'), 'critical|HIGH_DEFECT|0.85|[{"action": "stop_line", "requires_approval": true}, "call_quality"]|rule_only|-',
 	'a satisfied gate');
-is(judge('{"a": 10}', 'RULE_FALLBACK'), 'critical|HIGH_DEFECT|0.85|["stop_line", "call_quality"]|rule_only|-',
+is(judge('{"a": 10}', 'RULE_FALLBACK'), 'critical|HIGH_DEFECT|0.85|[{"action": "stop_line", "requires_approval": true}, "call_quality"]|rule_only|-',
 	'rules that are sure');
 is(scalar($peer->requests), 0, 'neither asks the model');
 is(judge('{"a": 5}', 'HYBRID_GATE'), 'warning|MODERATE_DEFECT|0.6|["call_quality", "inspect_die"]|hybrid_gate|-',
@@ -112,7 +112,7 @@ is(judge('{"a": 10}', 'LLM_FALLBACK'), 'warning|MODERATE_DEFECT|0.75|["call_qual
 
 # --- every way to fail degrades the answer and says why -----------------------------
 
-my $rules = 'critical|HIGH_DEFECT|0.85|["stop_line", "call_quality"]|rule_only|';
+my $rules = 'critical|HIGH_DEFECT|0.85|[{"action": "stop_line", "requires_approval": true}, "call_quality"]|rule_only|';
 my @failures = (
 	[ 'an error of the server', status(500) ],
 	[ 'a refused key', status(401) ],

@@ -1,6 +1,7 @@
 /*
  * combine.c
- *		From what the rules say and what the model says to one verdict.
+ *		From what the rules say and what the model says to one verdict, or to none
+ *		where a person is to decide.
  *
  * Pure functions.  The formula is the documents' (spec 1.5): confidences are
  * weighted, the more confident side gives the status (a tie is the model's), the
@@ -47,10 +48,32 @@ actions_add(List *actions, const List *more)
 	return actions;
 }
 
+static bool
+same_status(const Verdict *one, const Verdict *other)
+{
+	return one->status != NULL && other->status != NULL &&
+		   strcmp(one->status, other->status) == 0;
+}
+
+/* Whose status it is; the decision can say so beforehand. */
+static bool
+rules_win(const Decision *decision, const Verdict *rule, const Verdict *model)
+{
+	switch (decision->conflict_resolution)
+	{
+		case CONFLICT_RULE_PRIORITY:
+			return true;
+		case CONFLICT_LLM_PRIORITY:
+			return false;
+		default:
+			return rule->confidence > model->confidence;
+	}
+}
+
 static Verdict
 weighted(const Decision *decision, const Verdict *rule, const Verdict *model)
 {
-	Verdict both = rule->confidence > model->confidence ? *rule : *model;
+	Verdict both = rules_win(decision, rule, model) ? *rule : *model;
 
 	both.confidence = rule->confidence * decision->rule_weight +
 					  model->confidence * decision->llm_weight;
@@ -95,6 +118,14 @@ model_alone(JudgmentPolicy policy)
 	return policy == POLICY_LLM_ONLY || policy == POLICY_LLM_FALLBACK;
 }
 
+/* Both answered, they disagree, and the decision leaves that to a person. */
+static bool
+is_left_to_a_person(const Judgment *judgment)
+{
+	return judgment->decision->conflict_resolution == CONFLICT_HUMAN_ESCALATE &&
+		   !same_status(judgment->evaluation->verdict, &judgment->model->verdict);
+}
+
 void
 judgment_combine(Judgment *judgment)
 {
@@ -104,8 +135,15 @@ judgment_combine(Judgment *judgment)
 	if (judgment->model != NULL && judgment->model->failure != NULL)
 		judgment->degraded = judgment->model->failure;
 
-	if (model && (model_alone(judgment->policy) || !rules))
+	if (judgment->policy == POLICY_ESCALATE)
+		say_done(judgment, POLICY_ESCALATE);
+	else if (model && (model_alone(judgment->policy) || !rules))
 		settle_by_model(judgment);
+	else if (model && rules && is_left_to_a_person(judgment))
+	{
+		judgment->conflict = true;
+		say_done(judgment, POLICY_ESCALATE);
+	}
 	else if (model && rules)
 	{
 		Verdict both = weighted(judgment->decision, judgment->evaluation->verdict,

@@ -472,6 +472,7 @@ verdict_read(Jsonb *document, Verdict *verdict)
 	char *severity = doc_get_string(document, "severity");
 	char *result = doc_get_string(document, "result");
 
+	document = actions_mark(document);
 	memset(verdict, 0, sizeof(*verdict));
 	verdict->status = doc_get_string(document, "status");
 	if (verdict->status == NULL)
@@ -829,6 +830,12 @@ read_policy(Reader *reader, Jsonb *definition)
 {
 	static const char *const weight_keys[] = {"rule", "llm"};
 	static const char *const languages[] = {"en", "ko"};
+	static const char *const resolutions[] = {
+		[CONFLICT_CONFIDENCE] = "confidence",
+		[CONFLICT_RULE_PRIORITY] = "rule_priority",
+		[CONFLICT_LLM_PRIORITY] = "llm_priority",
+		[CONFLICT_HUMAN_ESCALATE] = "human_escalate",
+	};
 	Decision *decision = reader->decision;
 	char *policy = get_string(reader, definition, "$", "policy");
 	Jsonb *weights = get_object(reader, definition, "$", "weights");
@@ -860,6 +867,9 @@ read_policy(Reader *reader, Jsonb *definition)
 	choice =
 		get_choice(reader, definition, "$", "language", languages, lengthof(languages));
 	decision->language = choice == 1 ? "ko" : "en";
+	choice = get_choice(reader, definition, "$", "conflict_resolution", resolutions,
+						lengthof(resolutions));
+	decision->conflict_resolution = Max(choice, CONFLICT_CONFIDENCE);
 }
 
 /* --- working space ------------------------------------------------------------------------------ */
@@ -907,11 +917,15 @@ note_what_may_raise(Decision *decision)
 static void
 read_definition(Reader *reader, Jsonb *definition)
 {
-	static const char *const keys[] = {
-		"inputs",   "let",        "hit_policy", "collect",   "rules",
-		"default",  "policy",     "weights",    "gate",      "fallback_confidence",
-		"prompt",   "strict",     "statuses",   "cache_ttl", "on_null",
-		"language", "description"};
+	static const char *const keys[] = {"inputs",      "let",
+									   "hit_policy",  "collect",
+									   "rules",       "default",
+									   "policy",      "weights",
+									   "gate",        "fallback_confidence",
+									   "prompt",      "strict",
+									   "statuses",    "cache_ttl",
+									   "on_null",     "language",
+									   "description", "conflict_resolution"};
 	Decision *decision = reader->decision;
 	int choice;
 

@@ -14,6 +14,10 @@ summary(const Judgment *judgment)
 	bool model_spoke = model != NULL && model->failure == NULL;
 	const char *words = model_spoke ? model->verdict.explanation : NULL;
 
+	if (judgment->done == POLICY_ESCALATE)
+		return psprintf("a person decides; %s", judgment->conflict
+													? "rules and model disagree"
+													: evaluation_reason(rules));
 	if (rules == NULL && !model_spoke)
 		return psprintf("the model did not answer: %s", judgment->degraded);
 	if (rules == NULL)
@@ -141,6 +145,24 @@ put_model(DocBuilder *b, const Judgment *judgment)
 	doc_end_object(b);
 }
 
+static void
+put_review(DocBuilder *b, const Judgment *judgment)
+{
+	const char *obstacle;
+	ListCell *cell;
+
+	if (judgment->review == NIL)
+		return;
+	obstacle = escalation_obstacle();
+	doc_begin_object(b, "review");
+	doc_put_string(b, "state", obstacle ? obstacle : "open");
+	doc_begin_array(b, "reasons");
+	foreach (cell, judgment->review)
+		doc_put_string(b, NULL, lfirst(cell));
+	doc_end_array(b);
+	doc_end_object(b);
+}
+
 Jsonb *
 judgment_components(Judgment *judgment)
 {
@@ -159,6 +181,7 @@ judgment_components(Judgment *judgment)
 		doc_put_number(&b, "rule_weight", judgment->decision->rule_weight);
 		doc_put_number(&b, "llm_weight", judgment->decision->llm_weight);
 	}
+	put_review(&b, judgment);
 	doc_put_string(&b, "log", judgment->log);
 	doc_end_object(&b);
 	judgment->components = doc_finish(&b);

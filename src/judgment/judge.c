@@ -33,6 +33,7 @@ static const ModelUse model_uses[POLICY_COUNT] = {
 	[POLICY_RULE_ONLY] = MODEL_NEVER,         [POLICY_LLM_ONLY] = MODEL_INSTEAD,
 	[POLICY_RULE_FALLBACK] = MODEL_IF_UNSURE, [POLICY_LLM_FALLBACK] = MODEL_FIRST,
 	[POLICY_HYBRID_WEIGHTED] = MODEL_BESIDE,  [POLICY_HYBRID_GATE] = MODEL_IF_BELOW_GATE,
+	[POLICY_ESCALATE] = MODEL_NEVER,
 };
 
 /* --- the prompt --------------------------------------------------------------------- */

@@ -66,6 +66,7 @@ typedef enum JudgmentPolicy
 	POLICY_LLM_FALLBACK,
 	POLICY_HYBRID_WEIGHTED,
 	POLICY_HYBRID_GATE,
+	POLICY_ESCALATE, /* a person answers */
 	POLICY_COUNT
 } JudgmentPolicy;
 
@@ -75,6 +76,15 @@ extern const char *const judgment_method_names[POLICY_COUNT]; /* in lower case *
 /* Any spelling of a policy's name; raises PF104 with the known ones. */
 extern JudgmentPolicy judgment_policy_from_name(const char *name);
 extern bool judgment_policy_lookup(const char *name, JudgmentPolicy *policy);
+
+/* Who wins where rules and model say different statuses. */
+typedef enum ConflictResolution
+{
+	CONFLICT_CONFIDENCE, /* the more confident (default) */
+	CONFLICT_RULE_PRIORITY,
+	CONFLICT_LLM_PRIORITY,
+	CONFLICT_HUMAN_ESCALATE
+} ConflictResolution;
 
 /* What happens where a NULL keeps a rule from being decided. */
 typedef enum OnNull
@@ -257,6 +267,7 @@ typedef struct Decision
 	double llm_weight;
 	double gate;
 	double fallback_confidence;
+	ConflictResolution conflict_resolution;
 	List *statuses;     /* of String: what a model may answer */
 	char *language;     /* "en" or "ko" */
 	char *prompt_model; /* NULL where there is no prompt */
@@ -480,6 +491,8 @@ typedef struct Judgment
 	const char *result; /* canonical word, NULL where no severity is known */
 	Verdict verdict;    /* of a known result */
 	bool known;         /* false: result is unknown */
+	bool conflict;      /* rules and model disagree, and a person is to decide */
+	List *review;       /* of char *: why a person shall look at it */
 	char *degraded;     /* or NULL */
 	const char *log;    /* "written", or why not */
 	pg_uuid_t execution_id;
@@ -498,6 +511,28 @@ extern void judgment_combine(Judgment *judgment);
 extern Jsonb *judgment_explain(Judgment *judgment);
 extern Jsonb *judgment_components(Judgment *judgment);
 extern Jsonb *verdict_actions(const Verdict *verdict);
+
+/* --- what a person decides ----------------------------------------------------------------- */
+
+extern char *dangerous_actions; /* settings factory.dangerous_actions and the like */
+extern double review_confidence;
+extern bool review_critical;
+extern int review_deadline_minutes;
+
+extern void dangerous_actions_assign(const char *text, void *extra);
+
+/* An outcome whose dangerous actions are marked; itself where it has none. */
+extern Jsonb *actions_mark(Jsonb *outcome);
+extern bool actions_need_approval(const List *actions);
+
+/* While the library is loaded. */
+extern void escalation_register(void);
+/* Fills judgment->review. */
+extern void escalation_consider(Judgment *judgment);
+/* Why no row can be written now, or NULL. */
+extern const char *escalation_obstacle(void);
+/* Opens a review where there is a reason for one. */
+extern void escalation_open(const Judgment *judgment, Jsonb *input);
 
 /* --- the log ----------------------------------------------------------------------------- */
 

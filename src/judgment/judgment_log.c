@@ -104,7 +104,9 @@ collect_row(Judgment *judgment, Jsonb *input, LogRow *row)
 	add(row, Float8GetDatum(judgment->verdict.confidence), !known);
 	add(row, judgment_matched_rules(judgment), false);
 	add_doc(row, input ? input : decision_values(judgment->decision, false));
-	add_doc(row, judgment->evaluation ? evaluation_outcome(judgment->evaluation) : NULL);
+	add_doc(row, judgment->evaluation && judgment->done != POLICY_ESCALATE
+					 ? evaluation_outcome(judgment->evaluation)
+					 : NULL);
 	add_doc(row, judgment_explain(judgment));
 	add_doc(row, judgment_components(judgment));
 	add_text(row, judgment->degraded);
@@ -144,8 +146,8 @@ hand_over(Judgment *judgment, Jsonb *input)
 	return false;
 }
 
-void
-judgment_log(Judgment *judgment, Jsonb *input)
+static void
+log_row(Judgment *judgment, Jsonb *input)
 {
 	bool async = judgment_log_mode == LOG_ASYNC;
 
@@ -165,4 +167,12 @@ judgment_log(Judgment *judgment, Jsonb *input)
 	}
 	else
 		write_now(judgment, input);
+}
+
+void
+judgment_log(Judgment *judgment, Jsonb *input)
+{
+	escalation_consider(judgment);
+	log_row(judgment, input);
+	escalation_open(judgment, input);
 }

@@ -34,7 +34,18 @@ static const struct config_enum_entry log_modes[] = {{"async", LOG_ASYNC, false}
 
 static int max_input_bytes;
 
+/* Read by the room's SQL. */
+static bool require_second_person;
+static int review_reminder_minutes;
+
 static const Setting settings[] = {
+	{"factory.dangerous_actions",
+	 "Sets the recommended actions that need a person's approval.", SETTING_STRING,
+	 &dangerous_actions,
+	 .boot_text = "stop_line, line_stop, stop_production, production_stop, "
+				  "halt_equipment, equipment_halt",
+	 .context = PGC_SUSET, .assign_text = dangerous_actions_assign,
+	 .detail = "A list of names separated by commas; letters and digits count."},
 	{"factory.enable_rule_index",
 	 "Enables the index that decides most rules unevaluated.", SETTING_BOOL,
 	 &rule_index_enabled, .boot = true, .context = PGC_USERSET,
@@ -47,6 +58,24 @@ static const Setting settings[] = {
 	 .boot = LOG_SYNC, .context = PGC_SUSET, .choices = log_modes,
 	 .detail = "sync writes each in the caller's transaction; async hands each to a "
 			   "worker, whatever becomes of that transaction; off writes none."},
+	{"factory.require_second_person",
+	 "Enables that who saved a version may not deploy it, nor who had something judged "
+	 "decide on its review.",
+	 SETTING_BOOL, &require_second_person, .boot = false, .context = PGC_SUSET},
+	{"factory.review_confidence",
+	 "Sets the confidence below which a judgment is put before a person.", SETTING_REAL,
+	 &review_confidence, .boot = 0.7, .min = 0, .max = 1, .context = PGC_SUSET},
+	{"factory.review_critical",
+	 "Enables that critical judgments are put before a person.", SETTING_BOOL,
+	 &review_critical, .boot = true, .context = PGC_SUSET},
+	{"factory.review_deadline", "Sets how long a person has for a review; 0 has no end.",
+	 SETTING_INT, &review_deadline_minutes, .boot = 240, .min = 0, .max = 366 * 24 * 60,
+	 .context = PGC_SUSET, .flags = GUC_UNIT_MIN},
+	{"factory.review_reminder",
+	 "Sets how long before its deadline listeners are reminded of a review; 0 reminds "
+	 "nobody.",
+	 SETTING_INT, &review_reminder_minutes, .boot = 60, .min = 0, .max = 366 * 24 * 60,
+	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MIN},
 };
 
 void
@@ -54,6 +83,7 @@ judgment_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
 	judgment_log_register();
+	escalation_register();
 	quota_count_from(QUOTA_JUDGMENTS,
 					 "SELECT count(*) FROM (SELECT FROM factory.judgment_log "
 					 "WHERE tenant_id = $1 AND created_at >= $2 AND created_at < $3 "

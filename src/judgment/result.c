@@ -293,6 +293,8 @@ put_rules(LazyResult *result, const Judgment *judgment)
 
 	put_value(result, J_MATCHED_RULES, judgment_matched_rules(judgment));
 	result->nulls[J_OUTCOME] = true;
+	if (judgment->done == POLICY_ESCALATE)
+		return;
 	if (rules != NULL && rules->alone)
 		put(result, J_OUTCOME, rules->answer->outcome);
 	else if (rules != NULL)
@@ -311,7 +313,8 @@ result_make(const ResultShape *shape, Judgment *judgment, bool explain)
 	put_value(result, J_EXECUTION_ID, UUIDPGetDatum(&judgment->execution_id));
 	put_value(result, J_DECISION, decision_name_text(judgment->decision));
 	put_value(result, J_VERSION, Int32GetDatum(judgment->decision->version));
-	if (judgment->evaluation != NULL && judgment->model == NULL)
+	if (judgment->evaluation != NULL && judgment->model == NULL &&
+		judgment->done != POLICY_ESCALATE)
 		put_rules_verdict(result, judgment);
 	else
 		put_combined_verdict(result, judgment);

@@ -143,6 +143,15 @@ functions_watch(void)
 	store_prepare();
 }
 
+/* Flags only: it may come at any moment. */
+void
+decisions_outdate(void)
+{
+	functions_changed++;
+	if (cached_names != NULL)
+		forget_in_force();
+}
+
 uint64
 functions_changed_so_far(void)
 {

@@ -11,6 +11,9 @@
 extern int decision_create(const char *name, Jsonb *definition, const char *description);
 extern int decision_save(const char *name, Jsonb *definition, const char *changelog);
 extern void decision_deploy(const char *name, int version, const char *changelog);
+/* Compiled versions are compiled anew before they are used again. */
+extern void decisions_outdate(void);
+
 extern int decision_rollback(const char *name, const char *reason);
 
 #endif /* FACTORY_JUDGMENT_STORE_H */

@@ -51,6 +51,7 @@ const char *const judgment_policy_names[POLICY_COUNT] = {
 	[POLICY_LLM_FALLBACK] = "LLM_FALLBACK",
 	[POLICY_HYBRID_WEIGHTED] = "HYBRID_WEIGHTED",
 	[POLICY_HYBRID_GATE] = "HYBRID_GATE",
+	[POLICY_ESCALATE] = "ESCALATE",
 };
 
 const char *const judgment_method_names[POLICY_COUNT] = {
@@ -60,6 +61,7 @@ const char *const judgment_method_names[POLICY_COUNT] = {
 	[POLICY_LLM_FALLBACK] = "llm_fallback",
 	[POLICY_HYBRID_WEIGHTED] = "hybrid_weighted",
 	[POLICY_HYBRID_GATE] = "hybrid_gate",
+	[POLICY_ESCALATE] = "escalate",
 };
 
 /* Both vocabularies are read: info and normal are one severity. */

@@ -124,6 +124,182 @@ LEFT JOIN hit AS h ON h.decision = d.decision AND h.version = d.version AND h.ru
 COMMENT ON VIEW factory.rule_coverage IS
 'how often each rule of a version matched in the last 30 days, of what share of judgments, and when last';
 
+-- Reviews.
+
+-- Who listens is told that something happened, and looks it up with his own rights.
+CREATE OR REPLACE FUNCTION factory.tell(event text, about jsonb) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT pg_notify('factory_events', (jsonb_build_object('event', event) || jsonb_strip_nulls(about))::text)
+$$;
+COMMENT ON FUNCTION factory.tell(text, jsonb) IS
+'tells listeners of channel factory_events, when the transaction commits';
+REVOKE ALL ON FUNCTION factory.tell(text, jsonb) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.tell_reviews() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM factory.tell('review.opened', jsonb_build_object('tenant_id', n.tenant_id, 'decision', n.decision,
+		'count', count(*), 'execution_id', CASE WHEN count(*) = 1 THEN min(n.execution_id::text) END))
+	FROM opened AS n GROUP BY n.tenant_id, n.decision;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION factory.tell_reviews() IS
+'a trigger: listeners hear of reviews that were opened, once a statement and decision';
+REVOKE ALL ON FUNCTION factory.tell_reviews() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER tell_reviews AFTER INSERT ON factory.review
+	REFERENCING NEW TABLE AS opened FOR EACH STATEMENT EXECUTE FUNCTION factory.tell_reviews();
+
+CREATE OR REPLACE FUNCTION factory.close_review(execution_id uuid, verdict text, comment text) RETURNS factory.review
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	reviewed factory.review;
+	me CONSTANT name := factory.acting_role();
+BEGIN
+	SELECT * INTO reviewed FROM factory.review AS r
+	WHERE r.tenant_id = factory.current_tenant() AND r.execution_id = close_review.execution_id FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'judgment % awaits no review', close_review.execution_id
+			USING ERRCODE = 'no_data_found', HINT = 'Table factory.review has the judgments that do.';
+	END IF;
+	IF reviewed.status IN ('approved', 'rejected') THEN
+		RAISE EXCEPTION 'judgment % was % already', close_review.execution_id, reviewed.status
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = format('By %s on %s.', reviewed.decided_by, reviewed.decided_at);
+	END IF;
+	IF current_setting('factory.require_second_person')::boolean AND reviewed.created_by IN (me, session_user) THEN
+		RAISE EXCEPTION '"%" had this judged and may not decide on it', reviewed.created_by
+			USING ERRCODE = 'PF106', HINT = 'Another person decides, as factory.require_second_person asks.';
+	END IF;
+	UPDATE factory.review AS r SET status = verdict, decided_by = me, decided_at = factory.clock_now(),
+		comment = close_review.comment
+	WHERE r.tenant_id = reviewed.tenant_id AND r.execution_id = reviewed.execution_id
+	RETURNING r.* INTO reviewed;
+	PERFORM factory.audit(CASE verdict WHEN 'approved' THEN 'approve' ELSE 'reject' END, 'review',
+		reviewed.execution_id::text, NULL, jsonb_build_object('decision', reviewed.decision, 'comment', reviewed.comment));
+	PERFORM factory.tell('review.' || verdict, jsonb_build_object('tenant_id', reviewed.tenant_id,
+		'decision', reviewed.decision, 'execution_id', reviewed.execution_id));
+	RETURN reviewed;
+END
+$$;
+COMMENT ON FUNCTION factory.close_review(uuid, text, text) IS
+'what approve() and reject() have in common';
+REVOKE ALL ON FUNCTION factory.close_review(uuid, text, text) FROM PUBLIC;
+
+-- A judgment that was not logged (factory.log is off, or its row is still queued) has no
+-- feedback either.
+CREATE OR REPLACE FUNCTION factory.try_feedback(execution_id uuid, kind text, correct_result jsonb, comment text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM factory.feedback(execution_id, kind, correct_result, comment);
+	RETURN true;
+EXCEPTION WHEN no_data_found THEN
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION factory.try_feedback(uuid, text, jsonb, text) IS
+'feedback() on a judgment that may not be in the log; false where it is not';
+REVOKE ALL ON FUNCTION factory.try_feedback(uuid, text, jsonb, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.approve(execution_id uuid, comment text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	reviewed factory.review;
+	released jsonb;
+BEGIN
+	reviewed := factory.close_review(execution_id, 'approved', comment);
+	released := coalesce(reviewed.proposal -> 'answer', reviewed.proposal -> 'rules', reviewed.proposal -> 'model', '{}');
+	-- What was proposed is right; where nothing was answered there is nothing to be right.
+	IF reviewed.proposal ? 'answer' THEN
+		PERFORM factory.try_feedback(execution_id, 'correct', NULL, comment);
+	END IF;
+	RETURN released || jsonb_build_object('approved_by', reviewed.decided_by, 'recommended_actions',
+		(SELECT coalesce(jsonb_agg(CASE WHEN jsonb_typeof(a) <> 'object' THEN a
+				WHEN a - 'requires_approval' - 'action' = '{}' THEN a -> 'action'
+				ELSE a - 'requires_approval' END ORDER BY position), '[]')
+		 FROM jsonb_array_elements(released -> 'recommended_actions') WITH ORDINALITY AS action(a, position)));
+END
+$$;
+COMMENT ON FUNCTION factory.approve(uuid, text) IS
+'a person agrees with a judgment that awaits review; returns its outcome with the actions that are now allowed';
+
+CREATE OR REPLACE FUNCTION factory.reject(execution_id uuid, comment text, correct_result jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	reviewed factory.review;
+BEGIN
+	IF coalesce(btrim(comment), '') = '' THEN
+		RAISE EXCEPTION 'a rejection says why'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Give it as comment => ''...''.';
+	END IF;
+	reviewed := factory.close_review(execution_id, 'rejected', comment);
+	IF reviewed.proposal ? 'answer' OR correct_result IS NOT NULL THEN
+		PERFORM factory.try_feedback(execution_id, CASE WHEN correct_result IS NULL THEN 'incorrect' ELSE 'correction' END,
+			correct_result, comment);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION factory.reject(uuid, text, jsonb) IS
+'a person disagrees with a judgment that awaits review, says why, and may say what would have been right';
+
+REVOKE ALL ON FUNCTION factory.approve(uuid, text), factory.reject(uuid, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.approve(uuid, text), factory.reject(uuid, text, jsonb)
+	TO factory_admin, factory_author, factory_operator;
+
+-- Reminders and deadlines, of all tenants; returns when to look again.
+CREATE OR REPLACE FUNCTION factory.tend_reviews() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	moment CONSTANT timestamptz := factory.clock_now();
+	early CONSTANT interval := current_setting('factory.review_reminder')::interval;
+	late factory.review;
+BEGIN
+	FOR late IN UPDATE factory.review AS r SET status = 'expired'
+		WHERE r.status = 'open' AND r.due_at <= moment RETURNING r.*
+	LOOP
+		PERFORM factory.tell('review.expired', jsonb_build_object('tenant_id', late.tenant_id,
+			'decision', late.decision, 'execution_id', late.execution_id));
+	END LOOP;
+	FOR late IN UPDATE factory.review AS r SET reminded_at = moment
+		WHERE r.status = 'open' AND r.reminded_at IS NULL AND early > interval '0' AND r.due_at - early <= moment RETURNING r.*
+	LOOP
+		PERFORM factory.tell('review.reminder', jsonb_build_object('tenant_id', late.tenant_id,
+			'decision', late.decision, 'execution_id', late.execution_id, 'due_at', late.due_at));
+	END LOOP;
+	RETURN (SELECT min(CASE WHEN r.reminded_at IS NULL AND early > interval '0' THEN r.due_at - early ELSE r.due_at END)
+		FROM factory.review AS r WHERE r.status = 'open' AND r.due_at IS NOT NULL);
+END
+$$;
+COMMENT ON FUNCTION factory.tend_reviews() IS
+'reminds of reviews and ends those whose time is over, for all tenants; returns when the next is due';
+REVOKE ALL ON FUNCTION factory.tend_reviews() FROM PUBLIC;
+
+-- What else the scheduler does in this database, besides refreshing.
+CREATE OR REPLACE FUNCTION factory.tend() RETURNS timestamptz
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT factory.tend_reviews()
+$$;
+COMMENT ON FUNCTION factory.tend() IS
+'what the scheduler looks after besides refreshing; returns when it is needed next, null for never';
+REVOKE ALL ON FUNCTION factory.tend() FROM PUBLIC;
+
 -- Looking back.
 
 CREATE OR REPLACE FUNCTION factory.decide_brief(decision text, input jsonb, version integer) RETURNS text[]

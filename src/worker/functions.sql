@@ -15,6 +15,10 @@ ALTER TABLE factory.refresh_schedule ENABLE ALWAYS TRIGGER wake_scheduler;
 CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT ON factory.refresh_change
 	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
 
+-- Whoever opens a review, which has a deadline.
+CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT OR UPDATE ON factory.review
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
+
 -- Whoever lets workers rest or work.
 CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON factory.activation
 	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();

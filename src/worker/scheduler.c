@@ -323,6 +323,7 @@ step(MemoryContext context, TimestampTz *next_due)
 	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
 	RefreshRun claimed;
 	const char *reason = NULL;
+	TimestampTz next_tend = DT_NOEND;
 
 	begin_look();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
@@ -336,7 +337,12 @@ step(MemoryContext context, TimestampTz *next_due)
 				refresh_settle_lost();
 			claim = refresh_claim(serving_since, &claimed, next_due);
 			unsettled = false;
+			if (claim == REFRESH_CLAIM_WAIT || claim == REFRESH_CLAIM_NOTHING)
+				next_tend = tend();
 		}
+		if (claim == REFRESH_CLAIM_NOTHING && next_tend != DT_NOEND)
+			claim = REFRESH_CLAIM_WAIT;
+		*next_due = Min(*next_due, next_tend);
 		show_rest(claim == REFRESH_CLAIM_WAIT ? reason : NULL);
 	}
 	end_transaction();

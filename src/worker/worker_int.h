@@ -88,6 +88,12 @@ extern bool launcher_serves(Oid database);
 extern void writers_prepare(void);
 extern long writers_start_wanted(void);
 
+/*
+ * Reviews, canaries, the log's months: in the caller's transaction.  Returns when it is
+ * to be called again; DT_NOEND where there is nothing to look after.
+ */
+extern TimestampTz tend(void);
+
 /* database.c: what needs a database empty. */
 extern void database_install_hooks(void);
 
