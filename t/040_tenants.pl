@@ -74,6 +74,9 @@ like(error_of('north', q{SELECT factory.judge('north_only_decision', '{"n": 1}')
 is(as('south', q{SELECT status FROM factory.judge('zulu_south', '{"n": 7}')}), 'SOUTH_STATUS',
 	'the other tenant judges on');
 
+my @warned = slurp_file($node->logfile) =~ /(LOG:  tenant "north-plant" has used \d+ of its 250 judgments of this month)/g;
+like("@warned", qr/^LOG:  tenant "north-plant" has used 20\d of its 250 judgments of this month$/, 'of 80 % the log was told, once');
+
 # What was used is known after a restart, clean or not, from the log.
 $node->restart;
 like(error_of('north', q{SELECT factory.judge('north_only_decision', '{"n": 1}')}),

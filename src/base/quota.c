@@ -45,6 +45,7 @@ struct QuotaSlot
 	TimestampTz counted_since;
 	pg_atomic_uint64 used[QUOTA_COUNT];
 	pg_atomic_flag loaded[QUOTA_COUNT]; /* what lies before counted_since is in */
+	pg_atomic_flag logged[QUOTA_COUNT]; /* the server's log was told of the 80 % */
 };
 
 typedef struct QuotaShared
@@ -157,6 +158,7 @@ begin_month(QuotaSlot *slot, TimestampTz now)
 		{
 			pg_atomic_write_u64(&slot->used[i], 0);
 			pg_atomic_clear_flag(&slot->loaded[i]);
+			pg_atomic_clear_flag(&slot->logged[i]);
 		}
 	pg_atomic_write_u64(&slot->month_end, (uint64) month_of(now, 1));
 }
@@ -173,6 +175,7 @@ begin_slot(QuotaSlot *slot, const char *name, TimestampTz now)
 	{
 		pg_atomic_init_u64(&slot->used[i], 0);
 		pg_atomic_init_flag(&slot->loaded[i]);
+		pg_atomic_init_flag(&slot->logged[i]);
 	}
 	begin_month(slot, now);
 }
@@ -286,20 +289,39 @@ exceeded_hint(Quota quota)
 					quota_table[quota].name);
 }
 
+/*
+ * From 80 % on each session is told once, and the server's log once by whoever comes
+ * first.  Where it has become less again (a raised quota, jobs that are done), the
+ * next time is news again.
+ */
 static void
-warn_once(Tenant *tenant, Quota quota, int64 used)
+warn_once(Tenant *tenant, QuotaSlot *slot, Quota quota, int64 used)
 {
 	int64 limit = tenant->limits[quota];
+	int64 mark = limit - limit / QUOTA_WARNING_PART;
+	char *text;
 
-	if (tenant->warned[quota] || used < limit - limit / QUOTA_WARNING_PART)
+	if (used < mark)
+	{
+		tenant->warned[quota] = false;
+		/* Others may have taken more meanwhile, and told. */
+		if (!pg_atomic_unlocked_test_flag(&slot->logged[quota]) &&
+			(int64) pg_atomic_read_u64(&slot->used[quota]) < mark)
+			pg_atomic_clear_flag(&slot->logged[quota]);
+		return;
+	}
+	if (tenant->warned[quota])
 		return;
 	tenant->warned[quota] = true;
-	ereport(WARNING,
-			(errcode(ERRCODE_WARNING),
-			 errmsg("tenant \"%s\" has used " INT64_FORMAT " of its " INT64_FORMAT " %s",
-					tenant->name, used, limit, quota_table[quota].unit),
+	text = psprintf("tenant \"%s\" has used " INT64_FORMAT " of its " INT64_FORMAT " %s",
+					tenant->name, used, limit, quota_table[quota].unit);
+	if (pg_atomic_test_set_flag(&slot->logged[quota]))
+		ereport(LOG_SERVER_ONLY, (errmsg_internal("%s", text)));
+	ereport(WARNING_CLIENT_ONLY,
+			(errcode(ERRCODE_WARNING), errmsg_internal("%s", text),
 			 errhint("At the limit further ones are refused; view factory.tenant_usage "
 					 "shows how far it is.")));
+	pfree(text);
 }
 
 /* The slot of a tenant that has such a quota, with its history in it; or NULL. */
@@ -339,7 +361,7 @@ quota_take(Quota quota, int64 amount, TimestampTz now)
 						errmsg_internal("%s", exceeded_reason(tenant, quota)),
 						errhint("%s", exceeded_hint(quota))));
 	}
-	warn_once(tenant, quota, used);
+	warn_once(tenant, slot, quota, used);
 }
 
 char *
@@ -354,7 +376,7 @@ quota_obstacle(Quota quota, const char **hint)
 	used = (int64) pg_atomic_read_u64(&slot->used[quota]);
 	if (used < tenant->limits[quota])
 	{
-		warn_once(tenant, quota, used);
+		warn_once(tenant, slot, quota, used);
 		return NULL;
 	}
 	*hint = exceeded_hint(quota);

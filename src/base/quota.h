@@ -17,8 +17,8 @@ typedef enum Quota
 
 /*
  * Counts use by the session's tenant.  Raises ERRCODE_FACTORY_QUOTA_EXCEEDED where
- * that would be more than the tenant's quota, and counts nothing then; warns once a
- * session from 80 % on.  A rollback does not undo it.  now is clock_now(): callers
+ * that would be more than the tenant's quota, and counts nothing then; from 80 % on it
+ * warns each session once, and the server's log once.  A rollback does not undo it.  now is clock_now(): callers
  * have it at hand.
  */
 extern void quota_take(Quota quota, int64 amount, TimestampTz now);
