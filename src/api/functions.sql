@@ -233,6 +233,7 @@ COMMENT ON FUNCTION factory.api_judgment(uuid) IS
 
 CREATE OR REPLACE FUNCTION factory.api_judgment_recent(most int DEFAULT 20) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(l) - 'tenant_id'), '[]') FROM (
 		SELECT * FROM factory.judgment_log
