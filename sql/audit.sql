@@ -122,7 +122,24 @@ SELECT * FROM factory.activity();
 SELECT factory.resume_workers();
 SET factory.enabled = off;
 SELECT * FROM factory.activity();
+-- Switched off, judgments answer by their rules, and nothing is sent, spent or written.
 RESET factory.enabled;
+CREATE SERVER switched FOREIGN DATA WRAPPER factory_llm OPTIONS (base_url 'http://127.0.0.1:9', allow_http 'true', allow_private 'true');
+CREATE USER MAPPING FOR PUBLIC SERVER switched OPTIONS (api_key_env 'FACTORY_NO_KEY');
+SELECT factory.create_model('switched', 'switched', 'm');
+SELECT factory.create_decision('switched', '{"inputs": {"n": "integer"}, "policy": "HYBRID_WEIGHTED", "statuses": ["MANY", "OK"],
+	"rules": [{"id": "many", "when": "n > 5", "then": {"status": "MANY"}}], "prompt": {"model": "switched", "user": "{{ n }}"}}');
+SET factory.enabled = off;
+SELECT status, method_used, degraded, components ->> 'log' AS log FROM factory.judge('switched', '{"n": 7}');
+SELECT factory.complete('switched', 'hi');
+SELECT count(*) AS logged FROM factory.judgment_log WHERE decision = 'switched';
+SELECT count(*) AS calls FROM factory.llm_call WHERE model = 'switched';
+RESET factory.enabled;
+DELETE FROM factory.deployment WHERE decision = 'switched';
+DELETE FROM factory.decision_version WHERE decision = 'switched';
+DELETE FROM factory.decision WHERE name = 'switched';
+SELECT factory.drop_model('switched');
+DROP SERVER switched CASCADE;
 -- As if it were a copy: of another database, of another server, under another name.
 BEGIN;
 UPDATE factory.activation SET database = 1;

@@ -87,3 +87,13 @@ WHERE created_at >= :'start' AND NOT (object_type = 'role' AND after -> 'members
 ORDER BY created_at;
 SELECT count(*) AS grants FROM factory.audit_log WHERE created_at >= :'start' AND object_type = 'role' AND object = 'factory_operator';
 SELECT count(*) AS keys FROM factory.audit_log AS a WHERE a::text ~ 'sk-(first|second)|password';
+-- A holiday is configuration, too.
+SELECT clock_timestamp() AS start \gset
+INSERT INTO factory.holiday (calendar, day, description) VALUES ('told', '2026-05-05', 'children');
+DELETE FROM factory.holiday WHERE calendar = 'told';
+SELECT action, object_type, object, before, after FROM factory.audit_log WHERE created_at >= :'start' ORDER BY created_at;
+-- Tables whose changes are not told row by row: logs, caches, state, and what tells itself by the functions that write it.
+SELECT c.oid::regclass AS untold_table FROM pg_class AS c
+WHERE c.relnamespace = 'factory'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND NOT EXISTS (SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND p.proname ~ 'audit|deployment')
+ORDER BY c.oid::regclass::text COLLATE "C";

@@ -152,3 +152,5 @@ CREATE OR REPLACE TRIGGER audit_change
 	AFTER INSERT OR DELETE OR UPDATE OF schedule, timezone, concurrent, enabled, paused_since ON factory.refresh_schedule
 	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('schedule', 'view_name', 'next_due', 'due_why', 'attempts', 'failures',
 		'fresh_as_of', 'times', 'after_views', 'after_any', 'on_change', 'within');
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.holiday
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('holiday', 'calendar');

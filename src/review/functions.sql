@@ -790,3 +790,7 @@ GRANT EXECUTE ON FUNCTION factory.condition_parts(text), factory.csv_lines(text)
 REVOKE ALL ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage FROM PUBLIC;
 GRANT SELECT ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage
 	TO factory_admin, factory_author, factory_operator;
+
+-- Who said what of which judgment; his words and the corrected result are in the table.
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.judgment_feedback
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('feedback', 'execution_id', 'id', 'comment', 'correct_result', 'given_at', 'judged_at');
