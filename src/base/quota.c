@@ -316,7 +316,7 @@ warn_once(Tenant *tenant, QuotaSlot *slot, Quota quota, int64 used)
 	text = psprintf("tenant \"%s\" has used " INT64_FORMAT " of its " INT64_FORMAT " %s",
 					tenant->name, used, limit, quota_table[quota].unit);
 	if (pg_atomic_test_set_flag(&slot->logged[quota]))
-		ereport(LOG_SERVER_ONLY, (errmsg_internal("%s", text)));
+		ereport(LOG_SERVER_ONLY, (errcode(ERRCODE_WARNING), errmsg_internal("%s", text)));
 	ereport(WARNING_CLIENT_ONLY,
 			(errcode(ERRCODE_WARNING), errmsg_internal("%s", text),
 			 errhint("At the limit further ones are refused; view factory.tenant_usage "
