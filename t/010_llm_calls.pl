@@ -56,16 +56,24 @@ sub sql
 }
 
 # The ledger: one row a call, no prompt, no answer.
+# Rows come by the database's writer.
+sub ledger_has { return $node->poll_query_until('postgres', 'SELECT count(*) >= ' . shift . ' FROM factory.llm_call') }
+ledger_has(1);
 is(sql(q{SELECT called_by, purpose, subject, model, provider_model, server, prompt_tokens, completion_tokens,
-		total_tokens, cost_usd, attempts, success, outcome, reason, latency_ms > 0 FROM factory.llm_call}),
-	'postgres|complete||mini|peer-model-1|peer|100|20|120|0.0000270000|1|t|ok||t', 'the ledger has it');
-is(sql(q{BEGIN; SELECT factory.complete('mini', 'x')->>'text'; ROLLBACK; SELECT count(*) FROM factory.llm_call}),
-	"hello\n1", 'a rollback takes the row away');
+		total_tokens, cost_usd, attempts, success, outcome, reason, latency_ms > 0, prompt FROM factory.llm_call}),
+	'postgres|complete||mini|peer-model-1|peer|100|20|120|0.0000270000|1|t|ok||t|', 'the ledger has it, without the prompt');
+is(sql(q{SET factory.log_prompts = on; BEGIN; SELECT factory.complete('mini', 'x', system => 'y')->>'text'; ROLLBACK}), 'hello', 'a call');
+ledger_has(2);
+is(sql(q{SELECT prompt FROM factory.llm_call ORDER BY called_at DESC LIMIT 1}), "y\n\nx",
+	'a rollback leaves its row, with the prompt where that is switched on');
+is(sql(q{SELECT tenant_id, day = (now() AT TIME ZONE current_setting('TimeZone'))::date, model, role, decision, calls,
+		failures, total_tokens, cost_usd, calls_without_price FROM factory.llm_usage}),
+	'default|t|mini|postgres||2|0|240|0.0000540000|0', 'used by day, model, role and decision');
 my ($code, $out, $err) = $node->psql('postgres', q{BEGIN READ ONLY; SELECT factory.complete('mini', 'x')});
 like($err, qr/model "mini" must not be called: no ledger can be kept, the transaction is read-only/, 'no ledger, no call');
 is(sql(q{DO $$ BEGIN PERFORM factory.complete('mini', 'x', options => '{"timeout": "1ms", "max_tokens": 0}');
 		EXCEPTION WHEN OTHERS THEN NULL; END $$; SELECT count(*) FROM factory.llm_call}),
-	'1', 'a call that is refused before it leaves writes none');
+	'2', 'a call that is refused before it leaves writes none');
 like(sql('SELECT factory.metrics()'), qr/llm_calls_total\{[^}]*model="mini"[^}]*status="ok"[^}]*\} 2/, 'the metrics count both');
 like(sql('SELECT factory.metrics()'), qr/llm_tokens_total\{[^}]*direction="input"[^}]*\} 200/, 'and their tokens');
 
@@ -125,6 +133,7 @@ is(($peer->requests)[-1]{path}, '/v1/deployments/x/chat/completions?api-version=
 
 # Dump and restore keep servers, keys, models and the ledger.
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/llm.sql";
+$node->poll_query_until('postgres', 'SELECT sum(records) = 0 FROM factory.queue_status');
 my $kept = q{SELECT (SELECT count(*) FROM factory.llm_call), (SELECT string_agg(name, ',' ORDER BY name) FROM factory.model),
 	(SELECT umoptions::text FROM pg_user_mappings), factory.complete('mini', 'x')->>'text'};
 $node->command_ok([ 'pg_dump', '--no-sync', '-p', $node->port, '-h', $node->host, '-f', $dump, 'postgres' ], 'pg_dump');

@@ -13,6 +13,7 @@ $node->init;
 $node->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'pg_factory'
 factory.llm_retry_delay = '10ms'
+factory.llm_retry_burst = 1000
 CONF
 $node->start;
 
@@ -34,15 +35,23 @@ my $schema = encode_json(
 			status     => { enum => [ 'NORMAL', 'HIGH_DEFECT' ] },
 			confidence => { type => 'number', minimum => 0, maximum => 1 } } });
 
-# SQLSTATE, the error's words, and how often the peer was asked.
+# SQLSTATE, the error's words, how often the peer was asked, and what the breaker makes
+# of it: "calls|failures".
 sub outcome
 {
 	my (%call) = @_;
 	my $arguments = "'mini', 'judge'" . ($call{schema} ? ", schema => '$schema'" : '');
-	my ($code, $out, $err) = $node->psql('postgres',
-		($call{first} // '') . "\\set VERBOSITY verbose\nSELECT factory.complete($arguments)");
+	my ($code, $out, $err) = $node->psql('postgres', <<"SQL", on_error_stop => 0);
+SELECT factory.reset_breaker('peer');
+${\($call{first} // '')}
+\\set VERBOSITY verbose
+SELECT factory.complete($arguments);
+RESET statement_timeout;
+SELECT 'breaker ' || calls || '|' || failures FROM factory.breaker_status;
+SQL
 	my ($state, $words) = $err =~ /ERROR:\s+(\w{5}): (.*)/;
-	return ($state // 'ok', $words // $out, scalar $peer->requests);
+	my ($breaker) = $out =~ /breaker (.*)/;
+	return ($state // 'ok', $words // $out, scalar $peer->requests, $breaker);
 }
 
 my $good = { status => 'NORMAL', confidence => 0.9 };
@@ -104,15 +113,31 @@ my @cases = (
 	[ 'a list', [ chat_json([$good]) ], 1, 'PF203', qr/\$: must be of type "object", not/, 2 ],
 );
 
+my %ledger_of = (ok => 'ok', unreachable => 'PF201', timeout => 'PF202', answer_invalid => 'PF203', refused => 'PF204');
+my @ledger;
+
 for my $case (@cases)
 {
 	my ($name, $script, $with_schema, $state, $words, $count) = @$case;
 	$peer->script(@$script);
-	my ($got_state, $got_words, $got_count) = outcome(schema => $with_schema);
+	my ($got_state, $got_words, $got_count, $breaker) = outcome(schema => $with_schema);
+	my ($kind) = grep { $ledger_of{$_} eq $state } keys %ledger_of;
+	push @ledger, $kind;
+	# What is wrong with the server counts against it; a 429 says nothing of its health.
+	is($breaker, $name =~ /429|empty account/ && $state ne 'ok' ? '0|0' : $state eq 'PF201' ? '1|1' : '1|0', "$name: the breaker's count");
 	is($got_state, $state, "$name: SQLSTATE");
 	like($got_words, $words, "$name: words");
 	is($got_count, $count, "$name: requests") if defined $count;
 }
+
+# A row a call, though all but a few were rolled back; and the metric counts the same.
+is($node->poll_query_until('postgres', 'SELECT count(*) = ' . @ledger . ' FROM factory.llm_call'), 1, 'all are in the ledger');
+is($node->safe_psql('postgres', q{SELECT string_agg(outcome, ' ' ORDER BY called_at) FROM factory.llm_call}),
+	join(' ', @ledger), 'each with its outcome');
+my %counts;
+$counts{$_}++ for @ledger;
+my $metrics = $node->safe_psql('postgres', 'SELECT factory.metrics()');
+like($metrics, qr/llm_calls_total\{[^}]*status="$_"\} $counts{$_}$/m, "and in the metric: $_") for sort keys %counts;
 
 # A peer that never answers: the deadline ends the call, and the peer sees it.
 $peer->script({ hang => 1 });

@@ -45,6 +45,7 @@ is(sql(q{SELECT row_number, answer->>'text', sqlstate
 	$rows, 'answers come in the order of the rows, an error is its row\'s own');
 like(sql(q{SELECT error FROM factory.complete_many('mini', 'SELECT ''7''')}),
 	qr/model "mini" did not take the request: the server answered 401/, 'and says why');
+$node->poll_query_until('postgres', 'SELECT count(*) = 21 FROM factory.llm_call');
 is(sql(q{SELECT count(*) FILTER (WHERE success), count(*) FROM factory.llm_call}), '19|21', 'each is in the ledger');
 
 # A template, filled by each row's columns.
@@ -92,7 +93,7 @@ sql(join ';', (q{SELECT factory.complete('mini', 'x')}) x 5);
 %connections = map { $_->{connection} => 1 } $peer->requests;
 is(scalar(keys %connections), 1, 'a session keeps its connection');
 
-# A pause of one call does not hold up the others.
+# A pause that one call is asked for is its own, and that of those not yet sent.
 $peer->script(
 	sub {
 		my ($request) = @_;
@@ -102,7 +103,7 @@ $peer->script(
 is(sql(sprintf $many, 10, 10), '10', 'one of ten is told to come back in a second');
 my @asked = map { $_->{json}{messages}[0]{content} } $peer->requests;
 is(scalar(@asked), 11, 'it alone is asked again');
-is($asked[10], $asked[0], 'after all others');
+is(scalar(grep { $_ eq $asked[0] } @asked), 2, 'and nobody twice but it');
 
 # A cancel ends them all at once.
 $peer->script({ hang => 1 });

@@ -87,6 +87,7 @@ SELECT factory.create_decision('waits', '{"inputs": {"a": "int"},
 is($node->safe_psql('postgres', q(SELECT matched_rules, method_used, components->>'rule_reason' FROM factory.judge('waits', '{"a": 1}'))),
 	'{asked}|hybrid_weighted|', 'the request has reached the model before the rules are through');
 
+$node->poll_query_until('postgres', 'SELECT sum(records) = 0 FROM factory.queue_status');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM factory.llm_call JOIN factory.judgment_log USING (execution_id)'), '5',
 	'the ledger says which judgment each call was for');
 like($node->safe_psql('postgres', q(BEGIN READ ONLY; SELECT degraded, components->>'log' FROM factory.judge('d', '{"a": 10}'))),

@@ -142,3 +142,62 @@ COMMENT ON FUNCTION factory.check_schema(jsonb, jsonb) IS
 REVOKE ALL ON FUNCTION factory.check_schema(jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.check_schema(jsonb, jsonb)
 TO factory_admin, factory_author, factory_operator, factory_analyst;
+
+CREATE OR REPLACE FUNCTION factory.breakers(OUT server text, OUT state text, OUT calls int,
+	OUT failures int, OUT since timestamptz, OUT open_until timestamptz, OUT rejected bigint,
+	OUT opened bigint, OUT retries_left int) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED STRICT
+AS 'MODULE_PATHNAME', 'factory_breakers';
+COMMENT ON FUNCTION factory.breakers() IS
+'breakers of this database''s model servers; read view breaker_status instead';
+CREATE OR REPLACE VIEW factory.breaker_status AS
+SELECT b.server, b.state, b.calls, b.failures, b.since, b.open_until, b.rejected, b.opened, b.retries_left
+FROM factory.breakers() AS b;
+COMMENT ON VIEW factory.breaker_status IS
+'model servers that were called: closed (works), open (left alone until open_until) or half_open (being tried); how many of its last calls failed';
+
+CREATE OR REPLACE FUNCTION factory.paces(OUT server text, OUT provider_model text,
+	OUT requests_last_minute bigint, OUT tokens_last_minute bigint, OUT learned_requests bigint,
+	OUT learned_tokens bigint, OUT paused_until timestamptz) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED STRICT
+AS 'MODULE_PATHNAME', 'factory_paces';
+COMMENT ON FUNCTION factory.paces() IS
+'what models were asked in the last minute; read view pace_status instead';
+CREATE OR REPLACE VIEW factory.pace_status AS
+SELECT p.server, p.provider_model, p.requests_last_minute, p.tokens_last_minute, p.learned_requests,
+	p.learned_tokens, p.paused_until
+FROM factory.paces() AS p;
+COMMENT ON VIEW factory.pace_status IS
+'models that were called, a row a key: requests and tokens of the last minute, limits their server told of, and the pause it asked for';
+
+CREATE OR REPLACE FUNCTION factory.reset_breaker(server text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL RESTRICTED STRICT
+AS 'MODULE_PATHNAME', 'factory_reset_breaker';
+COMMENT ON FUNCTION factory.reset_breaker(text) IS
+'calls a model server again at once: its breaker is closed, pauses and limits it asked for are forgotten';
+REVOKE ALL ON FUNCTION factory.breakers(), factory.paces(), factory.reset_breaker(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.breakers(), factory.paces()
+TO factory_admin, factory_author, factory_operator, factory_monitor;
+GRANT EXECUTE ON FUNCTION factory.reset_breaker(text) TO factory_admin, factory_operator;
+REVOKE ALL ON factory.breaker_status, factory.pace_status FROM PUBLIC;
+GRANT SELECT ON factory.breaker_status, factory.pace_status
+TO factory_admin, factory_author, factory_operator, factory_monitor;
+
+CREATE OR REPLACE VIEW factory.llm_usage AS
+SELECT c.tenant_id, (c.called_at AT TIME ZONE coalesce(
+		nullif(pg_catalog.current_setting('factory.timezone'), ''), pg_catalog.current_setting('TimeZone')))::pg_catalog.date AS day, c.model,
+	c.called_by AS role, CASE WHEN c.purpose = 'judgment' THEN c.subject END AS decision,
+	pg_catalog.count(*) AS calls, pg_catalog.count(*) FILTER (WHERE NOT c.success) AS failures,
+	pg_catalog.sum(c.attempts) AS attempts,
+	pg_catalog.sum(c.prompt_tokens)::bigint AS prompt_tokens,
+	pg_catalog.sum(c.completion_tokens)::bigint AS completion_tokens,
+	pg_catalog.sum(c.total_tokens)::bigint AS total_tokens,
+	pg_catalog.sum(c.cost_usd) AS cost_usd,
+	pg_catalog.count(*) FILTER (WHERE c.cost_usd IS NULL) AS calls_without_price,
+	pg_catalog.avg(c.latency_ms) AS mean_latency_ms
+FROM factory.llm_call AS c
+GROUP BY 1, 2, 3, 4, 5;
+COMMENT ON VIEW factory.llm_usage IS
+'the ledger by day (of the plant''s time zone), model, role and decision';
+REVOKE ALL ON factory.llm_usage FROM PUBLIC;
+GRANT SELECT ON factory.llm_usage TO factory_admin, factory_monitor;

@@ -2,8 +2,8 @@
  * ledger.c
  *		What was called and what it cost: factory.llm_call and the metrics.
  *
- * The row is written in the caller's transaction, so a rollback takes it away; the
- * metrics stay.
+ * The row goes to the database's writer, so a rollback does not take it away; what waits
+ * there is lost when the server crashes.
  */
 #include "postgres.h"
 
@@ -13,9 +13,9 @@
 #include "access/xlog.h"
 #include "base/activity.h"
 #include "base/base.h"
-#include "base/house.h"
+#include "base/queue.h"
+#include "base/settings.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "llm/llm_int.h"
 #include "metrics/metrics.h"
 #include "miscadmin.h"
@@ -31,6 +31,8 @@ static const char *const outcome_words[] = {
 	[LLM_REFUSED] = "refused",
 	[LLM_ANSWER_INVALID] = "answer_invalid",
 	[LLM_DENIED] = "denied",
+	[LLM_SHUT] = "breaker_open",
+	[LLM_PACED] = "paced",
 };
 
 const char *
@@ -41,82 +43,136 @@ outcome_word(LlmFailure failure)
 
 /* --- the table ----------------------------------------------------------------------------- */
 
-#define LEDGER_COLUMNS 15
+static bool log_prompts = false;
 
-static const char *const insert_query =
-	"INSERT INTO factory.llm_call (called_at, called_by, purpose, subject, execution_id, "
-	"model, provider_model, server, prompt_tokens, completion_tokens, cost_usd, "
-	"latency_ms, attempts, outcome, reason, tenant_id) "
-	"VALUES (pg_catalog.clock_timestamp(), "
-	"$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+static const Setting settings[] = {
+	{"factory.log_prompts", "Enables prompts, as they were sent, in the ledger.",
+	 SETTING_BOOL, &log_prompts, .boot = 0, .context = PGC_SUSET},
+};
 
-static SPIPlanPtr
-insert_plan(void)
+static const QueueColumn columns[] = {
+	{"tenant_id", TEXTOID},
+	{"called_at", TIMESTAMPTZOID},
+	{"called_by", NAMEOID},
+	{"purpose", TEXTOID},
+	{"subject", TEXTOID},
+	{"execution_id", UUIDOID},
+	{"model", TEXTOID},
+	{"provider_model", TEXTOID},
+	{"server", TEXTOID},
+	{"prompt_tokens", INT8OID},
+	{"completion_tokens", INT8OID},
+	{"cost_usd", NUMERICOID},
+	{"latency_ms", FLOAT8OID},
+	{"attempts", INT4OID},
+	{"outcome", TEXTOID},
+	{"reason", TEXTOID},
+	{"prompt", TEXTOID},
+};
+
+#define LEDGER_COLUMNS lengthof(columns)
+
+static QueueKind ledger_rows = {"llm_call", columns, LEDGER_COLUMNS};
+
+/* A writer that has to be started first is there in less; a call takes longer. */
+#define WRITER_PATIENCE_MS 2000
+
+/* Where none came, nobody waits for one again so soon. */
+#define WRITER_IMPATIENCE_MS (60 * 1000)
+
+void
+ledger_define(void)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[LEDGER_COLUMNS] = {NAMEOID,   TEXTOID, TEXTOID, UUIDOID, TEXTOID,
-								 TEXTOID,   TEXTOID, INT8OID, INT8OID, NUMERICOID,
-								 FLOAT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
-
-	if (plan == NULL)
-	{
-		plan = SPI_prepare(insert_query, LEDGER_COLUMNS, types);
-		if (plan == NULL)
-			elog(ERROR, "could not prepare \"%s\"", insert_query);
-		SPI_keepplan(plan);
-	}
-	return plan;
+	settings_define(settings, lengthof(settings));
+	queue_register(&ledger_rows);
 }
 
-static Datum
-text_or_null(const char *text, char *is_null)
+typedef struct RowValues
 {
-	*is_null = text ? ' ' : 'n';
-	return text ? CStringGetTextDatum(text) : (Datum) 0;
-}
+	Datum values[LEDGER_COLUMNS];
+	bool nulls[LEDGER_COLUMNS];
+	int count;
+} RowValues;
 
-/* Exact to a tenth of a millionth of a dollar: one token of the cheapest model. */
-static Datum
-money_or_null(double amount, char *is_null)
+static void
+add(RowValues *row, Datum value, bool is_null)
 {
-	*is_null = isnan(amount) ? 'n' : ' ';
-	if (isnan(amount))
-		return (Datum) 0;
-	return DirectFunctionCall2(numeric_round,
-							   DirectFunctionCall1(float8_numeric,
-												   Float8GetDatum(amount)),
-							   Int32GetDatum(10));
+	row->values[row->count] = is_null ? (Datum) 0 : value;
+	row->nulls[row->count++] = is_null;
 }
 
 static void
-insert_row(const LlmLedgerRow *row, const char *tenant, Oid caller)
+add_text(RowValues *row, const char *text)
+{
+	add(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+/* Exact to a tenth of a millionth of a dollar: one token of the cheapest model. */
+static void
+add_money(RowValues *row, double amount)
+{
+	Datum value = (Datum) 0;
+
+	if (!isnan(amount))
+		value = DirectFunctionCall2(numeric_round,
+									DirectFunctionCall1(float8_numeric,
+														Float8GetDatum(amount)),
+									Int32GetDatum(10));
+	add(row, value, isnan(amount));
+}
+
+static const char *
+prompt_text(const LlmRequest *request)
+{
+	if (!log_prompts)
+		return NULL;
+	return request->system ? psprintf("%s\n\n%s", request->system, request->user)
+						   : request->user;
+}
+
+static void
+collect_row(const LlmLedgerRow *row, RowValues *values)
 {
 	const LlmRequest *request = row->request;
 	const LlmAnswer *answer = row->answer;
-	Datum values[LEDGER_COLUMNS];
-	char nulls[LEDGER_COLUMNS];
-	NameData caller_name;
+	Name caller = palloc0(sizeof(NameData));
 
-	namestrcpy(&caller_name, GetUserNameFromId(caller, false));
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = NameGetDatum(&caller_name);
-	values[1] = CStringGetTextDatum(request->purpose);
-	values[2] = text_or_null(request->subject, &nulls[2]);
-	values[3] = UUIDPGetDatum(request->execution_id);
-	nulls[3] = request->execution_id ? ' ' : 'n';
-	values[4] = CStringGetTextDatum(request->model);
-	values[5] = text_or_null(answer->model, &nulls[5]);
-	values[6] = text_or_null(row->model ? row->model->server : NULL, &nulls[6]);
-	values[7] = Int64GetDatum(answer->prompt_tokens);
-	values[8] = Int64GetDatum(answer->completion_tokens);
-	values[9] = money_or_null(answer->cost_usd, &nulls[9]);
-	values[10] = Float8GetDatum(answer->latency_ms);
-	values[11] = Int32GetDatum(answer->attempts);
-	values[12] = CStringGetTextDatum(outcome_word(answer->failure));
-	values[13] = text_or_null(answer->reason, &nulls[13]);
-	values[14] = CStringGetTextDatum(tenant);
-	if (SPI_execute_plan(insert_plan(), values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not run \"%s\"", insert_query);
+	namestrcpy(caller, GetUserNameFromId(GetUserId(), false));
+	values->count = 0;
+	add_text(values, tenant_current());
+	add(values, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	add(values, NameGetDatum(caller), false);
+	add_text(values, request->purpose);
+	add_text(values, request->subject);
+	add(values, UUIDPGetDatum(request->execution_id), request->execution_id == NULL);
+	add_text(values, request->model);
+	add_text(values, answer->model);
+	add_text(values, row->model ? row->model->server : NULL);
+	add(values, Int64GetDatum(answer->prompt_tokens), false);
+	add(values, Int64GetDatum(answer->completion_tokens), false);
+	add_money(values, answer->cost_usd);
+	add(values, Float8GetDatum(answer->latency_ms), false);
+	add(values, Int32GetDatum(answer->attempts), false);
+	add_text(values, outcome_word(answer->failure));
+	add_text(values, answer->reason);
+	add_text(values, prompt_text(request));
+	Assert(values->count == LEDGER_COLUMNS);
+}
+
+/* To the writer: a rollback does not take it back.  Else here, with the transaction. */
+static void
+write_row(const LlmLedgerRow *row)
+{
+	static TimestampTz impatient_until = 0;
+	RowValues values;
+	TimestampTz now = GetCurrentTimestamp();
+
+	collect_row(row, &values);
+	if (queue_put_patiently(&ledger_rows, values.values, values.nulls,
+							now < impatient_until ? 0 : WRITER_PATIENCE_MS))
+		return;
+	impatient_until = TimestampTzPlusMilliseconds(now, WRITER_IMPATIENCE_MS);
+	queue_insert(&ledger_rows, values.values, values.nulls);
 }
 
 const char *
@@ -152,17 +208,11 @@ count_call(const char *model, const LlmAnswer *answer)
 void
 ledger_enter(const LlmLedgerRow *row)
 {
-	const char *tenant = tenant_current();
 	const char *reason;
-	HouseRights saved;
 
 	/* A name that is no model's must not become a label: anybody can invent them. */
 	count_call(row->model ? row->model->name : "unknown", row->answer);
 	if (ledger_obstacle() != NULL || !house_may_act(&reason))
 		return;
-	house_enter(&saved);
-	SPI_connect();
-	insert_row(row, tenant, saved.user);
-	SPI_finish();
-	house_leave(&saved);
+	write_row(row);
 }

@@ -20,6 +20,7 @@
 #include "base/errors.h"
 #include "base/quota.h"
 #include "base/settings.h"
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "http/http.h"
 #include "llm/llm.h"
@@ -30,6 +31,9 @@
 #include "utils/timestamp.h"
 
 #define LLM_MAX_ATTEMPTS 3
+
+/* What an answer is expected to take where max_tokens does not say. */
+#define LLM_EXPECTED_ANSWER_TOKENS 256
 
 /* Tries of an answer that was not usable, the model told what was wrong. */
 #define LLM_MAX_REPAIRS 1
@@ -61,6 +65,8 @@ void
 llm_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+	gate_define_settings();
+	ledger_define();
 	quota_count_from(QUOTA_TOKENS,
 					 "SELECT sum(total_tokens)::bigint FROM factory.llm_call "
 					 "WHERE tenant_id = $1 AND called_at >= $2 AND called_at < $3 "
@@ -75,6 +81,8 @@ static const int failure_states[] = {
 	[LLM_REFUSED] = ERRCODE_FACTORY_MODEL_REFUSED,
 	[LLM_ANSWER_INVALID] = ERRCODE_FACTORY_MODEL_ANSWER_INVALID,
 	[LLM_DENIED] = ERRCODE_FACTORY_EGRESS_DENIED,
+	[LLM_SHUT] = ERRCODE_FACTORY_MODEL_SHUT,
+	[LLM_PACED] = ERRCODE_FACTORY_MODEL_PACED,
 };
 
 /* --- the end of a call ---------------------------------------------------------------------- */
@@ -105,6 +113,29 @@ cost_of(const LlmModel *model, int64 prompt_tokens, int64 completion_tokens)
 		   1e6;
 }
 
+/* Does a call that ended so say anything about its server? */
+static GateOutcome
+gate_outcome(const LlmCall *call)
+{
+	double had_ms = (call->deadline - call->started) / 1000.0;
+
+	if (call->answer.attempts == 0)
+		return GATE_UNCLEAR;
+	if (call->answer.failure == LLM_UNREACHABLE)
+		return GATE_FAILS;
+	/* Whoever has no patience must not shut the server for all. */
+	if (call->answer.failure == LLM_TIMEOUT)
+		return had_ms >= gate_min_timeout_ms ? GATE_FAILS : GATE_UNCLEAR;
+	return call->answer.failure == LLM_DENIED || call->throttled ? GATE_UNCLEAR
+																 : GATE_WORKS;
+}
+
+static void
+leave_gate(LlmCall *call)
+{
+	gate_end(&call->pass, gate_outcome(call));
+}
+
 static void
 settle(LlmCall *call)
 {
@@ -112,6 +143,7 @@ settle(LlmCall *call)
 	LlmLedgerRow row = {&call->request, call->model, answer};
 
 	answer->latency_ms = (GetCurrentTimestamp() - call->started) / 1000.0;
+	leave_gate(call);
 	if (call->model != NULL)
 		answer->cost_usd =
 			cost_of(call->model, answer->prompt_tokens, answer->completion_tokens);
@@ -123,7 +155,7 @@ settle(LlmCall *call)
 /* --- one try -------------------------------------------------------------------------------- */
 
 static void
-start_try(LlmCall *call)
+send_try(LlmCall *call)
 {
 	const LlmServer *server = call->server;
 	LlmPrompt prompt = {.provider_model = call->model->provider_model,
@@ -146,6 +178,7 @@ start_try(LlmCall *call)
 						   .allow_http = server->allow_http,
 						   .allow_private = server->allow_private,
 						   .ca_file = server->ca_file,
+						   .keep_headers = "ratelimit",
 						   .group = server->name,
 						   .group_limit = server->max_connections};
 
@@ -158,8 +191,44 @@ start_try(LlmCall *call)
 		request.headers =
 			lappend(request.headers, server->provider->key_header(server->key));
 	call->answer.attempts++;
+	call->throttled = false;
 	call->state = CALL_SENT;
 	call->transfer = http_start(&request);
+}
+
+/* The gate is shut: a call that had its tries ends as the last of them did. */
+static void
+end_at_gate(LlmCall *call, LlmFailure failure, char *reason, const char *hint)
+{
+	if (call->answer.attempts == 0)
+		call_fail(call, failure, reason, hint);
+	settle(call);
+}
+
+static void
+start_try(LlmCall *call)
+{
+	switch (gate_ask(&call->pass))
+	{
+		case GATE_GO:
+			send_try(call);
+			break;
+		case GATE_WAIT:
+			call->moment = call->pass.moment;
+			call->state = CALL_PAUSED;
+			if (call->moment >= call->deadline)
+				end_at_gate(
+					call, LLM_PACED, "it takes no further request before the deadline",
+					"View factory.pace_status shows its limits; call less often.");
+			break;
+		case GATE_SHUT:
+			end_at_gate(call, LLM_SHUT,
+						psprintf("server \"%s\" kept failing, its breaker is open",
+								 call->server->name),
+						"It is tried again by itself; view factory.breaker_status shows "
+						"when.");
+			break;
+	}
 }
 
 /* --- trying again --------------------------------------------------------------------------- */
@@ -181,7 +250,9 @@ has_try_left(const LlmCall *call, NextTry next)
 {
 	if (next == NEXT_NONE || call->answer.attempts >= LLM_MAX_ATTEMPTS)
 		return false;
-	return next != NEXT_REPAIR || call->repairs < LLM_MAX_REPAIRS;
+	if (next == NEXT_REPAIR)
+		return call->repairs < LLM_MAX_REPAIRS;
+	return next != NEXT_LATER || gate_allows_retry(&call->pass);
 }
 
 /* Pauses before the next try, unless the call has no try or no time left. */
@@ -193,7 +264,7 @@ plan_next_try(LlmCall *call, NextTry next, const HttpAnswer *got)
 	call->moment = now;
 	if (next == NEXT_LATER)
 		call->moment = TimestampTzPlusMilliseconds(now, (int64) pause_ms(call, got));
-	if (!has_try_left(call, next) || call->moment >= call->deadline)
+	if (call->moment >= call->deadline || !has_try_left(call, next))
 	{
 		settle(call);
 		return;
@@ -202,13 +273,25 @@ plan_next_try(LlmCall *call, NextTry next, const HttpAnswer *got)
 	call->state = CALL_PAUSED;
 }
 
+static int64
+tokens_so_far(const LlmCall *call)
+{
+	return call->answer.prompt_tokens + call->answer.completion_tokens;
+}
+
 static void
 take_transfer(LlmCall *call)
 {
 	HttpAnswer *got = http_take_answer(call->transfer);
+	NextTry next;
+	int64 before = tokens_so_far(call);
 
 	call->transfer = NULL;
-	plan_next_try(call, call_take_result(call, got), got);
+	next = call_take_result(call, got);
+	call->throttled = got->outcome == HTTP_ANSWERED && got->status == 429;
+	gate_learn(&call->pass, got, tokens_so_far(call) - before,
+			   call->throttled ? pause_ms(call, got) : -1);
+	plan_next_try(call, next, got);
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
@@ -226,6 +309,31 @@ prompt_length(const LlmRequest *request)
 {
 	return strlen(request->user) + (request->system ? strlen(request->system) : 0) +
 		   (request->schema ? VARSIZE(request->schema) : 0);
+}
+
+/* A token is four bytes of ASCII, or one other character; too many rather than too few. */
+static int64
+estimated_tokens(const char *text)
+{
+	int64 ascii = 0, others = 0;
+
+	for (; text != NULL && *text != '\0'; text++)
+	{
+		if (!IS_HIGHBIT_SET(*text))
+			ascii++;
+		else if (((unsigned char) *text & 0xC0) != 0x80)
+			others++;
+	}
+	return (ascii + 3) / 4 + others;
+}
+
+static int64
+expected_tokens(const LlmCall *call)
+{
+	return estimated_tokens(call->request.user) + estimated_tokens(call->request.system) +
+		   (call->request.schema ? VARSIZE(call->request.schema) / 4 : 0) +
+		   (call->options.max_tokens > 0 ? call->options.max_tokens
+										 : LLM_EXPECTED_ANSWER_TOKENS);
 }
 
 static void
@@ -304,6 +412,31 @@ take_prompt(LlmCall *call)
 		call->form = model_is_plain(call) ? LLM_FORM_OBJECT : LLM_FORM_SCHEMA;
 }
 
+static uint64
+hash_text(const char *text, uint64 seed)
+{
+	return text ? DatumGetUInt64(
+					  hash_any_extended((const unsigned char *) text, strlen(text), seed))
+				: seed;
+}
+
+static void
+take_pass(LlmCall *call)
+{
+	const LlmServer *server = call->server;
+
+	call->pass.server = server->id;
+	call->pass.address = hash_text(server->base_url, 0);
+	call->pass.server_name = server->name;
+	call->pass.account =
+		hash_text(server->key, hash_text(call->model->provider_model, 0));
+	call->pass.model_name = call->model->provider_model;
+	call->pass.requests_per_minute = call->options.requests_per_minute;
+	call->pass.tokens_per_minute = call->options.tokens_per_minute;
+	call->pass.deadline = call->deadline;
+	call->pass.tokens = expected_tokens(call);
+}
+
 static void
 take_server(LlmCall *call)
 {
@@ -311,9 +444,25 @@ take_server(LlmCall *call)
 
 	call->server = server_find(call->model->server, &trouble);
 	if (call->server != NULL)
+	{
+		take_pass(call);
 		return;
+	}
 	end_with(call, LLM_NO_MODEL, trouble.reason, trouble.hint);
 	call->answer.sqlstate = trouble.sqlstate;
+}
+
+/* What a call holds of shared memory; its memory may be about to go. */
+static void
+let_go(LlmCall *call)
+{
+	gate_end(&call->pass, GATE_UNCLEAR);
+}
+
+static void
+call_is_reset(void *argument)
+{
+	let_go(argument);
 }
 
 LlmCall *
@@ -323,6 +472,9 @@ llm_start(const LlmRequest *request)
 
 	call->context = CurrentMemoryContext;
 	call->request = *request;
+	call->on_reset.func = call_is_reset;
+	call->on_reset.arg = call;
+	MemoryContextRegisterResetCallback(call->context, &call->on_reset);
 	call->started = GetCurrentTimestamp();
 	take_model(call);
 	if (call->state != CALL_ENDED)
@@ -443,5 +595,6 @@ llm_abandon(LlmCall *call)
 	if (call->transfer != NULL)
 		http_abandon(call->transfer);
 	call->transfer = NULL;
+	let_go(call);
 	call->state = CALL_ENDED;
 }

@@ -17,7 +17,9 @@ typedef enum LlmFailure
 	LLM_TIMEOUT,
 	LLM_REFUSED,        /* 401, 403, 404, 429 to the end, content refused */
 	LLM_ANSWER_INVALID, /* no JSON, or not of the schema, three times */
-	LLM_DENIED          /* the server's options forbid the address or scheme */
+	LLM_DENIED,         /* the server's options forbid the address or scheme */
+	LLM_SHUT,           /* the server's breaker is open: nothing was sent */
+	LLM_PACED /* its pace leaves no room before the deadline: nothing was sent */
 } LlmFailure;
 
 typedef struct LlmRequest

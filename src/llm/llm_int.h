@@ -5,6 +5,7 @@
 #ifndef FACTORY_LLM_INT_H
 #define FACTORY_LLM_INT_H
 
+#include "llm/gate.h"
 #include "llm/llm.h"
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
@@ -14,9 +15,11 @@
 /* What a model, or one call, asks for; unset where the comment says. */
 typedef struct LlmOptions
 {
-	double temperature; /* NaN: the provider's default */
-	int max_tokens;     /* 0: the provider's default */
-	int timeout_ms;     /* 0: factory.llm_timeout */
+	double temperature;      /* NaN: the provider's default */
+	int max_tokens;          /* 0: the provider's default */
+	int timeout_ms;          /* 0: factory.llm_timeout */
+	int requests_per_minute; /* 0: no limit */
+	int tokens_per_minute;   /* 0: no limit */
 } LlmOptions;
 
 typedef struct LlmModel
@@ -106,6 +109,7 @@ extern int64 reading_tokens(Jsonb *usage, const char *key);
 typedef struct LlmServer
 {
 	const LlmProvider *provider;
+	Oid id;
 	char *name;
 	char *base_url;
 	int max_connections; /* 0: no limit */
@@ -151,6 +155,9 @@ struct LlmCall
 	TimestampTz deadline;
 	TimestampTz moment;            /* paused until then */
 	struct HttpTransfer *transfer; /* of the try under way */
+	GatePass pass;
+	bool throttled; /* the last try was answered with 429 */
+	MemoryContextCallback on_reset;
 	int repairs;
 	char *bad_answer; /* what is to be repaired, or NULL */
 	LlmAnswer answer;
@@ -187,10 +194,12 @@ typedef struct LlmLedgerRow
 /* "ok", "timeout", ...: the ledger's and the metric's word. */
 extern const char *outcome_word(LlmFailure failure);
 
-/* Adds the row and the metrics; in a read-only transaction the metrics alone. */
 /* Why no row can be written here, or NULL: no ledger means no call. */
 extern const char *ledger_obstacle(void);
 
+extern void ledger_define(void);
+
+/* Adds the row and the metrics; in a read-only transaction the metrics alone. */
 extern void ledger_enter(const LlmLedgerRow *row);
 
 /* --- llm_sql.c: how SQL sees an answer --------------------------------------------------- */

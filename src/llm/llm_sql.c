@@ -33,6 +33,8 @@ static const char *const failure_words[] = {
 	[LLM_REFUSED] = "did not take the request",
 	[LLM_ANSWER_INVALID] = "gave no usable answer",
 	[LLM_DENIED] = "must not be called",
+	[LLM_SHUT] = "is not called",
+	[LLM_PACED] = "cannot be called in time",
 };
 
 /* One phrase: what the model did, and why. */

@@ -21,6 +21,7 @@
 #define MODEL_MAX_TEMPERATURE 10.0
 #define MODEL_MAX_TOKENS 10000000
 #define MODEL_MAX_TIMEOUT_MS (60 * 60 * 1000)
+#define MODEL_MAX_PER_MINUTE 1000000000
 
 /* --- options ------------------------------------------------------------------------ */
 
@@ -82,11 +83,39 @@ read_timeout(LlmOptions *options, const char *key, const JsonbValue *value)
 	options->timeout_ms = (int) timeout_ms;
 }
 
-static const char *const option_names[] = {"max_tokens", "temperature", "timeout"};
-static void (*const option_readers[])(LlmOptions *, const char *,
-									  const JsonbValue *) = {read_max_tokens,
-															 read_temperature,
-															 read_timeout};
+static int
+read_per_minute(const char *key, const JsonbValue *value)
+{
+	const char *wanted = "Write a whole number from 1 to 1000000000, such as 500.";
+	double number = number_between(key, value, 1, MODEL_MAX_PER_MINUTE, wanted);
+
+	if (number != floor(number))
+		refuse_option(key, wanted);
+	return (int) number;
+}
+
+static void
+read_requests_per_minute(LlmOptions *options, const char *key, const JsonbValue *value)
+{
+	options->requests_per_minute = read_per_minute(key, value);
+}
+
+static void
+read_tokens_per_minute(LlmOptions *options, const char *key, const JsonbValue *value)
+{
+	options->tokens_per_minute = read_per_minute(key, value);
+}
+
+typedef void (*OptionReader)(LlmOptions *options, const char *key,
+							 const JsonbValue *value);
+
+static const char *const option_names[] = {
+	"max_tokens", "requests_per_minute", "temperature", "timeout", "tokens_per_minute",
+};
+static const OptionReader option_readers[] = {
+	read_max_tokens, read_requests_per_minute, read_temperature,
+	read_timeout,    read_tokens_per_minute,
+};
 
 static int
 option_number(const char *key)
@@ -100,8 +129,10 @@ option_number(const char *key)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("model option \"%s\" is not known", key),
-			 nearest ? errhint("Perhaps you meant \"%s\".", nearest)
-					 : errhint("Options are max_tokens, temperature and timeout.")));
+			 nearest
+				 ? errhint("Perhaps you meant \"%s\".", nearest)
+				 : errhint("Options are max_tokens, requests_per_minute, temperature, "
+						   "timeout and tokens_per_minute.")));
 }
 
 void

@@ -490,6 +490,7 @@ server_find(const char *name, LlmTrouble *trouble)
 	server->allow_http = option_is_true(foreign->options, "allow_http");
 	server->allow_private = option_is_true(foreign->options, "allow_private");
 	server->ca_file = option_value(foreign->options, "ca_file");
+	server->id = foreign->serverid;
 	server->name = foreign->servername;
 	server->max_connections = option_count(foreign->options, "max_connections");
 	if (server->provider == NULL || server->base_url == NULL)

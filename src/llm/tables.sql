@@ -18,7 +18,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON factory.model TO factory_admin;
 GRANT SELECT ON factory.model TO factory_author, factory_operator, factory_analyst, factory_monitor;
 SELECT pg_catalog.pg_extension_config_dump('factory.model', '');
 
--- The ledger.  No prompt and no answer is ever written here.
+-- The ledger.  No answer is ever written here, and a prompt only where factory.log_prompts
+-- says so.
 CREATE TABLE factory.llm_call (
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
 	called_at timestamptz NOT NULL,
@@ -37,10 +38,11 @@ CREATE TABLE factory.llm_call (
 	attempts int NOT NULL,
 	success boolean NOT NULL GENERATED ALWAYS AS (outcome = 'ok') STORED,
 	outcome text NOT NULL,
-	reason text
+	reason text,
+	prompt text
 );
 COMMENT ON TABLE factory.llm_call IS
-'calls to models: who, what for, tokens, cost and outcome; no prompt, no answer';
+'calls to models: who, what for, tokens, cost and outcome; no answer, and no prompt unless factory.log_prompts is on';
 CREATE INDEX llm_call_called_at ON factory.llm_call (tenant_id, called_at);
 REVOKE ALL ON factory.llm_call FROM PUBLIC;
 GRANT SELECT ON factory.llm_call TO factory_admin, factory_monitor;

@@ -58,6 +58,20 @@ extern void metric_series_observe(struct MetricSeries *series, double value);
 extern void metric_active_begin(MetricId metric);
 extern void metric_active_end(MetricId metric);
 
+/*
+ * What another room counts itself, without a tenant, it tells when the metrics are
+ * asked for: a name with its type and help, then a value for each set of labels, given
+ * as name, value, name, value, ..., NULL.
+ */
+struct StringInfoData;
+typedef void (*MetricTeller)(struct StringInfoData *text);
+
+extern void metric_register_teller(MetricTeller teller);
+extern void metric_tell_name(struct StringInfoData *text, const char *name,
+							 const char *type, const char *help);
+extern void metric_tell_value(struct StringInfoData *text, const char *name, double value,
+							  const char *const *labels);
+
 extern void metrics_define_settings(void);
 extern void metrics_request_shmem(void);
 extern void metrics_attach_shmem(void);

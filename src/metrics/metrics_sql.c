@@ -189,6 +189,43 @@ put_queue_metrics(StringInfo text)
 				   "Rows that could not be written.", totals.dropped);
 }
 
+/* --- what other rooms tell ------------------------------------------------------- */
+
+#define MAX_TELLERS 8
+
+static MetricTeller tellers[MAX_TELLERS];
+static int teller_count = 0;
+
+void
+metric_register_teller(MetricTeller teller)
+{
+	if (teller_count == MAX_TELLERS)
+		elog(ERROR, "too many tellers of metrics");
+	tellers[teller_count++] = teller;
+}
+
+void
+metric_tell_name(StringInfo text, const char *name, const char *type, const char *help)
+{
+	appendStringInfo(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+void
+metric_tell_value(StringInfo text, const char *name, double value,
+				  const char *const *labels)
+{
+	appendStringInfo(text, "%s{", name);
+	for (int i = 0; labels[i] != NULL; i += 2)
+	{
+		appendStringInfo(text, "%s%s=\"", i > 0 ? "," : "", labels[i]);
+		put_label_value(text, labels[i + 1]);
+		appendStringInfoChar(text, '"');
+	}
+	appendStringInfoString(text, "} ");
+	put_number(text, value);
+	appendStringInfoChar(text, '\n');
+}
+
 FACTORY_FUNCTION(factory_metrics);
 
 Datum
@@ -199,6 +236,8 @@ factory_metrics(PG_FUNCTION_ARGS)
 	initStringInfo(&text);
 	put_own_metrics(&text);
 	put_queue_metrics(&text);
+	for (int i = 0; i < teller_count; i++)
+		tellers[i](&text);
 	for (int i = 0; i < METRIC_COUNT; i++)
 		put_metric(&text, i);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));
