@@ -62,13 +62,15 @@ SELECT decision, version, status, changelog, reason FROM factory.deployment WHER
 SELECT decision, in_force, newest FROM factory.decision_status WHERE decision = 'chain';
 -- A running statement sees one version, also when it deploys another itself.
 BEGIN;
+\set SHOW_CONTEXT never
 SELECT n, CASE WHEN n = 2 THEN factory.deploy('chain', 2) IS NULL END AS deployed, (factory.judge('chain', '{"a": 3}')).version
 FROM generate_series(1, 3) AS n;
 SELECT version FROM factory.judge('chain', '{"a": 3}');
 ROLLBACK;
 SELECT factory.deploy('chain', 7);
 SELECT factory.deploy('chian', 1);
-SELECT factory.deploy('chain', 2, canary_pct => 10);
+SELECT factory.deploy('chain', 2, canary_pct => 200);
+\set SHOW_CONTEXT errors
 
 -- The rights are the version's owner's, whoever asks.
 CREATE SCHEMA lab;

@@ -872,6 +872,21 @@ read_policy(Reader *reader, Jsonb *definition)
 	decision->conflict_resolution = Max(choice, CONFLICT_CONFIDENCE);
 }
 
+/* By this input's value, rather than by the whole input, a canary takes its share. */
+static void
+read_canary_key(Reader *reader, Jsonb *definition)
+{
+	Decision *decision = reader->decision;
+	char *key = get_string(reader, definition, "$", "canary_key");
+	int attno = key ? decision_column(decision, key) : 0;
+
+	if (key == NULL)
+		return;
+	if (attno < 1 || attno > decision->input_count)
+		report(reader, pstrdup("$.canary_key"), PATH("\"%s\" is no input", key), NULL);
+	decision->canary_key = MemoryContextStrdup(decision->context, key);
+}
+
 /* --- working space ------------------------------------------------------------------------------ */
 
 static void
@@ -925,7 +940,8 @@ read_definition(Reader *reader, Jsonb *definition)
 									   "prompt",      "strict",
 									   "statuses",    "cache_ttl",
 									   "on_null",     "language",
-									   "description", "conflict_resolution"};
+									   "description", "conflict_resolution",
+									   "canary_key"};
 	Decision *decision = reader->decision;
 	int choice;
 
@@ -951,6 +967,7 @@ read_definition(Reader *reader, Jsonb *definition)
 	read_statuses(reader, definition);
 	read_prompt(reader, definition);
 	read_policy(reader, definition);
+	read_canary_key(reader, definition);
 }
 
 Decision *

@@ -268,6 +268,7 @@ typedef struct Decision
 	double gate;
 	double fallback_confidence;
 	ConflictResolution conflict_resolution;
+	char *canary_key;   /* the input whose value keeps to one version, or NULL */
 	List *statuses;     /* of String: what a model may answer */
 	char *language;     /* "en" or "ko" */
 	char *prompt_model; /* NULL where there is no prompt */
@@ -466,7 +467,14 @@ typedef struct DecisionPin
 	TimestampTz statement;
 	uint64 freed;
 	Decision *decision; /* NULL: nothing yet */
+	int canary_version; /* tried on a share of what is in force; 0: none */
+	int canary_share;   /* of CANARY_WHOLE */
 } DecisionPin;
+
+#define CANARY_WHOLE 10000
+
+/* The version that is tried on this input, 0 where the one in force judges it. */
+extern int canary_version(const DecisionPin *pin, Jsonb *input, HeapTupleHeader row);
 
 /* The same, one version for a whole statement at each place that calls. */
 extern Decision *decision_for_call(DecisionPin *pin, const char *name, int version);
@@ -518,6 +526,8 @@ extern char *dangerous_actions; /* settings factory.dangerous_actions and the li
 extern double review_confidence;
 extern bool review_critical;
 extern int review_deadline_minutes;
+
+extern bool require_second_person;
 
 extern void dangerous_actions_assign(const char *text, void *extra);
 

@@ -35,10 +35,42 @@ static const struct config_enum_entry log_modes[] = {{"async", LOG_ASYNC, false}
 static int max_input_bytes;
 
 /* Read by the room's SQL. */
-static bool require_second_person;
 static int review_reminder_minutes;
+static struct
+{
+	double accuracy;
+	double error_rate;
+	int interval_ms;
+	int latency_ms;
+	int lookback_s;
+	int window_s;
+	bool automatic;
+} canary;
 
 static const Setting settings[] = {
+	{"factory.canary_accuracy", "Sets the accuracy below which a canary is rolled back.",
+	 SETTING_REAL, &canary.accuracy, .boot = 0.85, .min = 0, .max = 1,
+	 .context = PGC_SIGHUP},
+	{"factory.canary_auto_rollback",
+	 "Enables that canaries are rolled back and promoted by themselves.", SETTING_BOOL,
+	 &canary.automatic, .boot = true, .context = PGC_SIGHUP},
+	{"factory.canary_error_rate",
+	 "Sets the share of unknown results above which a canary is rolled back.",
+	 SETTING_REAL, &canary.error_rate, .boot = 0.01, .min = 0, .max = 1,
+	 .context = PGC_SIGHUP},
+	{"factory.canary_interval", "Sets how often canaries are looked at.", SETTING_INT,
+	 &canary.interval_ms, .boot = 10000, .min = 100, .max = 3600 * 1000,
+	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MS},
+	{"factory.canary_latency",
+	 "Sets the 95th percentile of time above which a canary is rolled back.", SETTING_INT,
+	 &canary.latency_ms, .boot = 2000, .min = 1, .max = INT_MAX, .context = PGC_SIGHUP,
+	 .flags = GUC_UNIT_MS},
+	{"factory.canary_lookback", "Sets how much of the past a canary is measured by.",
+	 SETTING_INT, &canary.lookback_s, .boot = 300, .min = 1, .max = INT_MAX,
+	 .context = PGC_SIGHUP, .flags = GUC_UNIT_S},
+	{"factory.canary_window", "Sets after what time a good canary is promoted.",
+	 SETTING_INT, &canary.window_s, .boot = 3600, .min = 1, .max = INT_MAX,
+	 .context = PGC_SIGHUP, .flags = GUC_UNIT_S},
 	{"factory.dangerous_actions",
 	 "Sets the recommended actions that need a person's approval.", SETTING_STRING,
 	 &dangerous_actions,
@@ -135,6 +167,7 @@ check_size(const char *decision, Jsonb *input)
 typedef struct CallSite
 {
 	DecisionPin pin;
+	DecisionPin canary;
 	ResultShape result;
 } CallSite;
 
@@ -273,6 +306,16 @@ judge(Decision *decision, const JudgeRequest *request)
 	return judgment;
 }
 
+/* The version in force, or the one that is tried on inputs like this. */
+static Decision *
+decision_for_request(CallSite *site, const char *name, const JudgeRequest *request)
+{
+	Decision *in_force = decision_for_call(&site->pin, name, 0);
+	int version = canary_version(&site->pin, request->input, request->row);
+
+	return version == 0 ? in_force : decision_for_call(&site->canary, name, version);
+}
+
 FACTORY_FUNCTION(factory_judge);
 
 Datum
@@ -289,7 +332,8 @@ factory_judge(PG_FUNCTION_ARGS)
 
 	check_size(name, request.input);
 	return result_make(&site->result,
-					   judge(decision_for_call(&site->pin, name, 0), &request), explain);
+					   judge(decision_for_request(site, name, &request), &request),
+					   explain);
 }
 
 FACTORY_FUNCTION(factory_judge_row);
@@ -311,7 +355,8 @@ factory_judge_row(PG_FUNCTION_ARGS)
 								"factory.judge takes JSON.")));
 	request.row = PG_GETARG_HEAPTUPLEHEADER(1);
 	return result_make(&site->result,
-					   judge(decision_for_call(&site->pin, name, 0), &request), explain);
+					   judge(decision_for_request(site, name, &request), &request),
+					   explain);
 }
 
 FACTORY_FUNCTION(factory_decide);
@@ -413,31 +458,13 @@ factory_save_version(PG_FUNCTION_ARGS)
 								  required_text(fcinfo, 2, "changelog")));
 }
 
-FACTORY_FUNCTION(factory_deploy);
+FACTORY_FUNCTION(factory_lock_decision);
 
 Datum
-factory_deploy(PG_FUNCTION_ARGS)
+factory_lock_decision(PG_FUNCTION_ARGS)
 {
-	char *name = required_text(fcinfo, 0, "decision");
-
-	if (PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("argument \"version\" must not be null")));
-	if (!PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("canary deployments are not supported"),
-						errhint("Leave \"canary_pct\" out to deploy to all.")));
-	decision_deploy(name, PG_GETARG_INT32(1), optional_text(fcinfo, 3));
+	decision_lock(required_text(fcinfo, 0, "decision"));
 	PG_RETURN_VOID();
-}
-
-FACTORY_FUNCTION(factory_rollback);
-
-Datum
-factory_rollback(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(decision_rollback(required_text(fcinfo, 0, "decision"),
-									  optional_text(fcinfo, 1)));
 }
 
 typedef struct CheckRow

@@ -50,10 +50,14 @@ typedef struct CachedKey
 typedef struct CachedName
 {
 	CachedKey key;
-	bool valid;     /* in_force is what the tables say */
-	int in_force;   /* 0: nothing is deployed */
+	bool valid;   /* in_force is what the tables say */
+	int in_force; /* 0: nothing is deployed */
+	int canary_version;
+	int canary_share;
 	List *compiled; /* of Compiled * */
 } CachedName;
+
+bool require_second_person = false;
 
 static HTAB *cached_names = NULL;
 static uint64 functions_changed = 0;
@@ -234,33 +238,34 @@ raise_undefined(const char *name)
 						 : errhint("View factory.decision_status lists the decisions.")));
 }
 
-static int
-read_in_force(const char *name)
+static void
+read_in_force(const char *name, CachedName *found)
 {
 	Oid types[] = {TEXTOID, TEXTOID};
 	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name)};
 	HouseRights saved;
 	bool isnull;
 	bool exists;
-	int version = 0;
 
 	house_query(&saved,
-				"SELECT d.name, p.version FROM factory.decision d "
+				"SELECT coalesce(p.version, 0), coalesce(c.version, 0), "
+				"coalesce(c.canary_pct * 100, 0)::int FROM factory.decision d "
 				"LEFT JOIN factory.deployment p ON p.tenant_id = d.tenant_id "
 				"AND p.decision = d.name AND p.status = 'active' "
+				"LEFT JOIN factory.deployment c ON c.tenant_id = d.tenant_id "
+				"AND c.decision = d.name AND c.status = 'canary' "
 				"WHERE d.tenant_id = $1 AND d.name = $2",
 				2, types, values);
 	exists = SPI_processed > 0;
 	if (exists)
 	{
-		version = DatumGetInt32(column(0, 2, &isnull));
-		if (isnull)
-			version = 0;
+		found->in_force = DatumGetInt32(column(0, 1, &isnull));
+		found->canary_version = DatumGetInt32(column(0, 2, &isnull));
+		found->canary_share = DatumGetInt32(column(0, 3, &isnull));
 	}
 	house_query_end(&saved);
 	if (!exists)
 		raise_undefined(name);
-	return version;
 }
 
 typedef struct StoredVersion
@@ -419,13 +424,15 @@ static void
 refresh_name(CachedName *entry)
 {
 	CachedKey key = entry->key;
-	int in_force;
+	CachedName found;
 
 	if (entry->compiled == NIL)
 		(void) hash_search(cached_names, &key, HASH_REMOVE, NULL);
-	in_force = read_in_force(key.name);
+	read_in_force(key.name, &found);
 	entry = cached_name(key.name);
-	entry->in_force = in_force;
+	entry->in_force = found.in_force;
+	entry->canary_version = found.canary_version;
+	entry->canary_share = found.canary_share;
 	entry->valid = true;
 }
 
@@ -479,6 +486,14 @@ decision_for_call(DecisionPin *pin, const char *name, int version)
 	AcceptInvalidationMessages();
 	pin->decision = NULL;
 	pin->decision = decision_lookup(name, version);
+	pin->canary_version = pin->canary_share = 0;
+	if (version == 0)
+	{
+		const CachedName *entry = cached_name(name);
+
+		pin->canary_version = entry->canary_version;
+		pin->canary_share = entry->canary_share;
+	}
 	strlcpy(pin->name, name, sizeof(pin->name));
 	pin->version = version;
 	pin->tenant = tenant_current();
@@ -577,6 +592,20 @@ insert_version(const char *name, Jsonb *definition, const char *changelog)
 	return version;
 }
 
+/* The first version: nothing is in force before it. */
+static void
+deploy_first(const char *name, int version)
+{
+	Oid types[] = {TEXTOID, TEXTOID, INT4OID, OIDOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
+					  Int32GetDatum(version), ObjectIdGetDatum(GetUserId())};
+
+	house_write("INSERT INTO factory.deployment "
+				"(tenant_id, decision, version, status, changelog, deployed_by) "
+				"VALUES ($1, $2, $3, 'active', 'first version', $4::regrole)",
+				4, types, values, NULL);
+}
+
 int
 decision_create(const char *name, Jsonb *definition, const char *description)
 {
@@ -598,82 +627,36 @@ decision_create(const char *name, Jsonb *definition, const char *description)
 								"changelog).",
 								quote_literal_cstr(name))));
 	version = insert_version(name, definition, "first version");
-	decision_deploy(name, version, "first version");
+	if (require_second_person)
+		ereport(NOTICE, (errmsg("version %d of decision \"%s\" waits for another person "
+								"to deploy it",
+								version, name),
+						 errdetail("factory.require_second_person is on.")));
+	else
+		deploy_first(name, version);
 	return version;
 }
 
 int
 decision_save(const char *name, Jsonb *definition, const char *changelog)
 {
+	if (changelog[strspn(changelog, " \t\r\n")] == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a version says what it changes"),
+						errhint("Give it as changelog => '...'.")));
 	validate(name, definition);
 	return insert_version(name, definition, changelog);
 }
 
 void
-decision_deploy(const char *name, int version, const char *changelog)
+decision_lock(const char *name)
 {
-	Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID, OIDOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
-					  Int32GetDatum(version),
-					  changelog ? CStringGetTextDatum(changelog) : (Datum) 0,
-					  ObjectIdGetDatum(GetUserId())};
-	char nulls[] = {' ', ' ', ' ', changelog ? ' ' : 'n', ' '};
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name)};
 
 	store_prepare();
 	if (house_write("SELECT FROM factory.decision "
 					"WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
 					2, types, values, NULL) == 0)
 		raise_undefined(name);
-	if (house_write("SELECT FROM factory.decision_version "
-					"WHERE tenant_id = $1 AND decision = $2 AND version = $3",
-					3, types, values, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
-						errmsg("decision \"%s\" has no version %d", name, version),
-						errhint("View factory.decision_definition lists the versions.")));
-	house_write("UPDATE factory.deployment SET status = 'superseded', ended_at = now() "
-				"WHERE tenant_id = $1 AND decision = $2 AND status = 'active'",
-				2, types, values, NULL);
-	house_write("INSERT INTO factory.deployment "
-				"(tenant_id, decision, version, status, changelog, deployed_by) "
-				"VALUES ($1, $2, $3, 'active', $4, $5::regrole)",
-				5, types, values, nulls);
-}
-
-/* The version in force before the present one; the present one is rolled back. */
-int
-decision_rollback(const char *name, const char *reason)
-{
-	Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
-					  reason ? CStringGetTextDatum(reason) : (Datum) 0};
-	char nulls[] = {' ', ' ', reason ? ' ' : 'n'};
-	HouseRights saved;
-	bool isnull;
-	int version = 0;
-
-	store_prepare();
-	if (house_write("SELECT FROM factory.decision "
-					"WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
-					2, types, values, NULL) == 0)
-		raise_undefined(name);
-	house_query(&saved,
-				"SELECT version FROM factory.deployment "
-				"WHERE tenant_id = $1 AND decision = $2 AND status = 'superseded' "
-				"AND version <> (SELECT version FROM factory.deployment "
-				"WHERE tenant_id = $1 AND decision = $2 AND status = 'active') "
-				"ORDER BY id DESC LIMIT 1",
-				2, types, values);
-	if (SPI_processed > 0)
-		version = DatumGetInt32(column(0, 1, &isnull));
-	house_query_end(&saved);
-	if (version == 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("decision \"%s\" has no earlier deployment", name),
-						errhint("Deploy the version that is wanted.")));
-	house_write("UPDATE factory.deployment SET status = 'rolled_back', ended_at = now(), "
-				"reason = $3 "
-				"WHERE tenant_id = $1 AND decision = $2 AND status = 'active'",
-				3, types, values, nulls);
-	decision_deploy(name, version, "rollback");
-	return version;
 }

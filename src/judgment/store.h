@@ -10,10 +10,9 @@
 /* All raise what is wrong; versions are returned. The caller becomes the owner. */
 extern int decision_create(const char *name, Jsonb *definition, const char *description);
 extern int decision_save(const char *name, Jsonb *definition, const char *changelog);
-extern void decision_deploy(const char *name, int version, const char *changelog);
+/* Keeps others from changing what is in force until the transaction ends. */
+extern void decision_lock(const char *name);
 /* Compiled versions are compiled anew before they are used again. */
 extern void decisions_outdate(void);
-
-extern int decision_rollback(const char *name, const char *reason);
 
 #endif /* FACTORY_JUDGMENT_STORE_H */

@@ -19,10 +19,12 @@ CREATE TABLE factory.decision_version (
 	owner regrole NOT NULL DEFAULT current_user::regrole,
 	changelog text,
 	created_at timestamptz NOT NULL DEFAULT now(),
+	saved_by name NOT NULL DEFAULT session_user,
 	PRIMARY KEY (tenant_id, decision, version),
 	FOREIGN KEY (tenant_id, decision) REFERENCES factory.decision
 );
 COMMENT ON TABLE factory.decision_version IS 'immutable versions: one JSON document each';
+COMMENT ON COLUMN factory.decision_version.saved_by IS 'who was logged in';
 COMMENT ON COLUMN factory.decision_version.owner IS 'whose rights the conditions run with';
 COMMENT ON COLUMN factory.decision_version.definition_hash IS 'sha256 of the definition''s text, in hex';
 
@@ -31,7 +33,8 @@ CREATE TABLE factory.deployment (
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
 	decision text NOT NULL,
 	version integer NOT NULL,
-	status text NOT NULL CHECK (status IN ('active', 'superseded', 'rolled_back')),
+	status text NOT NULL CHECK (status IN ('active', 'superseded', 'rolled_back', 'canary', 'withdrawn')),
+	canary_pct numeric(5,2) CHECK (canary_pct > 0 AND canary_pct < 100),
 	changelog text,
 	reason text,
 	deployed_by regrole NOT NULL DEFAULT current_user::regrole,
@@ -44,6 +47,8 @@ COMMENT ON TABLE factory.deployment IS 'which version is and was in force, and s
 
 CREATE UNIQUE INDEX deployment_active ON factory.deployment (tenant_id, decision)
 	WHERE status = 'active';
+CREATE UNIQUE INDEX deployment_canary ON factory.deployment (tenant_id, decision)
+	WHERE status = 'canary';
 
 -- Whatever changes what is in force reaches every backend at commit.
 CREATE FUNCTION factory.deployment_changed() RETURNS trigger

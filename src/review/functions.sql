@@ -289,12 +289,110 @@ COMMENT ON FUNCTION factory.tend_reviews() IS
 'reminds of reviews and ends those whose time is over, for all tenants; returns when the next is due';
 REVOKE ALL ON FUNCTION factory.tend_reviews() FROM PUBLIC;
 
+-- Canaries.
+
+-- How a version has done since a time; fewer than ten judgments say nothing.
+CREATE OR REPLACE FUNCTION factory.measure_canary(canary factory.deployment, OUT judgments bigint,
+	OUT error_rate float8, OUT latency_p95_ms float8, OUT feedbacks bigint, OUT accuracy float8)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT j.judgments, j.error_rate, j.latency_p95_ms, coalesce(a.feedbacks, 0), coalesce(a.accuracy, 1)
+	FROM (SELECT count(*) AS judgments, avg((l.result = 'unknown' AND l.method_used <> 'escalate')::int::float8) AS error_rate,
+			percentile_cont(0.95) WITHIN GROUP (ORDER BY l.execution_time_ms) AS latency_p95_ms
+		FROM factory.judgment_log AS l
+		WHERE l.tenant_id = canary.tenant_id AND l.decision = canary.decision AND l.version = canary.version
+			AND l.created_at >= greatest(canary.deployed_at, factory.clock_now() - current_setting('factory.canary_lookback')::interval)) AS j
+	LEFT JOIN (SELECT count(*) AS feedbacks, CASE WHEN count(*) < 10 THEN 1.0 ELSE avg(t.was_right::int::float8) END AS accuracy
+		FROM (SELECT f.was_right FROM
+				(SELECT DISTINCT ON (f.execution_id) f.execution_id, f.kind = 'correct' AS was_right, f.judged_at
+				 FROM factory.judgment_feedback AS f
+				 WHERE f.tenant_id = canary.tenant_id AND f.decision = canary.decision AND f.version = canary.version
+					AND f.kind IN ('correct', 'incorrect', 'partial', 'correction')
+				 ORDER BY f.execution_id, f.id DESC) AS f
+			ORDER BY f.judged_at DESC, f.execution_id DESC LIMIT 100) AS t) AS a ON true
+$$;
+COMMENT ON FUNCTION factory.measure_canary(factory.deployment) IS
+'how a canary does: share of unknown results and 95th percentile of time over factory.canary_lookback, accuracy over its last 100 judgments with feedback';
+REVOKE ALL ON FUNCTION factory.measure_canary(factory.deployment) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.canary_breach(canary factory.deployment) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE
+		WHEN m.judgments >= 10 AND m.error_rate > current_setting('factory.canary_error_rate')::float8
+			THEN format('error_rate_exceeded: %s %% of %s judgments are unknown, more than %s %%', round((m.error_rate * 100)::numeric, 1),
+				m.judgments, current_setting('factory.canary_error_rate')::numeric * 100)
+		WHEN m.accuracy < current_setting('factory.canary_accuracy')::float8
+			THEN format('accuracy_low: %s of %s judgments that people spoke of were right, less than %s', round(m.accuracy::numeric, 3),
+				m.feedbacks, current_setting('factory.canary_accuracy'))
+		WHEN m.judgments >= 10 AND m.latency_p95_ms > extract(epoch FROM current_setting('factory.canary_latency')::interval) * 1000
+			THEN format('latency_exceeded: 95 %% of %s judgments took up to %s ms, more than %s', m.judgments,
+				round(m.latency_p95_ms::numeric, 1), current_setting('factory.canary_latency'))
+		END
+	FROM factory.measure_canary(canary) AS m
+$$;
+COMMENT ON FUNCTION factory.canary_breach(factory.deployment) IS
+'why a canary is to be rolled back, or null';
+REVOKE ALL ON FUNCTION factory.canary_breach(factory.deployment) FROM PUBLIC;
+
+CREATE OR REPLACE VIEW factory.canary_status AS
+SELECT p.decision, p.version, p.canary_pct, p.deployed_by, p.deployed_at AS since,
+	p.deployed_at + current_setting('factory.canary_window')::interval AS until,
+	m.judgments, m.error_rate, m.latency_p95_ms, m.feedbacks, m.accuracy, factory.canary_breach(p) AS breach
+FROM factory.deployment AS p, factory.measure_canary(p) AS m
+WHERE p.status = 'canary' AND p.tenant_id = factory.current_tenant();
+COMMENT ON VIEW factory.canary_status IS
+'versions that are tried on a share of inputs, how they do, and why they would be rolled back now';
+REVOKE ALL ON factory.canary_status FROM PUBLIC;
+GRANT SELECT ON factory.canary_status TO factory_admin, factory_author, factory_operator;
+
+-- Of all tenants; returns when to look again.
+CREATE OR REPLACE FUNCTION factory.tend_canaries() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	moment CONSTANT timestamptz := factory.clock_now();
+	before CONSTANT text := current_setting('factory.tenant');
+	canary factory.deployment;
+	breach text;
+	left_over boolean := false;
+BEGIN
+	IF NOT current_setting('factory.canary_auto_rollback')::boolean THEN
+		RETURN NULL;
+	END IF;
+	-- One that somebody is ending now is theirs.
+	FOR canary IN SELECT * FROM factory.deployment AS p WHERE p.status = 'canary' FOR UPDATE SKIP LOCKED LOOP
+		PERFORM set_config('factory.tenant', canary.tenant_id, true);
+		breach := factory.canary_breach(canary);
+		IF breach IS NOT NULL THEN
+			PERFORM factory.end_canary(canary, 'rolled_back', breach);
+		ELSIF canary.deployed_at + current_setting('factory.canary_window')::interval <= moment
+			AND (SELECT count(*) >= 10 FROM (SELECT FROM factory.judgment_log AS l WHERE l.tenant_id = canary.tenant_id
+					AND l.decision = canary.decision AND l.version = canary.version AND l.created_at >= canary.deployed_at LIMIT 10) AS judged)
+		THEN
+			PERFORM factory.end_canary(canary, 'active', NULL);
+		END IF;
+	END LOOP;
+	PERFORM set_config('factory.tenant', before, true);
+	IF EXISTS (SELECT FROM factory.deployment AS p WHERE p.status = 'canary') THEN
+		RETURN moment + current_setting('factory.canary_interval')::interval;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION factory.tend_canaries() IS
+'rolls back canaries that do badly, promotes those whose time is over; returns when to look again';
+REVOKE ALL ON FUNCTION factory.tend_canaries() FROM PUBLIC;
+
 -- What else the scheduler does in this database, besides refreshing.
 CREATE OR REPLACE FUNCTION factory.tend() RETURNS timestamptz
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT factory.tend_reviews()
+	SELECT least(factory.tend_reviews(), factory.tend_canaries())
 $$;
 COMMENT ON FUNCTION factory.tend() IS
 'what the scheduler looks after besides refreshing; returns when it is needed next, null for never';

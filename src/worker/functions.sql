@@ -19,6 +19,10 @@ CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT ON factory.refresh_change
 CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT OR UPDATE ON factory.review
 	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
 
+-- Whoever begins a canary, which is watched.
+CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT ON factory.deployment
+	FOR EACH ROW WHEN (NEW.status = 'canary') EXECUTE FUNCTION factory.wake_scheduler();
+
 -- Whoever lets workers rest or work.
 CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON factory.activation
 	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
