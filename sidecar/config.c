@@ -51,6 +51,8 @@ static const Setting settings[] = {
 	 "role of requests without a token; none refuses them"},
 	{"FACTORYD_CHANNEL", SETTING_TEXT, AT(channel), "pgrst", 0, 0,
 	 "NOTIFY on it makes factoryd read anew what it serves; empty for none"},
+	{"FACTORYD_CORS_ORIGINS", SETTING_TEXT, AT(cors_origins), "", 0, 0,
+	 "origins whose pages may read answers, comma-separated, or *; none where empty"},
 	{"FACTORYD_DATABASE", SETTING_TEXT, AT(database), "", 0, 0,
 	 "libpq connection string or URI; PGHOST and the like where empty"},
 	{"FACTORYD_DATABASE_READ", SETTING_TEXT, AT(database_read), "", 0, 0,

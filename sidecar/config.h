@@ -9,14 +9,16 @@
 
 typedef struct Config
 {
-	char *listen;           /* "address:port" */
-	char *database;         /* libpq's connection string or URI */
-	char *database_read;    /* of a standby for what only reads; "" for none */
-	char *schemas;          /* comma-separated, in the order they are searched */
-	char *anon_role;        /* "" for none */
-	char *channel;          /* NOTIFY here makes us read anew what is served */
-	char *jwt_secret;       /* "" for none */
-	char *jwks_file;        /* "" for none */
+	char *listen;        /* "address:port" */
+	char *database;      /* libpq's connection string or URI */
+	char *database_read; /* of a standby for what only reads; "" for none */
+	char *schemas;       /* comma-separated, in the order they are searched */
+	char *anon_role;     /* "" for none */
+	char *channel;
+	char *cors_origins;
+	/* whose pages may read answers: a list, or "*" */ /* NOTIFY here makes us read anew what is served */
+	char *jwt_secret;                                  /* "" for none */
+	char *jwks_file;                                   /* "" for none */
 	char *jwt_role_claim;   /* name of the claim that names the role */
 	char *jwt_tenant_claim; /* ... the tenant; "" for none */
 	char *jwt_audience;     /* "" for any */

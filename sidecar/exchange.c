@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "catalog.h"
+#include "cors.h"
 #include "rest.h"
 #include "route.h"
 #include "status.h"
@@ -172,6 +173,7 @@ write_headers(Exchange *exchange, int status, const char *type)
 		buffer_add_text(headers, "Retry-After: 1\r\n");
 	if (exchange->allow)
 		buffer_add_format(headers, "Allow: %s\r\n", exchange->allow);
+	cors_add_headers(headers, exchange->factoryd->config, &exchange->request->head);
 	buffer_add(headers, buffer_bytes(&exchange->extra), exchange->extra.length);
 	return headers;
 }

@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "catalog.h"
+#include "cors.h"
 #include "exchange.h"
 #include "openapi.h"
 #include "pool.h"
@@ -30,6 +31,7 @@ typedef enum RouteInput
 	INPUT_BODY,       /* $1: the body, a JSON object */
 	INPUT_OPTIONS,    /* $2: options from the headers, a JSON object */
 	INPUT_SELF,       /* $1: what factoryd knows of itself, a JSON object */
+	INPUT_NAME_BODY,  /* $1: the name that the path ends in; $2: the body */
 	INPUT_NAME,       /* $1: the name that the path ends in */
 	INPUT_LIMIT,      /* $1: limit of the query string, or NULL */
 	INPUT_CALL,       /* the function's arguments */
@@ -52,6 +54,32 @@ typedef struct Route
 
 #define JUDGE \
 	"SELECT factory.api_judgment_execute($1::pg_catalog.jsonb || $2::pg_catalog.jsonb)"
+/* The body as g.r, for statements that take it apart. */
+#define BODY " FROM (SELECT $1::pg_catalog.jsonb) AS g(r)"
+#define REPLAY \
+	"SELECT factory.replay(decision => coalesce(r ->> 'workflow_id', r ->> 'decision')," \
+	" version => (r ->> 'version')::pg_catalog.int4," \
+	" since => (r ->> 'since')::pg_catalog.timestamptz," \
+	" until => (r ->> 'until')::pg_catalog.timestamptz)" BODY
+#define CREATE \
+	"SELECT pg_catalog.jsonb_build_object('workflow_id', r ->> 'name', 'version'," \
+	" factory.create_decision(name => r ->> 'name', definition => r -> 'definition'," \
+	" description => r ->> 'description'), 'status', 'active')" BODY
+#define DEPLOY \
+	"SELECT pg_catalog.jsonb_build_object('workflow_id', n, 'version', r -> 'version'," \
+	" 'deployed', factory.deploy(decision => n, version => (r ->> " \
+	"'version')::pg_catalog.int4," \
+	" canary_pct => (r ->> 'canary_pct')::pg_catalog.numeric," \
+	" changelog => r ->> 'changelog') IS NOT NULL)" BODY \
+	", LATERAL (SELECT coalesce(r ->> 'workflow_id', r ->> 'decision')) AS w(n)"
+#define ROLLBACK \
+	"SELECT pg_catalog.jsonb_build_object('workflow_id', n, 'version'," \
+	" factory.rollback(decision => n, reason => r ->> 'reason'))" BODY \
+	", LATERAL (SELECT coalesce(r ->> 'workflow_id', r ->> 'decision')) AS w(n)"
+#define AUDIT \
+	"SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(a) - 'tenant_id'), '[]')" \
+	" FROM (SELECT * FROM factory.audit_log ORDER BY created_at DESC" \
+	" LIMIT least(greatest(coalesce($1::pg_catalog.int4, 20), 1), 100)) AS a"
 #define ASK "SELECT factory.api_bi_execute_nl_query($1::pg_catalog.jsonb)"
 
 static const Route routes[] = {
@@ -59,12 +87,32 @@ static const Route routes[] = {
 	 SERVICE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
 	{"POST", "/api/v2/judgment/execute", STYLE_API, false, false, INPUT_OPTIONS,
 	 SERVICE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
+	{"POST", "/api/v1/judgments/execute", STYLE_API, false, false, INPUT_OPTIONS,
+	 SERVICE_JUDGMENT, JUDGE, "ERR_JUD_EXECUTION_TIMEOUT", 200},
+	{"POST", "/api/v1/judgment/simulate", STYLE_API, false, false, INPUT_BODY,
+	 SERVICE_LEARNING, REPLAY, "ERR_TIMEOUT", 200},
+	{"POST", "/api/v2/judgment/replay", STYLE_API, false, false, INPUT_BODY,
+	 SERVICE_LEARNING, REPLAY, "ERR_TIMEOUT", 200},
 	{"GET", "/api/v1/judgment/recent", STYLE_API, false, true, INPUT_LIMIT, SERVICE_REST,
 	 "SELECT factory.api_judgment_recent($1::pg_catalog.int4)", "ERR_TIMEOUT", 200},
 	{"GET", "/api/v1/judgment/", STYLE_API, false, false, INPUT_NAME, SERVICE_REST,
 	 "SELECT factory.api_judgment($1::pg_catalog.uuid)", "ERR_TIMEOUT", 200},
 	{"POST", "/api/v1/feedback", STYLE_API, false, false, INPUT_BODY, SERVICE_LEARNING,
 	 "SELECT factory.api_feedback($1::pg_catalog.jsonb)", "ERR_TIMEOUT", 201},
+	{"POST", "/api/v1/approvals/", STYLE_API, false, false, INPUT_NAME_BODY,
+	 SERVICE_JUDGMENT,
+	 "SELECT factory.api_approval($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
+	 "ERR_TIMEOUT", 200},
+	{"POST", "/api/v1/rules/rulesets", STYLE_API, false, false, INPUT_BODY,
+	 SERVICE_LEARNING, CREATE, "ERR_TIMEOUT", 201},
+	{"POST", "/api/v1/learning/deploy", STYLE_API, false, false, INPUT_BODY,
+	 SERVICE_LEARNING, DEPLOY, "ERR_TIMEOUT", 200},
+	{"POST", "/api/v1/learning/rollback", STYLE_API, false, false, INPUT_BODY,
+	 SERVICE_LEARNING, ROLLBACK, "ERR_TIMEOUT", 200},
+	{"GET", "/api/v1/audit-logs", STYLE_API, false, true, INPUT_LIMIT, SERVICE_REST,
+	 AUDIT, "ERR_TIMEOUT", 200},
+	{"GET", "/api/v1/bi/catalog/datasets", STYLE_API, false, true, INPUT_NONE, SERVICE_BI,
+	 "SELECT factory.describe_catalog()", "ERR_BI_QUERY_TIMEOUT", 200},
 	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, true, INPUT_BODY,
 	 SERVICE_BI, ASK, "ERR_BI_QUERY_TIMEOUT", 200},
 	{"POST", "/api/v1/bi/plan", STYLE_API, false, true, INPUT_BODY, SERVICE_BI,
@@ -267,15 +315,16 @@ set_values(Exchange *exchange, const Route *route)
 {
 	Values *values = &exchange->values;
 
-	if (route->input == INPUT_OPTIONS || route->input == INPUT_BODY)
+	if (route->input == INPUT_NAME || route->input == INPUT_NAME_BODY)
+		values_add(values, buffer_bytes(&exchange->path) + strlen(route->path));
+	if (route->input == INPUT_OPTIONS || route->input == INPUT_BODY ||
+		route->input == INPUT_NAME_BODY)
 		values_add(values,
 				   exchange->request->body_length ? exchange->request->body : "{}");
 	if (route->input == INPUT_OPTIONS)
 		values_add(values, options_of(exchange->request));
 	if (route->input == INPUT_SELF)
 		values_take(values, describe_self(exchange->factoryd));
-	if (route->input == INPUT_NAME)
-		values_add(values, buffer_bytes(&exchange->path) + strlen(route->path));
 	if (route->input == INPUT_LIMIT)
 		values_take(values, limit_of(exchange->request));
 }
@@ -295,13 +344,19 @@ route_of(const HttpRequest *request)
 static const char *const relation_methods[] = {"GET",   "HEAD", "POST",
 											   "PATCH", "PUT",  "DELETE"};
 
-/* A table or view: one name that no route has, by a method that it takes. */
+/* One name that no route has may be a table's or a view's. */
+static bool
+may_be_relation(const char *path)
+{
+	return path[0] == '/' && path[1] != '\0' && strchr(path + 1, '/') == NULL &&
+		   methods_of(path) == NULL;
+}
+
+/* And is asked for as one where the method is one that they take. */
 static bool
 is_relation(const HttpRequest *request)
 {
-	const char *path = request->head.path;
-
-	if (path[0] != '/' || path[1] == '\0' || strchr(path + 1, '/') || methods_of(path))
+	if (!may_be_relation(request->head.path))
 		return false;
 	for (size_t i = 0; i < sizeof(relation_methods) / sizeof(relation_methods[0]); i++)
 		if (strcmp(relation_methods[i], request->head.method) == 0)
@@ -352,10 +407,12 @@ serve_route(Exchange *exchange)
 		return;
 	if (!rate_allows(exchange))
 		return;
-	if ((route->input == INPUT_OPTIONS || route->input == INPUT_BODY) &&
+	if ((route->input == INPUT_OPTIONS || route->input == INPUT_BODY ||
+		 route->input == INPUT_NAME_BODY) &&
 		!route_parse_body(exchange))
 		return;
-	if ((route->input == INPUT_CALL || route->input == INPUT_NAME) &&
+	if ((route->input == INPUT_CALL || route->input == INPUT_NAME ||
+		 route->input == INPUT_NAME_BODY) &&
 		!decode_path(exchange))
 		return;
 	if (route->input == INPUT_CALL || route->input == INPUT_DESCRIPTION)
@@ -375,6 +432,26 @@ serve_route(Exchange *exchange)
 		await_catalog(exchange, exchange_run);
 }
 
+/* OPTIONS: what the path takes, and for a browser whether its page may ask. */
+static void
+reply_options(Factoryd *factoryd, HttpRequest *request)
+{
+	const char *path = request->head.path;
+	const char *methods =
+		may_be_relation(path) ? "GET, HEAD, POST, PATCH, PUT, DELETE" : methods_of(path);
+	Exchange *exchange;
+
+	if (methods == NULL)
+	{
+		reply_no_route(factoryd, request);
+		return;
+	}
+	exchange = exchange_begin(factoryd, request, STYLE_REST, SERVICE_PROBES);
+	exchange->allow = methods;
+	cors_add_permission(&exchange->extra, factoryd->config, &request->head, methods);
+	exchange_reply(exchange, 200, NULL, "", 0);
+}
+
 static void
 request_came(HttpRequest *request, void *context)
 {
@@ -382,6 +459,11 @@ request_came(HttpRequest *request, void *context)
 	const Route *route = route_of(request);
 	Exchange *exchange;
 
+	if (strcmp(request->head.method, "OPTIONS") == 0)
+	{
+		reply_options(factoryd, request);
+		return;
+	}
 	if (route == NULL && !is_relation(request))
 	{
 		reply_no_route(factoryd, request);

@@ -20,7 +20,8 @@ CREATE ROLE stranger NOLOGIN;
 CREATE ROLE operator NOLOGIN IN ROLE factory_operator, factory_analyst, factory_monitor;
 CREATE ROLE other NOLOGIN;
 CREATE ROLE mighty SUPERUSER NOLOGIN;
-GRANT stranger, operator TO web;
+CREATE ROLE everybody NOLOGIN IN ROLE factory_admin, factory_operator, factory_analyst, factory_monitor;
+GRANT stranger, operator, everybody TO web;
 GRANT factory_monitor TO stranger;
 SELECT factory.create_decision('wf-001', '{
   "inputs": {"line_code": "text", "defect_count": {"type": "integer", "required": true}, "production_count": "integer"},
@@ -59,7 +60,7 @@ CREATE FUNCTION api.take_note(id int) RETURNS int LANGUAGE sql AS 'INSERT INTO a
 my $database = 'postgresql:///postgres?host=' . $node->host . '&port=' . $node->port . '&user=web';
 our $factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api,factory', FACTORYD_POOL => 3, FACTORYD_POOL_OVERFLOW => 0,
 	FACTORYD_ANON_ROLE => 'stranger', FACTORYD_POOL_WAIT => '500ms', FACTORYD_REQUEST_TIMEOUT => '3s',
-	FACTORYD_MAX_BODY => '2MB', FACTORYD_READ_TIMEOUT => '1s');
+	FACTORYD_CORS_ORIGINS => 'http://localhost:3000, https://plant.example', FACTORYD_MAX_BODY => '2MB', FACTORYD_READ_TIMEOUT => '1s');
 my @operator = (Authorization => 'Bearer ' . Factoryd::token(role => 'operator', sub => 'kim', exp => time + 60));
 my ($status, $body, $headers);
 
@@ -273,6 +274,15 @@ is($status, 404, 'an unknown path');
 is("$status $body->{error}{code}", '404 ERR_NOT_FOUND', 'in the envelope');
 ($status, $body, $headers) = $factoryd->call(DELETE => '/api/v1/judgment/execute');
 is("$status $headers->{allow}", '405 POST', 'a wrong method');
+($status, $body, $headers) = $factoryd->call(OPTIONS => '/note', undef, Origin => 'https://plant.example', 'Access-Control-Request-Method' => 'PATCH');
+is("$status $headers->{allow}", '200 GET, HEAD, POST, PATCH, PUT, DELETE', 'what a table takes');
+is($headers->{'access-control-allow-origin'} . ' ' . $headers->{'access-control-allow-methods'}, 'https://plant.example GET, HEAD, POST, PATCH, PUT, DELETE', 'and that a page may');
+($status, $body, $headers) = $factoryd->call(GET => '/ready', undef, Origin => 'https://plant.example');
+is("$headers->{'access-control-allow-origin'} $headers->{vary}", 'https://plant.example Origin', 'and read the answer');
+($status, $body, $headers) = $factoryd->call(GET => '/ready', undef, Origin => 'https://plant.example.evil');
+is($headers->{'access-control-allow-origin'}, undef, 'but no other');
+($status, $body, $headers) = $factoryd->call(OPTIONS => '/rpc/add');
+is("$status $headers->{allow}", '200 GET, HEAD, POST', 'what a function takes');
 
 my $host = "Host: x\r\n";
 for my $case (
@@ -311,18 +321,40 @@ my $root = $ENV{FACTORY_ROOT};
 my @files = map { ('-f', "$root/demo/$_.sql") } qw(schema views);
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), @files, '-o', '/dev/null' ],
 	'the demo plant is there');
-$node->safe_psql('postgres', join ';', 'GRANT SELECT ON ALL TABLES IN SCHEMA public TO factory_reader',
+$node->safe_psql('postgres', join ';', 'ALTER TABLE api.note DROP CONSTRAINT note_pkey, ADD PRIMARY KEY (id)', 'GRANT SELECT ON ALL TABLES IN SCHEMA public TO factory_reader',
 	(map { "REFRESH MATERIALIZED VIEW $_" } qw(mv_oee_daily mv_defect_trend_hourly mv_line_performance_daily mv_inventory_coverage_daily)),
 	'SELECT factory.load_catalog($$' . slurp_file("$root/demo/catalog.json") . '$$)',
 	q(SELECT factory.create_decision('defect_rate', definition) FROM factory.decision_definition WHERE decision = 'wf-001'));
-my @examples = slurp_file("$root/docs/http.md") =~ /^```sh\n(curl .*?)^```$/msg;
-cmp_ok(scalar(@examples), '>=', 5, 'docs/http.md has examples');
+my @examples;
+my $page = slurp_file("$root/docs/http.md");
+push @examples, [ $1, $2, $3 // 'null' ] while $page =~ /^```sh\n(curl .*?)(?:   # (\d+))?\n```\n(?:```json\n(.*?)^```$)?/msg;
+cmp_ok(scalar(@examples), '>=', 30, 'docs/http.md has examples');
+
+# What is documented and not there: each member, at any depth.
+sub lacks
+{
+	my ($want, $have, $where) = @_;
+	return () unless ref $want eq 'HASH';
+	return "$where is no object" unless ref $have eq 'HASH';
+	return map { exists $have->{$_} ? lacks($want->{$_}, $have->{$_}, "$where.$_") : "$where.$_" } sort keys %$want;
+}
+($status, $body) = $factoryd->call(POST => '/api/v1/judgment/execute', { workflow_id => 'defect_rate', input_data => { defect_count => 9, production_count => 100 } }, @operator);
+local $ENV{ID} = $body->{data}{execution_id};
+local $ENV{TOKEN} = 'Bearer ' . Factoryd::token(role => 'everybody');
 foreach my $example (@examples)
 {
-	my $command = $example =~ s/127\.0\.0\.1:8080/127.0.0.1:$factoryd->{port}/gr =~ s/^curl/curl --noproxy '*' -f -H "Authorization: \$TOKEN"/r;
-	local $ENV{TOKEN} = $operator[1];
-	my ($out, $err) = run_command([ 'sh', '-c', $command ]);
-	like($out, qr/^\{/, (split /\n/, $example)[0]);
+	my ($command, $want, $answer) = @$example;
+	$command =~ s/127\.0\.0\.1:8080/127.0.0.1:$factoryd->{port}/g;
+	$command =~ s/^curl/curl --noproxy '*' -w '\\n%{http_code}' -H "Authorization: \$TOKEN"/;
+	my ($out) = run_command([ 'sh', '-c', $command ]);
+	my ($text, $code) = $out =~ /^(.*?)\n?(\d+)$/s;
+	my ($title) = $example->[0] =~ m{8080(/[^ '"]*)};
+	is($code, $want // 200, "example $title") or diag($text);
+	next if $answer eq 'null';
+	my $decoded = JSON::PP->new->utf8->allow_nonref->decode($text);
+	my $documented = JSON::PP->new->utf8->allow_nonref->decode($answer);
+	($decoded, $documented) = ($decoded->[0], $documented->[0]) if ref $documented eq 'ARRAY';
+	is(join(', ', lacks($documented, $decoded, '')), '', 'has what it shows') or diag($text);
 }
 ($status, $body) = $factoryd->call(POST => '/api/v1/bi/execute-nl-query', Encode::encode('UTF-8', '{"query_text": "지난 7일간 LINE-A 불량률"}'), @operator);
 is($status, 200, 'a question in Korean');

@@ -261,6 +261,30 @@ $$;
 COMMENT ON FUNCTION factory.api_feedback(jsonb) IS
 'POST /api/v1/feedback: {execution_id, feedback_type, correct_result, comment}';
 
+CREATE OR REPLACE FUNCTION factory.api_approval(execution_id uuid, request jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	answer jsonb := '{}';
+BEGIN
+	CASE request ->> 'action'
+		WHEN 'approve' THEN
+			answer := jsonb_build_object('outcome',
+				factory.approve(execution_id => api_approval.execution_id, comment => request ->> 'comment'));
+		WHEN 'reject' THEN
+			PERFORM factory.reject(execution_id => api_approval.execution_id, comment => request ->> 'comment',
+				correct_result => request -> 'correct_result');
+		ELSE
+			RAISE EXCEPTION 'the request says neither approve nor reject'
+				USING ERRCODE = 'PF102', HINT = 'Give "action": "approve" or "action": "reject".';
+	END CASE;
+	RETURN jsonb_build_object('execution_id', execution_id, 'action', request -> 'action') || answer;
+END
+$$;
+COMMENT ON FUNCTION factory.api_approval(uuid, jsonb) IS
+'POST /api/v1/approvals/ID: {action: approve or reject, comment, correct_result}';
+
 CREATE OR REPLACE FUNCTION factory.api_bi_plan(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -355,9 +379,10 @@ COMMENT ON FUNCTION factory.api_key_claims(text, text) IS
 'whom a key with that hash speaks for, or NULL; for the role that factoryd connects as';
 
 REVOKE ALL ON FUNCTION factory.api_judgment(uuid), factory.api_judgment_recent(int), factory.api_feedback(jsonb),
-	factory.api_bi_plan(jsonb), factory.create_api_key(text, regrole, jsonb, timestamptz),
+	factory.api_approval(uuid, jsonb), factory.api_bi_plan(jsonb), factory.create_api_key(text, regrole, jsonb, timestamptz),
 	factory.revoke_api_key(text), factory.api_key_claims(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION factory.api_judgment(uuid), factory.api_judgment_recent(int), factory.api_feedback(jsonb)
+GRANT EXECUTE ON FUNCTION factory.api_judgment(uuid), factory.api_judgment_recent(int), factory.api_feedback(jsonb),
+	factory.api_approval(uuid, jsonb)
 	TO factory_admin, factory_author, factory_operator;
 GRANT EXECUTE ON FUNCTION factory.api_bi_plan(jsonb) TO factory_admin, factory_analyst;
 GRANT EXECUTE ON FUNCTION factory.create_api_key(text, regrole, jsonb, timestamptz), factory.revoke_api_key(text)
