@@ -11,7 +11,8 @@
  * another on the same connection, SLOTS_MOST at most, where all connections are busy, or
  * where the server is quicker with them than we are: it goes from one to the next
  * without waiting for us.  Only they, because a cancel that comes late hits the next
- * one, which is then run again; and a write is never run again.
+ * one, which is then run again; and a write is never run again.  Where one takes long
+ * after all, those behind it are run elsewhere.
  *
  * A statement is prepared once a connection and role.  Not once a connection: a
  * plan may have inlined a function that the next role may not execute.
@@ -294,6 +295,7 @@ watch_connection(PoolConnection *connection, long long now)
 	Slot *front = connection_slot(connection, 0);
 	Call *call = front->call;
 
+	connection_release_stuck(connection);
 	if (connection->cancel_deadline && now >= connection->cancel_deadline)
 	{
 		connection_lose(connection);
@@ -394,7 +396,7 @@ pool_submit(Pool *pool, Call *call)
 	pool_balance(pool);
 }
 
-/* A call that only reads, hit by the cancel that was meant for another. */
+/* A call that only reads: hit by a cancel for another, or stuck behind another. */
 void
 pool_queue_again(Pool *pool, Call *call)
 {

@@ -539,6 +539,35 @@ end_slot(PoolConnection *connection, Slot *slot)
 	return PQpipelineSync(connection->conn) && flush_output(connection);
 }
 
+static bool
+is_stalled(const PoolConnection *connection)
+{
+	const Slot *front = connection_slot((PoolConnection *) connection, 0);
+
+	return now_us() - front->began_us > STALLED_US;
+}
+
+/*
+ * They only read, so that they may run twice: what comes of them here is nobody's any
+ * more.  A statement that was quick until now may have met a lock.
+ */
+void
+connection_release_stuck(PoolConnection *connection)
+{
+	if (connection->slot_count < 2 || !is_stalled(connection))
+		return;
+	for (int i = 1; i < connection->slot_count; i++)
+	{
+		Slot *slot = connection_slot(connection, i);
+		Call *call = slot->call;
+
+		if (call == NULL || !slot->shares || call->repeated)
+			continue;
+		slot->call = NULL;
+		pool_queue_again(connection->pool, call);
+	}
+}
+
 /* Whether a call may be sent behind those that the connection runs. */
 bool
 connection_may_share(const PoolConnection *connection, Call *call)
@@ -549,7 +578,8 @@ connection_may_share(const PoolConnection *connection, Call *call)
 	if (connection->state != CONNECTION_RUNNING || connection->slot_count == 0 ||
 		connection->slot_count == SLOTS_MOST || connection->on_errand ||
 		connection->cancel_deadline || connection->paused || connection->probing ||
-		!call->read_only || call->row || call->aside_count || call->tenant)
+		!call->read_only || call->row || call->aside_count || call->tenant ||
+		is_stalled(connection))
 		return false;
 	for (int i = 0; i < connection->slot_count; i++)
 		if (!connection_slot((PoolConnection *) connection, i)->shares)

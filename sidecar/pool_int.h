@@ -26,6 +26,9 @@
 /* Statements as quick as this share connections although others are idle. */
 #define SWIFT_US 150
 
+/* A statement that runs so long has nobody sent behind it, and loses who is. */
+#define STALLED_US 20000
+
 typedef enum ConnectionState
 {
 	CONNECTION_CONNECTING,
@@ -161,6 +164,9 @@ extern bool connection_may_share(const PoolConnection *connection, Call *call);
 extern bool call_is_swift(Pool *pool, Call *call);
 extern void call_start(PoolConnection *connection, Call *call);
 extern void call_take_away(Call *call);
+
+/* Where the connection's statement takes long, those behind it go elsewhere. */
+extern void connection_release_stuck(PoolConnection *connection);
 extern void connection_probe(PoolConnection *connection);
 extern void connection_make_idle(PoolConnection *connection);
 extern void connection_cancel(PoolConnection *connection);

@@ -91,6 +91,21 @@ for my $round (1 .. 10)
 is($bad, 0, "$left clients that left took nobody's answer along");
 close $_ for @clients;
 
+# A statement that is quick as a rule and has met a lock holds nobody up.
+$node->safe_psql('postgres', 'CREATE FUNCTION api.peek() RETURNS bigint LANGUAGE sql STABLE AS $$SELECT count(*) FROM api.note$$');
+for (1 .. 100) { ($status) = $factoryd->call(POST => '/rpc/peek', {}); last if $status == 200; select undef, undef, undef, 0.05 }
+$factoryd->call(POST => '/rpc/peek', {}) for 1 .. 8;
+my $locker = $node->background_psql('postgres');
+$locker->query_safe('BEGIN; LOCK TABLE api.note');
+my ($stuck, @behind) = map { $factoryd->connect } 0 .. 40;
+syswrite $stuck, "POST /rpc/peek HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+send_add($behind[$_], $_) for 0 .. $#behind;
+is(scalar(grep { answer($behind[$_]) eq $_ + 1 } 0 .. $#behind), 40, 'forty are answered while one waits for a lock');
+$locker->query_safe('COMMIT');
+is(answer($stuck), 1, 'and then that one');
+$locker->quit;
+close $_ for $stuck, @behind;
+
 # A pool under pressure makes more connections, and only as many as it may.
 my @naps = map { my $socket = $factoryd->connect; syswrite $socket, "GET /rpc/nap?seconds=30 HTTP/1.1\r\nHost: x\r\n\r\n"; $socket } 1 .. 4;
 ok($standby->poll_query_until('postgres', q(SELECT count(*) = 4 FROM pg_stat_activity WHERE usename = 'web' AND query LIKE '%nap%' AND state = 'active')), 'overflow: four run where two are kept');
