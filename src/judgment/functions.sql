@@ -256,6 +256,14 @@ AS 'MODULE_PATHNAME', 'factory_judge_row';
 COMMENT ON FUNCTION factory.judge_row(text, anyelement, text, boolean) IS
 'judges a table''s row: columns are inputs by name';
 
+CREATE OR REPLACE FUNCTION factory.judge_many(decision text, query text, concurrency integer DEFAULT 16,
+	policy text DEFAULT NULL)
+RETURNS SETOF factory.judgment
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
+AS 'MODULE_PATHNAME', 'factory_judge_many';
+COMMENT ON FUNCTION factory.judge_many(text, text, integer, text) IS
+'judges each row of a query, many models asked at once, equal prompts once; rows in order, an error is its row''s own: unknown, with components -> error';
+
 CREATE OR REPLACE FUNCTION factory.decide(decision text, input jsonb, version integer DEFAULT NULL)
 RETURNS factory.judgment
 LANGUAGE c STABLE PARALLEL SAFE
@@ -301,6 +309,7 @@ REVOKE ALL ON FUNCTION
 	factory.check_decision(jsonb, text),
 	factory.judge(text, jsonb, text, boolean, jsonb, boolean),
 	factory.judge_row(text, anyelement, text, boolean),
+	factory.judge_many(text, text, integer, text),
 	factory.decide(text, jsonb, integer)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
@@ -311,6 +320,7 @@ TO factory_admin, factory_author;
 GRANT EXECUTE ON FUNCTION
 	factory.judge(text, jsonb, text, boolean, jsonb, boolean),
 	factory.judge_row(text, anyelement, text, boolean),
+	factory.judge_many(text, text, integer, text),
 	factory.decide(text, jsonb, integer)
 TO factory_admin, factory_author, factory_operator;
 

@@ -93,15 +93,15 @@ answer_shape(const Decision *decision)
 	return text.data;
 }
 
-static LlmCall *
-ask_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
+static LlmRequest
+model_request(const Judgment *judgment, Evaluation *rules, Jsonb *context)
 {
 	Decision *decision = judgment->decision;
 	Jsonb *values = prompt_values(decision, rules, context);
 	const char *system = decision->prompt_system
 							 ? llm_render_template(decision->prompt_system, values)
 							 : "Manufacturing quality expert. Judge the production data.";
-	LlmRequest request = {
+	return (LlmRequest){
 		.model = decision->prompt_model,
 		.system = psprintf("%s\n%s", system, answer_shape(decision)),
 		.user = llm_render_template(decision->prompt_user, values),
@@ -110,6 +110,12 @@ ask_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
 		.subject = decision->name,
 		.execution_id = &judgment->execution_id,
 	};
+}
+
+static LlmCall *
+ask_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
+{
+	LlmRequest request = model_request(judgment, rules, context);
 
 	return llm_start(&request);
 }
@@ -141,11 +147,27 @@ no_prompt(const Decision *decision)
 	return model;
 }
 
+/* Of a judgment in pieces: what was asked in between, and nothing now. */
+static ModelVerdict *
+given_answer(const Judgment *judgment)
+{
+	ModelVerdict *model;
+
+	if (judgment->given != NULL)
+		return read_answer(judgment->given);
+	model = palloc0(sizeof(ModelVerdict));
+	model->answer = palloc0(sizeof(LlmAnswer));
+	model->failure = "the rules were sure when it was time to ask a model";
+	return model;
+}
+
 static ModelVerdict *
 consult_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
 {
 	if (judgment->decision->prompt_user == NULL)
 		return no_prompt(judgment->decision);
+	if (judgment->in_pieces)
+		return given_answer(judgment);
 	return read_answer(llm_finish(ask_model(judgment, rules, context)));
 }
 
@@ -163,11 +185,12 @@ judge_beside(Judgment *judgment, Evaluation *rules, Jsonb *context)
 	Decision *decision = judgment->decision;
 	LlmCall *call = NULL;
 
-	if (decision->prompt_user != NULL)
+	if (decision->prompt_user != NULL && !judgment->in_pieces)
 		call = ask_model(judgment, NULL, context);
 	evaluation_finish(rules);
 	judgment->evaluation = rules;
-	judgment->model = call ? read_answer(llm_finish(call)) : no_prompt(decision);
+	judgment->model =
+		call ? read_answer(llm_finish(call)) : consult_model(judgment, NULL, context);
 }
 
 static void
@@ -230,7 +253,7 @@ execution_id_make(TimestampTz at, pg_uuid_t *id)
 	memcpy(id->data + 8, &low, 8);
 }
 
-static Judgment *
+Judgment *
 judgment_begin(Decision *decision, JudgmentPolicy policy)
 {
 	Judgment *judgment = palloc0(sizeof(Judgment));
@@ -242,19 +265,80 @@ judgment_begin(Decision *decision, JudgmentPolicy policy)
 	return judgment;
 }
 
-Judgment *
-judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context)
+/* --- in one piece, or two ----------------------------------------------------------------- */
+
+/* The rules' result where the prompt tells it; else NULL. */
+static Evaluation *
+rules_to_tell(const Judgment *judgment, Evaluation *rules)
 {
-	Judgment *judgment = judgment_begin(decision, policy);
+	switch (model_uses[judgment->policy])
+	{
+		case MODEL_IF_UNSURE:
+		case MODEL_IF_BELOW_GATE:
+			evaluation_finish(rules);
+			return rules;
+		default:
+			return NULL;
+	}
+}
+
+static double
+confidence_enough(const Judgment *judgment)
+{
+	return model_uses[judgment->policy] == MODEL_IF_UNSURE
+			   ? judgment->decision->fallback_confidence
+			   : judgment->decision->gate;
+}
+
+LlmRequest *
+judgment_request(const Judgment *judgment, Jsonb *context)
+{
+	LlmRequest *request;
+	Evaluation *rules;
+
+	if (model_uses[judgment->policy] == MODEL_NEVER ||
+		judgment->decision->prompt_user == NULL)
+		return NULL;
+	rules = rules_to_tell(judgment,
+						  evaluation_begin(judgment->decision, judgment->created_at));
+	if (rules != NULL && !rules_below(rules, confidence_enough(judgment)))
+		return NULL;
+	request = palloc(sizeof(LlmRequest));
+	*request = model_request(judgment, rules, context);
+	return request;
+}
+
+static void
+judgment_run(Judgment *judgment, Jsonb *context)
+{
 	instr_time begin, end;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	judge_by_policy(judgment, evaluation_begin(decision, judgment->created_at), context);
+	judge_by_policy(judgment, evaluation_begin(judgment->decision, judgment->created_at),
+					context);
 	judgment_combine(judgment);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	judgment->elapsed_ms = INSTR_TIME_GET_MILLISEC(end);
+}
+
+Judgment *
+judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context)
+{
+	Judgment *judgment = judgment_begin(decision, policy);
+
+	judgment_run(judgment, context);
 	return judgment;
+}
+
+void
+judgment_complete(Judgment *judgment, LlmAnswer *answer)
+{
+	judgment->in_pieces = true;
+	judgment->given = answer;
+	judgment_run(judgment, NULL);
+	if (answer != NULL)
+		judgment->elapsed_ms += answer->latency_ms;
 }
 
 Judgment *

@@ -493,6 +493,8 @@ typedef struct Judgment
 	Decision *decision;
 	Evaluation *evaluation; /* NULL: rules were not asked */
 	ModelVerdict *model;    /* NULL: no model was asked */
+	bool in_pieces;         /* no model is to be asked now: it was, or was not to be */
+	LlmAnswer *given;       /* of a judgment in pieces: what it said */
 	JudgmentPolicy policy;
 	JudgmentPolicy done; /* what was done, and its name in lower case */
 	const char *method;
@@ -569,6 +571,23 @@ extern Datum judgment_matched_rules(const Judgment *judgment);
 
 /* One judgment from the inputs in the decision's slot to a combined verdict. */
 extern Judgment *judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context);
+
+/*
+ * The same in two pieces, for who waits elsewhere: begun, with what a model is to be
+ * asked (NULL: nothing), and completed with its answer, from the same inputs.
+ */
+extern Judgment *judgment_begin(Decision *decision, JudgmentPolicy policy);
+extern LlmRequest *judgment_request(const Judgment *judgment, Jsonb *context);
+extern void judgment_complete(Judgment *judgment, LlmAnswer *answer);
+
+/* --- counting, for the metrics ------------------------------------------------------------ */
+
+extern void judgment_count_request(Decision *decision);
+extern void judgment_count_end(const Judgment *judgment);
+extern void judgment_count_error(const char *decision, JudgmentPolicy policy);
+
+/* Raises where a document is larger than factory.judgment_max_input. */
+extern void judgment_check_size(const char *decision, Jsonb *input);
 
 /* The rules alone, for decide(): reads nothing but the decision. */
 extern Judgment *judgment_decide(Decision *decision);

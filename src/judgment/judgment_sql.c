@@ -148,8 +148,8 @@ required_doc(FunctionCallInfo fcinfo, int number, const char *name)
 	return PG_GETARG_JSONB_P(number);
 }
 
-static void
-check_size(const char *decision, Jsonb *input)
+void
+judgment_check_size(const char *decision, Jsonb *input)
 {
 	if (VARSIZE(input) <= max_input_bytes)
 		return;
@@ -225,8 +225,14 @@ judgment_series(Decision *decision)
 	return decision->series;
 }
 
-static void
-count_judgment(const Judgment *judgment)
+void
+judgment_count_request(Decision *decision)
+{
+	metric_series_add(judgment_series(decision)->requests, 1);
+}
+
+void
+judgment_count_end(const Judgment *judgment)
 {
 	const char *name = judgment->decision->name;
 	JudgmentSeries *series = judgment_series(judgment->decision);
@@ -247,8 +253,8 @@ count_judgment(const Judgment *judgment)
 	metric_series_observe(*duration, judgment->elapsed_ms / 1000.0);
 }
 
-static void
-count_error(const char *decision, JudgmentPolicy policy)
+void
+judgment_count_error(const char *decision, JudgmentPolicy policy)
 {
 	char method[NAMEDATALEN];
 
@@ -288,7 +294,7 @@ judge(Decision *decision, const JudgeRequest *request)
 		request->policy ? judgment_policy_from_name(request->policy) : decision->policy;
 	Judgment *volatile judgment = NULL;
 
-	metric_series_add(judgment_series(decision)->requests, 1);
+	judgment_count_request(decision);
 	metric_active_begin(METRIC_JUDGMENT_ACTIVE);
 	PG_TRY();
 	{
@@ -297,12 +303,12 @@ judge(Decision *decision, const JudgeRequest *request)
 	PG_CATCH();
 	{
 		metric_active_end(METRIC_JUDGMENT_ACTIVE);
-		count_error(decision->name, policy);
+		judgment_count_error(decision->name, policy);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	metric_active_end(METRIC_JUDGMENT_ACTIVE);
-	count_judgment(judgment);
+	judgment_count_end(judgment);
 	return judgment;
 }
 
@@ -330,7 +336,7 @@ factory_judge(PG_FUNCTION_ARGS)
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
 	CallSite *site = call_site(fcinfo);
 
-	check_size(name, request.input);
+	judgment_check_size(name, request.input);
 	return result_make(&site->result,
 					   judge(decision_for_request(site, name, &request), &request),
 					   explain);

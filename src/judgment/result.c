@@ -14,9 +14,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/clock.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
 #include "judgment/result.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/expandeddatum.h"
 #include "utils/expandedrecord.h"
@@ -336,6 +340,53 @@ result_make(const ResultShape *shape, Judgment *judgment, bool explain)
 	put_value(result, J_TIME, Float8GetDatum(judgment->elapsed_ms));
 	put_value(result, J_CREATED_AT, TimestampTzGetDatum(judgment->created_at));
 	return EOHPGetRODatum(&result->record.hdr);
+}
+
+/* The error stands where the model's absence does: nothing was decided. */
+Datum
+result_of_failure(const ResultShape *shape, const char *decision, const char *policy,
+				  const ErrorData *error)
+{
+	Datum values[J_COLUMNS] = {0};
+	bool nulls[J_COLUMNS];
+	DocBuilder b;
+
+	memset(nulls, true, sizeof(nulls));
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	doc_begin_object(&b, "error");
+	doc_put_string(&b, "sqlstate", unpack_sql_state(error->sqlerrcode));
+	doc_put_string(&b, "message", error->message);
+	doc_put_string(&b, "detail", error->detail);
+	doc_put_string(&b, "hint", error->hint);
+	doc_end_object(&b);
+	doc_end_object(&b);
+	values[J_DECISION] = CStringGetTextDatum(decision);
+	values[J_RESULT] = CStringGetTextDatum("unknown");
+	values[J_MATCHED_RULES] = PointerGetDatum(construct_empty_array(TEXTOID));
+	values[J_COMPONENTS] = JsonbPGetDatum(doc_finish(&b));
+	values[J_FROM_CACHE] = BoolGetDatum(false);
+	values[J_DEGRADED] =
+		CStringGetTextDatum(psprintf("could not be judged: %s", error->message));
+	values[J_CREATED_AT] = TimestampTzGetDatum(clock_now());
+	nulls[J_DECISION] = nulls[J_RESULT] = nulls[J_MATCHED_RULES] = false;
+	nulls[J_COMPONENTS] = nulls[J_FROM_CACHE] = nulls[J_DEGRADED] = false;
+	nulls[J_CREATED_AT] = false;
+	if (policy != NULL)
+	{
+		values[J_POLICY] = CStringGetTextDatum(policy);
+		nulls[J_POLICY] = false;
+	}
+	return HeapTupleGetDatum(heap_form_tuple(shape->columns, values, nulls));
+}
+
+void
+result_shape_of_type(ResultShape *shape)
+{
+	shape->columns = lookup_rowtype_tupdesc_copy(judgment_result_type(), -1);
+	shape->identifier =
+		assign_record_type_identifier(shape->columns->tdtypeid, shape->columns->tdtypmod);
+	Assert(shape->columns->natts == J_COLUMNS);
 }
 
 void

@@ -1,0 +1,402 @@
+/*
+ * judge_many.c
+ *		judge_many(): a judgment for each row of a query, many models thinking at once.
+ *
+ * Rows are fetched as places become free and given out in their order.  A row that no
+ * model is asked for takes no place.  Equal prompts are asked once; for that, the
+ * different prompts of a statement and their answers stay in memory until it ends.
+ */
+#include "postgres.h"
+
+#include "base/attempt.h"
+#include "base/compat.h"
+#include "base/document.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "judgment/judgment.h"
+#include "judgment/judgment_int.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+
+/* Calls under way at once in one backend; as complete_many() has it. */
+#define MANY_MAX_CONCURRENCY 256
+
+/* Rows that wait behind one whose model still thinks; then no more are fetched. */
+#define MANY_MAX_WAITING 10000
+
+/* What a model was asked, and what came of it. */
+typedef struct Question
+{
+	char *system;
+	char *user;
+	LlmCall *call; /* under way, or NULL */
+	LlmAnswer *answer;
+} Question;
+
+/* The table may move its entries, so it holds pointers. */
+typedef struct AskedEntry
+{
+	uint64 hash;
+	char status;
+	Question *question;
+} AskedEntry;
+
+#define SH_PREFIX asked
+#define SH_ELEMENT_TYPE AskedEntry
+#define SH_KEY_TYPE uint64
+#define SH_KEY hash
+#define SH_HASH_KEY(table, key) ((uint32) (key))
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* A row of the query that has not been given out yet. */
+typedef struct Row
+{
+	dlist_node node;
+	MemoryContext context;
+	JudgmentTask task;
+	Question *question; /* NULL: no model is asked */
+	ErrorData *error;   /* it cannot be judged */
+} Row;
+
+typedef struct Many
+{
+	const char *decision;
+	const char *policy;
+	int version; /* one for the whole statement */
+	int concurrency;
+	MemoryContext context; /* the statement's */
+	MemoryContext scratch; /* a row's that is given out */
+	Portal rows;
+	FmgrInfo *to_jsonb; /* one a column */
+	bool exhausted;
+	asked_hash *asked;
+	dlist_head waiting; /* rows, in order */
+	int waiting_count;
+	Question **under_way;
+	LlmCall **calls;
+	int call_count;
+	ReturnSetInfo *result;
+} Many;
+
+/* --- the query --------------------------------------------------------------------------- */
+
+/* to_jsonb() looks a column's type up once, by an expression of that type. */
+static void
+prepare_columns(Many *many)
+{
+	TupleDesc desc = many->rows->tupDesc;
+
+	many->to_jsonb = palloc0(sizeof(FmgrInfo) * desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		Node *argument = (Node *) makeNullConst(column->atttypid, -1, InvalidOid);
+
+		fmgr_info(F_TO_JSONB, &many->to_jsonb[i]);
+		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+												 list_make1(argument), InvalidOid,
+												 InvalidOid, COERCE_EXPLICIT_CALL),
+						   &many->to_jsonb[i]);
+	}
+}
+
+static void
+open_query(Many *many, const char *query)
+{
+	SPIPlanPtr plan = SPI_prepare(query, 0, NULL);
+
+	if (plan == NULL || !SPI_is_cursor_plan(plan))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"query\" of judge_many is not a query"),
+						errhint("Write one SELECT whose columns are inputs by name.")));
+	many->rows = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	prepare_columns(many);
+}
+
+/* A single column of type jsonb is the input; else the columns are its keys. */
+static Jsonb *
+row_input(const Many *many, HeapTuple tuple, TupleDesc desc)
+{
+	DocBuilder b;
+	bool is_null;
+
+	if (desc->natts == 1 && TupleDescAttr(desc, 0)->atttypid == JSONBOID)
+	{
+		Datum value = SPI_getbinval(tuple, desc, 1, &is_null);
+
+		if (!is_null)
+			return DatumGetJsonbPCopy(value);
+	}
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Datum value = SPI_getbinval(tuple, desc, i + 1, &is_null);
+		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
+
+		if (is_null)
+			doc_put_null(&b, name);
+		else
+			doc_put_doc(&b, name,
+						DatumGetJsonbP(FunctionCall1(&many->to_jsonb[i], value)));
+	}
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+/* --- asking -------------------------------------------------------------------------------- */
+
+static uint64
+prompt_hash(const LlmRequest *request)
+{
+	uint64 system =
+		DatumGetUInt64(hash_any_extended((const unsigned char *) request->system,
+										 strlen(request->system), 0));
+
+	return DatumGetUInt64(hash_any_extended((const unsigned char *) request->user,
+											strlen(request->user), system));
+}
+
+static bool
+asks_the_same(const Question *question, const LlmRequest *request)
+{
+	return strcmp(question->user, request->user) == 0 &&
+		   strcmp(question->system, request->system) == 0;
+}
+
+static Question *
+ask(Many *many, const LlmRequest *request)
+{
+	MemoryContext before = MemoryContextSwitchTo(many->context);
+	Question *question = palloc0(sizeof(Question));
+
+	question->system = pstrdup(request->system);
+	question->user = pstrdup(request->user);
+	MemoryContextSwitchTo(before);
+	question->call = llm_start(request);
+	many->under_way[many->call_count] = question;
+	many->calls[many->call_count++] = question->call;
+	return question;
+}
+
+/* Another row's question where the prompt is the same. */
+static Question *
+find_or_ask(Many *many, const LlmRequest *request)
+{
+	bool found;
+	AskedEntry *entry = asked_insert(many->asked, prompt_hash(request), &found);
+
+	if (!found)
+	{
+		entry->question = NULL;
+		entry->question = ask(many, request);
+	}
+	else if (!asks_the_same(entry->question, request))
+		return ask(many, request);
+	return entry->question;
+}
+
+static void
+begin_task(void *argument)
+{
+	judgment_task_begin(argument);
+}
+
+static void
+take_row(Many *many, HeapTuple tuple, TupleDesc desc)
+{
+	MemoryContext context =
+		AllocSetContextCreate(many->context, "factory row", ALLOCSET_SMALL_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	Row *row = palloc0(sizeof(Row));
+
+	row->context = context;
+	row->task = (JudgmentTask){.decision = many->decision,
+							   .policy = many->policy,
+							   .version = many->version,
+							   .input = row_input(many, tuple, desc)};
+	row->error = attempt(begin_task, &row->task);
+	if (row->error == NULL && row->task.request != NULL)
+		row->question = find_or_ask(many, row->task.request);
+	MemoryContextSwitchTo(before);
+	dlist_push_tail(&many->waiting, &row->node);
+	many->waiting_count++;
+}
+
+/* --- answering ------------------------------------------------------------------------------ */
+
+static void
+complete_task(void *argument)
+{
+	Row *row = argument;
+
+	judgment_task_complete(&row->task, row->question ? row->question->answer : NULL);
+}
+
+static void
+give_out(Many *many, Row *row)
+{
+	MemoryContext before = MemoryContextSwitchTo(many->scratch);
+	HeapTupleData tuple = {0};
+	Datum result;
+
+	if (row->error == NULL)
+		row->error = attempt(complete_task, row);
+	if (row->error == NULL)
+		result = judgment_task_result(&row->task);
+	else
+		result = judgment_task_failure(&row->task, row->error);
+	tuple.t_data = DatumGetHeapTupleHeader(result);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+	tuplestore_puttuple(many->result->setResult, &tuple);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(many->scratch);
+}
+
+static void
+give_out_done(Many *many)
+{
+	while (!dlist_is_empty(&many->waiting))
+	{
+		Row *row = dlist_head_element(Row, node, &many->waiting);
+
+		if (row->question != NULL && row->question->answer == NULL)
+			break;
+		give_out(many, row);
+		dlist_delete(&row->node);
+		many->waiting_count--;
+		MemoryContextDelete(row->context);
+	}
+}
+
+/* The call lives in its row's memory; the answer must outlive that. */
+static LlmAnswer *
+keep_answer(const LlmAnswer *answer)
+{
+	LlmAnswer *copy = palloc(sizeof(LlmAnswer));
+
+	*copy = *answer;
+	copy->reason = answer->reason ? pstrdup(answer->reason) : NULL;
+	copy->hint = answer->hint ? pstrdup(answer->hint) : NULL;
+	copy->text = answer->text ? pstrdup(answer->text) : NULL;
+	copy->model = answer->model ? pstrdup(answer->model) : NULL;
+	if (answer->json != NULL)
+		copy->json =
+			memcpy(palloc(VARSIZE(answer->json)), answer->json, VARSIZE(answer->json));
+	return copy;
+}
+
+static void
+take_answer(Many *many, int place)
+{
+	Question *question = many->under_way[place];
+	MemoryContext before = MemoryContextSwitchTo(many->context);
+
+	question->answer = keep_answer(llm_answer(question->call));
+	question->call = NULL;
+	MemoryContextSwitchTo(before);
+	many->call_count--;
+	many->under_way[place] = many->under_way[many->call_count];
+	many->calls[place] = many->calls[many->call_count];
+}
+
+/* One row at a time: a row is asked for only when there is a place for it. */
+static void
+fill_places(Many *many)
+{
+	while (!many->exhausted && many->call_count < many->concurrency &&
+		   many->waiting_count < MANY_MAX_WAITING)
+	{
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(many->rows, true, 1);
+		many->exhausted = SPI_processed == 0;
+		if (!many->exhausted)
+			take_row(many, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+		SPI_freetuptable(SPI_tuptable);
+		give_out_done(many);
+	}
+}
+
+static void
+run_many(Many *many)
+{
+	for (;;)
+	{
+		fill_places(many);
+		if (many->call_count == 0)
+			break;
+		take_answer(many, llm_wait_any(many->calls, many->call_count));
+		give_out_done(many);
+	}
+}
+
+/* --- SQL --------------------------------------------------------------------------------------- */
+
+static char *
+required_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" of judge_many must not be null", name),
+						errhint("Give it a text.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+static int
+concurrency_argument(FunctionCallInfo fcinfo, int number)
+{
+	int concurrency = PG_ARGISNULL(number) ? 0 : PG_GETARG_INT32(number);
+
+	if (concurrency < 1 || concurrency > MANY_MAX_CONCURRENCY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"concurrency\" of judge_many must be 1 to %d",
+						MANY_MAX_CONCURRENCY),
+				 errhint("16 is usual; a server's option \"max_connections\" limits it, "
+						 "too.")));
+	return concurrency;
+}
+
+FACTORY_FUNCTION(factory_judge_many);
+
+Datum
+factory_judge_many(PG_FUNCTION_ARGS)
+{
+	Many many = {0};
+	char *query = required_argument(fcinfo, 1, "query");
+
+	many.decision = required_argument(fcinfo, 0, "decision");
+	many.concurrency = concurrency_argument(fcinfo, 2);
+	if (!PG_ARGISNULL(3))
+	{
+		many.policy = text_to_cstring(PG_GETARG_TEXT_PP(3));
+		(void) judgment_policy_from_name(many.policy);
+	}
+	many.version = decision_lookup(many.decision, 0)->version;
+
+	InitMaterializedSRF(fcinfo, 0);
+	many.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	many.context = CurrentMemoryContext;
+	many.scratch = AllocSetContextCreate(CurrentMemoryContext, "factory row given out",
+										 ALLOCSET_DEFAULT_SIZES);
+	many.asked = asked_create(CurrentMemoryContext, 128, NULL);
+	many.under_way = palloc(many.concurrency * sizeof(Question *));
+	many.calls = palloc(many.concurrency * sizeof(LlmCall *));
+	dlist_init(&many.waiting);
+	SPI_connect();
+	open_query(&many, query);
+	run_many(&many);
+	SPI_finish();
+	return (Datum) 0;
+}
