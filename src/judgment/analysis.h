@@ -53,6 +53,10 @@ typedef struct Choice
 extern Test *column_domain(const Decision *decision, const TestColumn *column,
 						   int number);
 
+/* A choice's value as text; NULL where none can be made. */
+extern char *choice_text(const Decision *decision, const TestColumn *column,
+						 const Choice *choice);
+
 /* An input made of one choice a column. */
 extern Jsonb *witness_make(const Decision *decision, const TestSet *set,
 						   const Choice *choices);

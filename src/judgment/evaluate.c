@@ -99,14 +99,16 @@ null_reason(const Decision *decision, const Expression *expression, OnNull *on_n
 			error =
 				decision
 					->let_errors[DECISION_LET_OF_ATTNO(decision, attno) - decision->lets];
-		appendStringInfo(&text, "%s%s is NULL%s%s%s", found++ ? ", " : "",
-						 decision_column_name(decision, attno), error ? " (" : "",
-						 error ? error : "", error ? ")" : "");
+		appendStringInfoString(&text, found++ ? ", " : "");
+		appendStringInfo(&text, phrase(decision, PHRASE_IS_NULL),
+						 decision_column_name(decision, attno));
+		if (error != NULL)
+			appendStringInfo(&text, " (%s)", error);
 	}
 	if (found == 0)
 	{
 		*on_null = decision->on_null;
-		appendStringInfoString(&text, "the condition is NULL");
+		appendStringInfoString(&text, phrase(decision, PHRASE_CONDITION_IS_NULL));
 	}
 	return text.data;
 }
@@ -124,7 +126,8 @@ rule_is_null(Evaluation *run, const Rule *rule)
 						errhint("Give the value, or set \"on_null\" to \"unknown\" or "
 								"\"no_match\".")));
 	if (on_null != ON_NULL_NO_MATCH)
-		add_undecided(run, rule->index, psprintf("rule \"%s\"", rule->id), why);
+		add_undecided(run, rule->index,
+					  psprintf(phrase(run->decision, PHRASE_RULE), rule->id), why);
 }
 
 /* --- the loop ------------------------------------------------------------------------------ */
@@ -208,6 +211,7 @@ decide_next(Evaluation *run)
 {
 	Rule *rule = &run->decision->rules[run->next_rule++];
 
+	CHECK_FOR_INTERRUPTS();
 	run->evaluating = true;
 	decide_rule(run, rule);
 	run->evaluating = false;
@@ -235,7 +239,7 @@ note_failure(Evaluation *run, const ErrorData *error)
 		Rule *rule = &decision->rules[run->next_rule - 1];
 
 		run->evaluating = false;
-		add_undecided(run, rule->index, psprintf("rule \"%s\"", rule->id),
+		add_undecided(run, rule->index, psprintf(phrase(decision, PHRASE_RULE), rule->id),
 					  pstrdup(error->message));
 	}
 	else
@@ -248,17 +252,21 @@ note_failure(Evaluation *run, const ErrorData *error)
 }
 
 static void
-run_steps(Evaluation *run, AttemptBody body, bool may_raise)
+lets_steps(void *argument)
 {
 	ErrorData *error;
 
-	if (!may_raise)
-	{
-		body(run);
-		return;
-	}
-	while ((error = attempt(body, run)) != NULL)
-		note_failure(run, error);
+	while ((error = attempt(lets_body, argument)) != NULL)
+		note_failure(argument, error);
+}
+
+static void
+rules_steps(void *argument)
+{
+	ErrorData *error;
+
+	while ((error = attempt(rules_body, argument)) != NULL)
+		note_failure(argument, error);
 }
 
 /* --- from hits to a verdict ------------------------------------------------------------------- */
@@ -348,7 +356,8 @@ compute_outcome(Evaluation *run, const Rule *rule, Computed *computed)
 		compute_body(&work);
 	if (error != NULL)
 		add_undecided(run, rule->index,
-					  psprintf("\"%s\" of rule \"%s\"", computed->name, rule->id),
+					  psprintf(phrase(run->decision, PHRASE_RULE_VALUE), computed->name,
+							   rule->id),
 					  error->message);
 	return work.isnull ? NULL : DatumGetJsonbP(work.value);
 }
@@ -490,7 +499,7 @@ verdict_of_hits(List *hits, Rule *gravest)
 }
 
 static char *
-undecided_text(const List *undecided)
+undecided_text(const Decision *decision, const List *undecided)
 {
 	StringInfoData text;
 	ListCell *cell;
@@ -500,8 +509,8 @@ undecided_text(const List *undecided)
 	{
 		const Undecided *one = lfirst(cell);
 
-		appendStringInfo(&text, "%s%s is undecided: %s",
-						 foreach_current_index(cell) ? "; " : "", one->what, one->why);
+		appendStringInfoString(&text, foreach_current_index(cell) ? "; " : "");
+		appendStringInfo(&text, phrase(decision, PHRASE_UNDECIDED), one->what, one->why);
 	}
 	return text.data;
 }
@@ -513,7 +522,7 @@ hit_reason(Decision *decision, const Rule *rule)
 		return explanation_render(decision, rule->because);
 	if (rule->then.explanation != NULL)
 		return explanation_render(decision, rule->then.explanation);
-	return psprintf("rule \"%s\" holds: %s", rule->id, rule->when.text);
+	return psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text);
 }
 
 static bool
@@ -551,12 +560,13 @@ evaluation_reason(Evaluation *run)
 	if (run->hits != NIL)
 		run->reason = hit_reason(decision, linitial(run->hits));
 	else if (run->undecided != NIL)
-		run->reason = undecided_text(run->undecided);
+		run->reason = undecided_text(decision, run->undecided);
 	else if (run->verdict != NULL && decision->otherwise_because != NULL)
 		run->reason = explanation_render(decision, decision->otherwise_because);
 	else
-		run->reason = psprintf("none of %d rules matches%s", decision->rule_count,
-							   run->verdict ? "" : " and there is no default");
+		run->reason = psprintf(phrase(decision, run->verdict ? PHRASE_NONE_MATCHES
+															 : PHRASE_NO_DEFAULT),
+							   decision->rule_count);
 	return run->reason;
 }
 
@@ -590,6 +600,29 @@ conclude(Evaluation *run)
 
 /* --- the door ------------------------------------------------------------------------------------- */
 
+static void
+raise_timeout(const Evaluation *run)
+{
+	const Decision *decision = run->decision;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FACTORY_JUDGMENT_TIMEOUT),
+			 errmsg("decision \"%s\" took more than %d ms to evaluate", decision->name,
+					judgment_time_limit_ms),
+			 run->evaluating ? errdetail("Rule \"%s\" was being evaluated.",
+										 decision->rules[run->next_rule - 1].id)
+							 : 0,
+			 errhint("Simplify the expression, or raise factory.judgment_time_limit.")));
+}
+
+/* What may raise may take its time, too; functions that cannot are quick. */
+static void
+run_in_time(Evaluation *run, void (*part)(void *))
+{
+	if (!deadline_run(part, run))
+		raise_timeout(run);
+}
+
 /* Runs a part of the evaluation with the owner's rights; the decision is busy meanwhile. */
 static void
 run_as_owner(Evaluation *run, void (*part)(Evaluation *))
@@ -614,7 +647,10 @@ run_as_owner(Evaluation *run, void (*part)(Evaluation *))
 static void
 lets_part(Evaluation *run)
 {
-	run_steps(run, lets_body, run->decision->lets_may_raise);
+	if (run->decision->lets_may_raise)
+		run_in_time(run, lets_steps);
+	else
+		lets_body(run);
 }
 
 /* From the first rule that must be evaluated on. */
@@ -627,14 +663,20 @@ open_rules_part(Evaluation *run)
 		if (!skip_to_open(run))
 			return;
 	}
-	run_steps(run, rules_body, true);
+	run_in_time(run, rules_steps);
 }
 
 /* Computed outcomes are expressions too. */
 static void
+outcome_steps(void *argument)
+{
+	(void) evaluation_outcome(argument);
+}
+
+static void
 outcome_part(Evaluation *run)
 {
-	(void) evaluation_outcome(run);
+	run_in_time(run, outcome_steps);
 }
 
 Evaluation *
@@ -809,8 +851,8 @@ decision_values(Decision *decision, bool with_lets)
 }
 
 /* Six digits are enough for people: 0.0198020 rather than 0.019801980198019802. */
-static char *
-column_text(const Decision *decision, int attno)
+char *
+decision_column_text(const Decision *decision, int attno)
 {
 	const ValueType *type = attno <= decision->input_count
 								? &decision->inputs[attno - 1].value
@@ -840,7 +882,7 @@ explanation_render(Decision *decision, const char *template_text)
 
 		appendBinaryStringInfo(&text, at, open - at);
 		if (attno > 0)
-			appendStringInfoString(&text, column_text(decision, attno));
+			appendStringInfoString(&text, decision_column_text(decision, attno));
 		else
 			appendBinaryStringInfo(&text, open, close - open + 1);
 		at = close + 1;

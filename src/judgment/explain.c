@@ -4,7 +4,9 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "judgment/judgment_int.h"
+#include "lib/stringinfo.h"
 
 static char *
 summary(const Judgment *judgment)
@@ -19,12 +21,58 @@ summary(const Judgment *judgment)
 													? "rules and model disagree"
 													: evaluation_reason(rules));
 	if (rules == NULL && !model_spoke)
-		return psprintf("the model did not answer: %s", judgment->degraded);
+		return psprintf(phrase(judgment->decision, PHRASE_MODEL_SILENT),
+						judgment->degraded);
 	if (rules == NULL)
-		return pstrdup(words ? words : "the model gave no reason");
+		return pstrdup(words ? words : phrase(judgment->decision, PHRASE_MODEL_WORDLESS));
 	if (words == NULL)
 		return evaluation_reason(rules);
-	return psprintf("%s; model: %s", evaluation_reason(rules), words);
+	return psprintf(phrase(judgment->decision, PHRASE_AND_MODEL),
+					evaluation_reason(rules), words);
+}
+
+/* The condition, with the values of what it names. */
+static char *
+hit_sentence(const Decision *decision, const Rule *rule)
+{
+	StringInfoData values;
+	int member = -1, count = 0;
+
+	initStringInfo(&values);
+	while ((member = bms_next_member(rule->when.columns, member)) >= 0)
+	{
+		int attno = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno > 0 && attno != DECISION_TIME_ATTNO(decision))
+			appendStringInfo(&values, "%s%s = %s", count++ ? ", " : "",
+							 decision_column_name(decision, attno),
+							 decision_column_text(decision, attno));
+	}
+	if (count == 0)
+		return psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text);
+	return psprintf(phrase(decision, PHRASE_RULE_HOLDS_WHERE), rule->id, rule->when.text,
+					values.data);
+}
+
+static void
+put_undecided(DocBuilder *b, const Judgment *judgment)
+{
+	ListCell *cell;
+
+	if (judgment->evaluation == NULL || judgment->evaluation->undecided == NIL)
+		return;
+	doc_begin_array(b, "undecided");
+	foreach (cell, judgment->evaluation->undecided)
+	{
+		const Undecided *one = lfirst(cell);
+
+		doc_begin_object(b, NULL);
+		if (one->rule >= 0)
+			doc_put_string(b, "rule", judgment->decision->rules[one->rule].id);
+		doc_put_string(b, "why", one->why);
+		doc_end_object(b);
+	}
+	doc_end_array(b);
 }
 
 static void
@@ -41,8 +89,7 @@ put_reasoning(DocBuilder *b, const Judgment *judgment)
 		{
 			const Rule *rule = lfirst(cell);
 
-			doc_put_string(b, NULL,
-						   psprintf("rule \"%s\" holds: %s", rule->id, rule->when.text));
+			doc_put_string(b, NULL, hit_sentence(judgment->decision, rule));
 		}
 		if (rules->hits == NIL && rules->undecided == NIL)
 			doc_put_string(b, NULL, evaluation_reason(rules));
@@ -50,16 +97,20 @@ put_reasoning(DocBuilder *b, const Judgment *judgment)
 		{
 			const Undecided *one = lfirst(cell);
 
-			doc_put_string(b, NULL, psprintf("%s is undecided: %s", one->what, one->why));
+			doc_put_string(b, NULL,
+						   psprintf(phrase(judgment->decision, PHRASE_UNDECIDED),
+									one->what, one->why));
 		}
 	}
 	if (model != NULL && model->failure == NULL)
 		doc_put_string(b, NULL,
-					   psprintf("model \"%s\" answers %s with confidence %g",
+					   psprintf(phrase(judgment->decision, PHRASE_MODEL_ANSWERS),
 								model->answer->model ? model->answer->model : "",
 								model->verdict.status, model->verdict.confidence));
 	else if (model != NULL)
-		doc_put_string(b, NULL, psprintf("model: %s", model->failure));
+		doc_put_string(b, NULL,
+					   psprintf(phrase(judgment->decision, PHRASE_MODEL),
+								model->failure));
 	doc_end_array(b);
 }
 
@@ -96,6 +147,8 @@ judgment_explain(Judgment *judgment)
 	put_reasoning(&b, judgment);
 	doc_put_doc(&b, "evidence", decision_values(judgment->decision, true));
 	put_references(&b, judgment);
+	put_undecided(&b, judgment);
+	explain_alternatives(&b, judgment);
 	doc_put_string(&b, "language", judgment->decision->language);
 	doc_end_object(&b);
 	judgment->explanation = doc_finish(&b);

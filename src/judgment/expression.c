@@ -534,6 +534,19 @@ compile_context(void *argument)
 	errcontext("expression \"%s\" of decision \"%s\"", work->text, work->decision->name);
 }
 
+/* Planning evaluates what is constant, which can take its time. */
+static void
+compile_in_time(void *argument)
+{
+	const CompileAttempt *work = argument;
+
+	if (!deadline_run(compile_body, argument))
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_JUDGMENT_TIMEOUT),
+						errmsg("took more than %d ms to compile", judgment_time_limit_ms),
+						errdetail("The expression is \"%s\".", work->text),
+						errhint("Simplify what is constant in it.")));
+}
+
 static bool
 compile(CompileAttempt *work, Problems *problems, const char *rule, char *path)
 {
@@ -545,11 +558,11 @@ compile(CompileAttempt *work, Problems *problems, const char *rule, char *path)
 	{
 		context.previous = error_context_stack;
 		error_context_stack = &context;
-		compile_body(work);
+		compile_in_time(work);
 		error_context_stack = context.previous;
 		return true;
 	}
-	error = attempt(compile_body, work);
+	error = attempt(compile_in_time, work);
 	if (error == NULL)
 		return true;
 	report_error(error, work, problems, rule, path);

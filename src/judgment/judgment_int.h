@@ -94,6 +94,26 @@ typedef enum OnNull
 	ON_NULL_ERROR
 } OnNull;
 
+/* Sentences that explanations are made of, as formats, in the decision's language. */
+typedef enum Phrase
+{
+	PHRASE_RULE,             /* id */
+	PHRASE_RULE_VALUE,       /* name, id */
+	PHRASE_RULE_HOLDS,       /* id, condition */
+	PHRASE_RULE_HOLDS_WHERE, /* id, condition, values */
+	PHRASE_UNDECIDED,        /* what, why */
+	PHRASE_IS_NULL,          /* name */
+	PHRASE_CONDITION_IS_NULL,
+	PHRASE_NONE_MATCHES,  /* number of rules */
+	PHRASE_NO_DEFAULT,    /* number of rules */
+	PHRASE_MODEL_ANSWERS, /* model, status, confidence */
+	PHRASE_MODEL,         /* what it says */
+	PHRASE_AND_MODEL,     /* reason, what it says */
+	PHRASE_MODEL_SILENT,  /* why */
+	PHRASE_MODEL_WORDLESS,
+	PHRASE_COUNT
+} Phrase;
+
 /* --- problems of a definition --------------------------------------------------- */
 
 typedef struct Problem
@@ -306,6 +326,8 @@ extern Decision *decision_compile(const char *name, int version, Oid owner,
 								  Jsonb *definition, Problems *problems);
 extern void decision_free(Decision *decision);
 
+extern const char *phrase(const Decision *decision, Phrase wanted);
+
 /* The attribute number of an input or let value by name; 0 where there is none. */
 extern int decision_column(const Decision *decision, const char *name);
 extern const char *decision_column_name(const Decision *decision, int attno);
@@ -349,6 +371,15 @@ typedef struct OwnerRights
 
 extern void owner_rights_begin(Oid owner, bool pin_search_path, OwnerRights *saved);
 extern void owner_rights_end(const OwnerRights *saved);
+
+extern int judgment_time_limit_ms; /* setting factory.judgment_time_limit; 0: none */
+
+/*
+ * Runs the body; false where it took longer than the setting allows.  It was then
+ * cancelled: nothing may have been begun that an error does not undo.  Cancels of
+ * others, and all other errors, are raised.
+ */
+extern bool deadline_run(void (*body)(void *), void *argument);
 
 /* --- evaluation ------------------------------------------------------------------- */
 
@@ -436,6 +467,9 @@ extern Jsonb *answer_hit(Decision *decision, Rule *rule);
 /* {"hits": [...]} of documents that are objects, put together without parsing. */
 extern Jsonb *answer_hits(List *hits);
 
+/* The value of a column in the slot, as people read it. */
+extern char *decision_column_text(const Decision *decision, int attno);
+
 /* "defect rate {defect_rate}" with the slot's values. */
 extern char *explanation_render(Decision *decision, const char *template_text);
 
@@ -517,6 +551,9 @@ extern List *actions_add(List *actions, const List *more);
 
 /* Fills verdict, method, result and degraded from evaluation and model (spec 1.5). */
 extern void judgment_combine(Judgment *judgment);
+
+/* Adds what nearly was: the nearest miss, and single changes that flip the outcome. */
+extern void explain_alternatives(DocBuilder *b, const Judgment *judgment);
 
 extern Jsonb *judgment_explain(Judgment *judgment);
 extern Jsonb *judgment_components(Judgment *judgment);

@@ -86,6 +86,10 @@ static const Setting settings[] = {
 	{"factory.judgment_max_input", "Sets the largest input document that is judged.",
 	 SETTING_INT, &max_input_bytes, .boot = 1024 * 1024, .min = 1024,
 	 .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
+	{"factory.judgment_time_limit",
+	 "Sets how long the conditions of one judgment may be evaluated.", SETTING_INT,
+	 &judgment_time_limit_ms, .boot = 500, .min = 0, .max = 60000, .context = PGC_SUSET,
+	 .flags = GUC_UNIT_MS, .detail = "0 sets no limit."},
 	{"factory.log", "Sets how judgments are logged.", SETTING_ENUM, &judgment_log_mode,
 	 .boot = LOG_SYNC, .context = PGC_SUSET, .choices = log_modes,
 	 .detail = "sync writes each in the caller's transaction; async hands each to a "

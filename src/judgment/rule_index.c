@@ -554,3 +554,130 @@ rule_index_next(const Decision *decision, int from, RuleStanding *standing)
 	}
 	return -1;
 }
+
+/* --- what nearly was --------------------------------------------------------------------- */
+
+#define STEPS_LOOKED_AT 32 /* segments to either side of a column's own */
+
+bool
+rule_index_key(const Decision *decision, int column, int64 *key)
+{
+	*key = decision->index->keys[column];
+	return !decision->index->nulls[column];
+}
+
+/*
+ * Failing tests are counted for 64 rules at once, in three bitmaps that are the
+ * digits of their numbers; seven or more count as seven.
+ */
+int
+rule_index_nearest_miss(const Decision *decision, int before)
+{
+	const RuleIndex *index = decision->index;
+	int nearest = -1;
+	int least = 8;
+
+	for (int word = 0; word * 64 < before && least > 1; word++)
+	{
+		uint64 digit[3] = {0, 0, 0};
+		uint64 wanted = index->all[word];
+
+		if (before - word * 64 < 64)
+			wanted &= (UINT64CONST(1) << (before - word * 64)) - 1;
+		for (int i = 0; i < index->column_count; i++)
+		{
+			uint64 fails = ~index->standing[i][word] & ~(digit[0] & digit[1] & digit[2]);
+			uint64 carry = digit[0] & fails;
+
+			digit[0] ^= fails;
+			digit[2] ^= digit[1] & carry;
+			digit[1] ^= carry;
+		}
+		for (int count = 1; count < least; count++)
+		{
+			uint64 there = wanted & (count & 1 ? digit[0] : ~digit[0]) &
+						   (count & 2 ? digit[1] : ~digit[1]) &
+						   (count & 4 ? digit[2] : ~digit[2]);
+
+			if (there != 0)
+			{
+				least = count;
+				nearest = word * 64 + pg_rightmost_one_pos64(there);
+			}
+		}
+	}
+	return nearest;
+}
+
+/* The first rule that stands in a segment if the other columns stay; -1: none. */
+static int
+first_in_segment(const RuleIndex *index, const uint64 *others, const uint64 *standing)
+{
+	for (int word = 0; word < index->word_count; word++)
+		if ((others[word] & standing[word]) != 0)
+			return word * 64 + pg_rightmost_one_pos64(others[word] & standing[word]);
+	return -1;
+}
+
+static void
+step_aside(const RuleIndex *index, int at, const uint64 *others, int own, int direction,
+		   List **steps)
+{
+	const IndexColumn *column = &index->columns[at];
+	int now = first_in_segment(index, others,
+							   column->standing + (Size) own * index->word_count);
+
+	for (int looked = 1; looked <= STEPS_LOOKED_AT; looked++)
+	{
+		int segment = own + looked * direction;
+		IndexStep *step;
+		int first;
+
+		if (segment < 0 || segment >= column->segment_count)
+			return;
+		first = first_in_segment(index, others,
+								 column->standing + (Size) segment * index->word_count);
+		if (first == now)
+			continue;
+		/* What must be evaluated promises nothing. */
+		if (first >= 0 && is_open(index, first))
+			return;
+		step = palloc(sizeof(IndexStep));
+		step->column = column->number;
+		step->range.low = column->starts[segment];
+		step->range.high = segment + 1 < column->segment_count
+							   ? column->starts[segment + 1] - 1
+							   : PG_INT64_MAX;
+		step->upward = direction > 0;
+		step->rule = first;
+		*steps = lappend(*steps, step);
+		return;
+	}
+}
+
+List *
+rule_index_steps(const Decision *decision)
+{
+	const RuleIndex *index = decision->index;
+	uint64 *others = palloc(sizeof(uint64) * index->word_count);
+	List *steps = NIL;
+
+	for (int i = 0; i < index->column_count && index->exact; i++)
+	{
+		const IndexColumn *column = &index->columns[i];
+		int own;
+
+		if (index->nulls[column->number])
+			continue;
+		memcpy(others, index->all, sizeof(uint64) * index->word_count);
+		for (int j = 0; j < index->column_count; j++)
+			for (int word = 0; j != i && word < index->word_count; word++)
+				others[word] &= index->standing[j][word];
+		own = search_segment(column, index->keys[column->number], 0,
+							 column->segment_count - 1);
+		step_aside(index, i, others, own, 1, &steps);
+		step_aside(index, i, others, own, -1, &steps);
+	}
+	pfree(others);
+	return steps;
+}

@@ -5,7 +5,7 @@
 #ifndef FACTORY_RULE_INDEX_H
 #define FACTORY_RULE_INDEX_H
 
-#include "judgment/judgment_int.h"
+#include "judgment/rule_test.h"
 
 /* What the index knows of a rule once the inputs are there. */
 typedef enum RuleStanding
@@ -27,7 +27,24 @@ extern void rule_index_load(Decision *decision);
 extern int rule_index_next(const Decision *decision, int from, RuleStanding *standing);
 
 /* What the index was made of. */
-extern const struct TestSet *rule_index_tests(const Decision *decision);
+extern const TestSet *rule_index_tests(const Decision *decision);
+
+/* The key of what was taken in for a column of the test set; false for NULL. */
+extern bool rule_index_key(const Decision *decision, int column, int64 *key);
+
+/* Of the rules before the given one that fail, the first with the fewest failing tests. */
+extern int rule_index_nearest_miss(const Decision *decision, int before);
+
+/* A change of one column alone, to the nearest keys where another rule is the first. */
+typedef struct IndexStep
+{
+	int column; /* in the test set */
+	KeyRange range;
+	bool upward;
+	int rule; /* which is then the first to hold, or -1 */
+} IndexStep;
+
+extern List *rule_index_steps(const Decision *decision);
 
 /* Memory that the index takes, in bytes. */
 extern Size rule_index_size(const Decision *decision);

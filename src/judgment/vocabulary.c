@@ -129,3 +129,39 @@ judgment_policy_from_name(const char *name)
 					errmsg("policy \"%s\" does not exist", name),
 					errhint("The policies are %s.", known.data)));
 }
+
+/* --- sentences ------------------------------------------------------------------ */
+
+typedef enum Language
+{
+	LANGUAGE_ENGLISH,
+	LANGUAGE_KOREAN,
+	LANGUAGE_COUNT
+} Language;
+
+static const char *const phrases[PHRASE_COUNT][LANGUAGE_COUNT] = {
+	[PHRASE_RULE] = {"rule \"%s\"", "규칙 \"%s\""},
+	[PHRASE_RULE_VALUE] = {"\"%s\" of rule \"%s\"", "\"%s\"(규칙 \"%s\")"},
+	[PHRASE_RULE_HOLDS] = {"rule \"%s\" holds: %s", "규칙 \"%s\" 성립: %s"},
+	[PHRASE_RULE_HOLDS_WHERE] = {"rule \"%s\" holds: %s, where %s",
+								 "규칙 \"%s\" 성립: %s, 값 %s"},
+	[PHRASE_UNDECIDED] = {"%s is undecided: %s", "%s 판정 불가: %s"},
+	[PHRASE_IS_NULL] = {"%s is NULL", "%s 값 없음(NULL)"},
+	[PHRASE_CONDITION_IS_NULL] = {"the condition is NULL", "조건이 NULL"},
+	[PHRASE_NONE_MATCHES] = {"none of %d rules matches", "규칙 %d개 중 해당하는 것 없음"},
+	[PHRASE_NO_DEFAULT] = {"none of %d rules matches and there is no default",
+						   "규칙 %d개 중 해당하는 것 없음, 기본값도 없음"},
+	[PHRASE_MODEL_ANSWERS] = {"model \"%s\" answers %s with confidence %g",
+							  "모델 \"%s\"의 답: %s, 신뢰도 %g"},
+	[PHRASE_MODEL] = {"model: %s", "모델: %s"},
+	[PHRASE_AND_MODEL] = {"%s; model: %s", "%s; 모델: %s"},
+	[PHRASE_MODEL_SILENT] = {"the model did not answer: %s", "모델이 답하지 않음: %s"},
+	[PHRASE_MODEL_WORDLESS] = {"the model gave no reason", "모델이 이유를 말하지 않음"},
+};
+
+const char *
+phrase(const Decision *decision, Phrase wanted)
+{
+	return phrases[wanted][strcmp(decision->language, "ko") == 0 ? LANGUAGE_KOREAN
+																 : LANGUAGE_ENGLISH];
+}

@@ -330,6 +330,16 @@ put_choice(DocBuilder *b, const Decision *decision, const TestColumn *column,
 		value_put(b, name, type, value);
 }
 
+char *
+choice_text(const Decision *decision, const TestColumn *column, const Choice *choice)
+{
+	Datum value;
+
+	if (!value_of_choice(decision, column, &choice->range, &value))
+		return NULL;
+	return value_to_text(column_type(decision, column->attno), value);
+}
+
 Jsonb *
 witness_make(const Decision *decision, const TestSet *set, const Choice *choices)
 {

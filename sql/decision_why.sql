@@ -1,0 +1,28 @@
+-- Explanations: what nearly was and what would flip it, in English and Korean; and the
+-- time that conditions may take.
+SET factory.frozen_clock = '2026-01-15 09:00:00+09';
+\set VERBOSITY default
+SELECT factory.create_decision('why_' || language, jsonb_build_object('language', language,
+  'inputs', '{"line": "text", "celsius": "float8", "pieces": "int"}'::jsonb,
+  'rules', '[{"id": "hot", "when": "celsius > 70 AND line = ''L01''", "then": {"status": "HOT"}},
+             {"id": "warm", "when": "celsius >= 50.5", "then": {"status": "WARM"}},
+             {"id": "many", "when": "pieces BETWEEN 10 AND 20", "then": {"status": "MANY"}}]'::jsonb,
+  'default', '{"status": "NORMAL"}'::jsonb)) FROM unnest(ARRAY['en', 'ko']) AS language;
+SELECT j.status, j.explanation->'reasoning' AS reasoning, j.explanation->'nearest_miss' AS nearest_miss, j.explanation->'flips' AS flips
+FROM (VALUES (1, '{"line": "L01", "celsius": 60, "pieces": 5}'::jsonb), (2, '{"line": "L02", "celsius": 80, "pieces": 5}'), (3, '{"line": "L01", "celsius": 20, "pieces": 9}')) AS v(n, input),
+  factory.judge('why_en', input) AS j ORDER BY n \gx
+-- What the explanation promises is so.
+SELECT status FROM factory.judge('why_en', '{"line": "L01", "celsius": 70.5, "pieces": 5}');
+SELECT language, j.explanation->'reasoning' AS reasoning, j.explanation->'undecided' AS undecided
+FROM unnest(ARRAY['en', 'ko']) AS language, (VALUES (1, '{"line": "L01", "celsius": 60}'::jsonb), (2, '{"line": "L01", "pieces": 1}'), (3, '{"line": "L02", "celsius": 1, "pieces": 1}')) AS v(n, input),
+  factory.judge('why_' || language, input) AS j ORDER BY language, n;
+
+-- A regular expression that would go on for years is ended, and says which rule it was.
+SET factory.judgment_time_limit = '300ms';
+SELECT factory.create_decision('slow', '{"inputs": {"t": "text"}, "rules": [{"id": "greedy", "when": "t ~ ''^(a+)(a+)(a+)(a+)(a+)(a+)\\1\\2\\3\\4\\5\\6b$''", "then": {"status": "X"}}], "default": {"status": "Y"}}');
+SELECT factory.judge('slow', jsonb_build_object('t', repeat('a', 101) || 'b'));
+SELECT status FROM factory.judge('slow', '{"t": "xx"}');
+-- Planning folds what is constant: that is bounded, too, and nothing is left behind.
+SELECT count(*) AS errors FROM factory.check_decision(jsonb_build_object('inputs', '{"t": "text"}'::jsonb, 'rules', jsonb_build_array(jsonb_build_object(
+  'id', 'greedy', 'when', format('%L ~ %L', repeat('a', 101) || 'b', '^(a+)(a+)(a+)(a+)(a+)(a+)\1\2\3\4\5\6b$'), 'then', '{"status": "X"}'::jsonb)))) WHERE level = 'error';
+RESET factory.judgment_time_limit;
