@@ -32,6 +32,8 @@ SELECT factory.create_decision('bench_' || size, jsonb_build_object(
 	'default', '{"status": "NONE"}'::jsonb))
 FROM bench.rule GROUP BY size ORDER BY size \g /dev/null
 
+SELECT factory.create_decision_function('bench_' || size, name => 'bench.typed_' || size) FROM unnest(ARRAY[10, 100, 1000]) AS size \g /dev/null
+
 -- What is compared: an expression over a row p of bench.part that gives the status.
 CREATE TABLE bench.contender AS
 SELECT size, 'CASE' AS name, format('CASE %s ELSE ''NONE'' END', string_agg(format('WHEN %s THEN ''S%s''', condition, i), ' ' ORDER BY i)) AS expression
@@ -39,16 +41,18 @@ FROM bench.rule GROUP BY size
 UNION ALL
 SELECT size, 'judge_row', format('(factory.judge_row(''bench_%s'', p)).status', size) FROM unnest(ARRAY[10, 100, 1000]) AS size
 UNION ALL
+SELECT size, 'typed function', format('bench.typed_%1$s(line_code => p.line_code, product_code => p.product_code, shift => p.shift, temperature => p.temperature, pressure => p.pressure, defect_count => p.defect_count, production_count => p.production_count)', size)
+FROM unnest(ARRAY[10, 100, 1000]) AS size
+UNION ALL
 SELECT size, 'judge_row, unexplained', format('(factory.judge_row(''bench_%s'', p, need_explanation => false)).status', size)
 FROM unnest(ARRAY[10, 100, 1000]) AS size;
 
 
--- This backend's processor time in seconds.
+-- This backend's processor time in seconds, to the nanosecond.
 CREATE FUNCTION bench.processor_time() RETURNS float8 LANGUAGE sql VOLATILE AS
-$$ SELECT (field[12]::float8 + field[13]::float8) / 100
-   FROM string_to_array(split_part(pg_read_file('/proc/self/stat'), ') ', 2), ' ') AS field $$;
+$$ SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e9 $$;
 
--- Repeats the statement until it took long enough for the clock's ticks of 10 ms.
+-- Repeats the statement until it took long enough to be told from noise.
 CREATE FUNCTION bench.decisions_per_second(expression text) RETURNS float8 LANGUAGE plpgsql AS $$
 DECLARE
 	least_seconds CONSTANT float8 := 0.4;
