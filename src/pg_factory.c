@@ -14,7 +14,6 @@
 #include "fmgr.h"
 #include "http/http.h"
 #include "judgment/judgment.h"
-#include "llm/gate.h"
 #include "llm/llm.h"
 #include "metrics/metrics.h"
 #include "miscadmin.h"
@@ -38,7 +37,7 @@ static const Room rooms[] = {
 	{queue_define_settings, queue_request_shmem, queue_attach_shmem},
 	{http_define_settings},
 	{metrics_define_settings, metrics_request_shmem, metrics_attach_shmem},
-	{llm_define_settings, gate_request_shmem, gate_attach_shmem},
+	{llm_define_settings, llm_request_shmem, llm_attach_shmem},
 	{judgment_define_settings},
 	{refresh_define_settings},
 	{bi_define_settings},

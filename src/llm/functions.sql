@@ -201,3 +201,82 @@ COMMENT ON VIEW factory.llm_usage IS
 'the ledger by day (of the plant''s time zone), model, role and decision';
 REVOKE ALL ON factory.llm_usage FROM PUBLIC;
 GRANT SELECT ON factory.llm_usage TO factory_admin, factory_monitor;
+
+CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.llm_budget
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('budget', 'name');
+
+CREATE OR REPLACE FUNCTION factory.set_budget(kind text, name text = NULL, period text = 'month',
+	tokens bigint = NULL, cost_usd numeric = NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	whose CONSTANT text := CASE WHEN set_budget.kind = 'tenant' THEN factory.current_tenant() ELSE set_budget.name END;
+BEGIN
+	IF set_budget.kind = 'tenant' AND set_budget.name <> whose THEN
+		RAISE EXCEPTION 'this session works for tenant "%", not "%"', whose, set_budget.name
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'SET factory.tenant to it, or leave the name out.';
+	END IF;
+	INSERT INTO factory.llm_budget (kind, name, period, tokens, cost_usd)
+	VALUES (set_budget.kind, whose, set_budget.period, set_budget.tokens, set_budget.cost_usd)
+	ON CONFLICT ON CONSTRAINT llm_budget_pkey DO UPDATE
+		SET tokens = excluded.tokens, cost_usd = excluded.cost_usd;
+EXCEPTION
+	WHEN check_violation OR not_null_violation THEN
+		RAISE EXCEPTION 'invalid budget'
+			USING ERRCODE = 'invalid_parameter_value',
+				DETAIL = 'A kind is tenant, role or model; a period is day or month; a name has 1 to 63 bytes; tokens or cost_usd is given, and not negative.',
+				HINT = 'Write factory.set_budget(''role'', ''planner'', ''day'', tokens => 100000).';
+END
+$$;
+COMMENT ON FUNCTION factory.set_budget(text, text, text, bigint, numeric) IS
+'limits what the tenant, a role or a model may take a day or a month, in tokens and US dollars; replaces that budget';
+
+CREATE OR REPLACE FUNCTION factory.drop_budget(kind text, name text = NULL, period text = 'month') RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	DELETE FROM factory.llm_budget AS b
+	WHERE b.tenant_id = factory.current_tenant() AND b.kind = drop_budget.kind AND b.period = drop_budget.period
+		AND b.name = CASE WHEN drop_budget.kind = 'tenant' THEN factory.current_tenant() ELSE drop_budget.name END;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no such budget'
+			USING ERRCODE = 'undefined_object', HINT = 'View factory.budget_status lists the budgets.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION factory.drop_budget(text, text, text) IS
+'takes a budget away';
+
+CREATE OR REPLACE FUNCTION factory.budget_usage(OUT tenant_id text, OUT kind text, OUT name text,
+	OUT period text, OUT period_start timestamptz, OUT tokens bigint, OUT reserved_tokens bigint,
+	OUT cost_usd float8, OUT reserved_cost_usd float8) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED STRICT
+AS 'MODULE_PATHNAME', 'factory_budget_usage';
+COMMENT ON FUNCTION factory.budget_usage() IS
+'what was used of budgets; read view budget_status instead';
+
+CREATE OR REPLACE VIEW factory.budget_status AS
+SELECT s.tenant_id, s.kind, s.name, s.period, s.tokens, s.tokens_used, s.tokens_reserved, s.cost_usd,
+	s.cost_used, s.cost_reserved,
+	CASE WHEN s.part >= 1 THEN 'exhausted' WHEN s.part >= 0.8 THEN 'warning' ELSE 'ok' END AS state,
+	s.period_start
+FROM (SELECT b.*, u.period_start, coalesce(u.tokens, 0) AS tokens_used,
+		coalesce(u.reserved_tokens, 0) AS tokens_reserved, coalesce(u.cost_usd, 0)::numeric AS cost_used,
+		coalesce(u.reserved_cost_usd, 0)::numeric AS cost_reserved,
+		greatest(CASE WHEN b.tokens = 0 THEN 1 ELSE coalesce(u.tokens, 0)::numeric / b.tokens END,
+			CASE WHEN b.cost_usd = 0 THEN 1 ELSE coalesce(u.cost_usd, 0)::numeric / b.cost_usd END) AS part
+	FROM factory.llm_budget AS b
+	LEFT JOIN factory.budget_usage() AS u
+		ON u.tenant_id = b.tenant_id AND u.kind = b.kind AND u.name = b.name AND u.period = b.period) AS s;
+COMMENT ON VIEW factory.budget_status IS
+'budgets and what is used and reserved of them; period_start is null until a call asked for the budget in this period';
+REVOKE ALL ON FUNCTION factory.set_budget(text, text, text, bigint, numeric), factory.drop_budget(text, text, text),
+	factory.budget_usage() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.set_budget(text, text, text, bigint, numeric), factory.drop_budget(text, text, text)
+TO factory_admin;
+GRANT EXECUTE ON FUNCTION factory.budget_usage() TO factory_admin, factory_operator, factory_monitor;
+REVOKE ALL ON factory.budget_status FROM PUBLIC;
+GRANT SELECT ON factory.budget_status TO factory_admin, factory_operator, factory_monitor;

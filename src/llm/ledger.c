@@ -33,6 +33,7 @@ static const char *const outcome_words[] = {
 	[LLM_DENIED] = "denied",
 	[LLM_SHUT] = "breaker_open",
 	[LLM_PACED] = "paced",
+	[LLM_OVER_BUDGET] = "over_budget",
 };
 
 const char *

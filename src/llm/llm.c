@@ -65,12 +65,27 @@ void
 llm_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+	budget_define_settings();
 	gate_define_settings();
 	ledger_define();
 	quota_count_from(QUOTA_TOKENS,
 					 "SELECT sum(total_tokens)::bigint FROM factory.llm_call "
 					 "WHERE tenant_id = $1 AND called_at >= $2 AND called_at < $3 "
 					 "AND $4 IS NOT NULL");
+}
+
+void
+llm_request_shmem(void)
+{
+	budget_request_shmem();
+	gate_request_shmem();
+}
+
+void
+llm_attach_shmem(void)
+{
+	budget_attach_shmem();
+	gate_attach_shmem();
 }
 
 static const int failure_states[] = {
@@ -83,6 +98,7 @@ static const int failure_states[] = {
 	[LLM_DENIED] = ERRCODE_FACTORY_EGRESS_DENIED,
 	[LLM_SHUT] = ERRCODE_FACTORY_MODEL_SHUT,
 	[LLM_PACED] = ERRCODE_FACTORY_MODEL_PACED,
+	[LLM_OVER_BUDGET] = ERRCODE_FACTORY_OVER_BUDGET,
 };
 
 /* --- the end of a call ---------------------------------------------------------------------- */
@@ -147,6 +163,8 @@ settle(LlmCall *call)
 	if (call->model != NULL)
 		answer->cost_usd =
 			cost_of(call->model, answer->prompt_tokens, answer->completion_tokens);
+	budget_settle(&call->holds, answer->prompt_tokens + answer->completion_tokens,
+				  answer->cost_usd);
 	quota_add(QUOTA_TOKENS, answer->prompt_tokens + answer->completion_tokens);
 	ledger_enter(&row);
 	call->state = CALL_ENDED;
@@ -328,12 +346,17 @@ estimated_tokens(const char *text)
 }
 
 static int64
-expected_tokens(const LlmCall *call)
+expected_prompt_tokens(const LlmCall *call)
 {
 	return estimated_tokens(call->request.user) + estimated_tokens(call->request.system) +
-		   (call->request.schema ? VARSIZE(call->request.schema) / 4 : 0) +
-		   (call->options.max_tokens > 0 ? call->options.max_tokens
-										 : LLM_EXPECTED_ANSWER_TOKENS);
+		   (call->request.schema ? VARSIZE(call->request.schema) / 4 : 0);
+}
+
+static int64
+expected_answer_tokens(const LlmCall *call)
+{
+	return call->options.max_tokens > 0 ? call->options.max_tokens
+										: LLM_EXPECTED_ANSWER_TOKENS;
 }
 
 static void
@@ -434,7 +457,7 @@ take_pass(LlmCall *call)
 	call->pass.requests_per_minute = call->options.requests_per_minute;
 	call->pass.tokens_per_minute = call->options.tokens_per_minute;
 	call->pass.deadline = call->deadline;
-	call->pass.tokens = expected_tokens(call);
+	call->pass.tokens = expected_prompt_tokens(call) + expected_answer_tokens(call);
 }
 
 static void
@@ -452,17 +475,39 @@ take_server(LlmCall *call)
 	call->answer.sqlstate = trouble.sqlstate;
 }
 
+static int64
+given_up_tokens(const LlmCall *call)
+{
+	return call->answer.attempts > 0 ? expected_prompt_tokens(call) : 0;
+}
+
 /* What a call holds of shared memory; its memory may be about to go. */
 static void
 let_go(LlmCall *call)
 {
 	gate_end(&call->pass, GATE_UNCLEAR);
+	/* The server has read the prompt; what else it did nobody knows. */
+	budget_settle(&call->holds, given_up_tokens(call),
+				  call->model ? cost_of(call->model, given_up_tokens(call), 0) : 0);
 }
 
 static void
 call_is_reset(void *argument)
 {
 	let_go(argument);
+}
+
+static void
+take_budgets(LlmCall *call)
+{
+	char *obstacle =
+		budget_reserve(&call->holds, call->model, expected_prompt_tokens(call),
+					   expected_answer_tokens(call));
+
+	if (obstacle != NULL)
+		end_with(call, LLM_OVER_BUDGET, obstacle,
+				 "View factory.budget_status shows what is used; "
+				 "factory.set_budget() changes it.");
 }
 
 LlmCall *
@@ -487,6 +532,8 @@ llm_start(const LlmRequest *request)
 		take_prompt(call);
 	if (call->state != CALL_ENDED)
 		take_server(call);
+	if (call->state != CALL_ENDED)
+		take_budgets(call);
 	if (call->state == CALL_ENDED)
 		settle(call);
 	else

@@ -19,7 +19,8 @@ typedef enum LlmFailure
 	LLM_ANSWER_INVALID, /* no JSON, or not of the schema, three times */
 	LLM_DENIED,         /* the server's options forbid the address or scheme */
 	LLM_SHUT,           /* the server's breaker is open: nothing was sent */
-	LLM_PACED /* its pace leaves no room before the deadline: nothing was sent */
+	LLM_PACED,      /* its pace leaves no room before the deadline: nothing was sent */
+	LLM_OVER_BUDGET /* a budget is used up: nothing was sent */
 } LlmFailure;
 
 typedef struct LlmRequest
@@ -102,5 +103,7 @@ extern char *llm_check_schema(Jsonb *schema, Jsonb *value);
 extern char *llm_schema_error(Jsonb *schema);
 
 extern void llm_define_settings(void);
+extern void llm_request_shmem(void);
+extern void llm_attach_shmem(void);
 
 #endif /* FACTORY_LLM_H */

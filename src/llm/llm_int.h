@@ -130,6 +130,39 @@ typedef struct LlmTrouble
 /* The server as the current user may use it, or NULL with the trouble told. */
 extern LlmServer *server_find(const char *name, LlmTrouble *trouble);
 
+/* --- budget.c: what may be used ------------------------------------------------------- */
+
+/* Of tenant, role and model, each for the day and the month. */
+#define BUDGET_MAX_HOLDS 6
+
+typedef struct BudgetHold
+{
+	int place;
+	int64 serial;
+	int64 tokens;
+	int64 nano_usd;
+} BudgetHold;
+
+typedef struct BudgetHolds
+{
+	int count;
+	BudgetHold of[BUDGET_MAX_HOLDS];
+} BudgetHolds;
+
+/*
+ * Holds what a call is expected to take of every budget it is under, and warns at 80 %.
+ * NULL, or why it may not be made; what is held already is settled by the caller then.
+ */
+extern char *budget_reserve(BudgetHolds *holds, const LlmModel *model,
+							int64 prompt_tokens, int64 answer_tokens);
+
+/* What was taken instead; never raises. */
+extern void budget_settle(BudgetHolds *holds, int64 tokens, double cost_usd);
+
+extern void budget_define_settings(void);
+extern void budget_request_shmem(void);
+extern void budget_attach_shmem(void);
+
 /* --- llm.c: a call under way --------------------------------------------------------- */
 
 typedef enum CallState
@@ -156,6 +189,7 @@ struct LlmCall
 	TimestampTz moment;            /* paused until then */
 	struct HttpTransfer *transfer; /* of the try under way */
 	GatePass pass;
+	BudgetHolds holds;
 	bool throttled; /* the last try was answered with 429 */
 	MemoryContextCallback on_reset;
 	int repairs;

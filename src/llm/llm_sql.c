@@ -35,6 +35,7 @@ static const char *const failure_words[] = {
 	[LLM_DENIED] = "must not be called",
 	[LLM_SHUT] = "is not called",
 	[LLM_PACED] = "cannot be called in time",
+	[LLM_OVER_BUDGET] = "is not called",
 };
 
 /* One phrase: what the model did, and why. */

@@ -48,6 +48,24 @@ REVOKE ALL ON factory.llm_call FROM PUBLIC;
 GRANT SELECT ON factory.llm_call TO factory_admin, factory_monitor;
 SELECT pg_catalog.pg_extension_config_dump('factory.llm_call', '');
 
+-- What may be used: by all of the tenant, by a role, or of a model.
+CREATE TABLE factory.llm_budget (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	kind text NOT NULL CHECK (kind IN ('tenant', 'role', 'model')),
+	name text NOT NULL CHECK (pg_catalog.octet_length(name) BETWEEN 1 AND 63),
+	period text NOT NULL CHECK (period IN ('day', 'month')),
+	tokens bigint CHECK (tokens >= 0),
+	cost_usd numeric CHECK (cost_usd >= 0),
+	PRIMARY KEY (tenant_id, kind, name, period),
+	CONSTRAINT llm_budget_limits_something CHECK (tokens IS NOT NULL OR cost_usd IS NOT NULL)
+);
+COMMENT ON TABLE factory.llm_budget IS
+'what the tenant, a role or a model may take a day or a month; a limit that is null is none';
+REVOKE ALL ON factory.llm_budget FROM PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON factory.llm_budget TO factory_admin;
+GRANT SELECT ON factory.llm_budget TO factory_operator, factory_monitor;
+SELECT pg_catalog.pg_extension_config_dump('factory.llm_budget', '');
+
 CREATE FUNCTION factory.llm_validator(options text[], catalog oid) RETURNS void
 LANGUAGE c VOLATILE PARALLEL SAFE STRICT
 AS 'MODULE_PATHNAME', 'factory_llm_validator';
