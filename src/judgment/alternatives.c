@@ -75,7 +75,7 @@ words_text(const TestColumn *column, const Test *test)
 			appendStringInfo(&text, "%s%.*s", named > 1 ? ", " : "= ",
 							 column->words[key].length, column->words[key].data);
 		}
-	return text.data;
+	return named > 0 ? text.data : pstrdup("another value");
 }
 
 static char *
