@@ -11,6 +11,7 @@
 #include "base/queue.h"
 #include "base/quota.h"
 #include "bi/bi.h"
+#include "cache/cache.h"
 #include "fmgr.h"
 #include "http/http.h"
 #include "judgment/judgment.h"
@@ -37,6 +38,7 @@ static const Room rooms[] = {
 	{queue_define_settings, queue_request_shmem, queue_attach_shmem},
 	{http_define_settings},
 	{metrics_define_settings, metrics_request_shmem, metrics_attach_shmem},
+	{cache_define_settings, cache_request_shmem, cache_attach_shmem},
 	{llm_define_settings, llm_request_shmem, llm_attach_shmem},
 	{judgment_define_settings},
 	{refresh_define_settings},

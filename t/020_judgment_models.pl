@@ -12,6 +12,7 @@ $node->init;
 $node->append_conf('postgresql.conf', qq(
 shared_preload_libraries = 'pg_factory'
 factory.llm_retry_delay = 10ms
+factory.judgment_cache_ttl = 0
 ));
 $node->start;
 

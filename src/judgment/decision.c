@@ -887,6 +887,25 @@ read_canary_key(Reader *reader, Jsonb *definition)
 	decision->canary_key = MemoryContextStrdup(decision->context, key);
 }
 
+/* "300s" in milliseconds. */
+static void
+read_cache_ttl(Reader *reader, Jsonb *definition)
+{
+	Decision *decision = reader->decision;
+	char *text = get_string(reader, definition, "$", "cache_ttl");
+	int milliseconds;
+	const char *hint;
+
+	decision->cache_ttl_ms = -1;
+	if (text == NULL)
+		return;
+	if (parse_int(text, &milliseconds, GUC_UNIT_MS, &hint) && milliseconds >= 0)
+		decision->cache_ttl_ms = milliseconds;
+	else
+		report(reader, pstrdup("$.cache_ttl"), PATH("\"%s\" is no time", text),
+			   pstrdup("Write \"cache_ttl\": \"300s\"; \"0\" keeps nothing."));
+}
+
 /* --- working space ------------------------------------------------------------------------------ */
 
 static void
@@ -968,6 +987,7 @@ read_definition(Reader *reader, Jsonb *definition)
 	read_prompt(reader, definition);
 	read_policy(reader, definition);
 	read_canary_key(reader, definition);
+	read_cache_ttl(reader, definition);
 }
 
 Decision *

@@ -772,6 +772,20 @@ evaluation_finish(Evaluation *run)
 	run->elapsed_ms = INSTR_TIME_GET_MILLISEC(end);
 }
 
+void
+evaluation_resume(Evaluation *run, const int32 *hits, int count, int decided)
+{
+	Decision *decision = run->decision;
+
+	for (int i = 0; i < count; i++)
+		run->hits = lappend(run->hits, &decision->rules[hits[i]]);
+	run->stopped = true;
+	run->next_rule = decided;
+	conclude(run);
+	if (computes_outcomes(run))
+		run_as_owner(run, outcome_part);
+}
+
 /* --- values as texts and documents --------------------------------------------------------------- */
 
 void

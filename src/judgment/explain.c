@@ -7,6 +7,7 @@
 #include "access/sysattr.h"
 #include "judgment/judgment_int.h"
 #include "lib/stringinfo.h"
+#include "utils/timestamp.h"
 
 static char *
 summary(const Judgment *judgment)
@@ -216,6 +217,16 @@ put_review(DocBuilder *b, const Judgment *judgment)
 	doc_end_object(b);
 }
 
+static void
+put_recalled(DocBuilder *b, const CacheFound *recalled)
+{
+	doc_begin_object(b, "cache");
+	doc_put_string(b, "level", cache_level_names[recalled->level]);
+	doc_put_string(b, "cached_at", pstrdup(timestamptz_to_str(recalled->created_at)));
+	doc_put_string(b, "expires_at", pstrdup(timestamptz_to_str(recalled->expires_at)));
+	doc_end_object(b);
+}
+
 Jsonb *
 judgment_components(Judgment *judgment)
 {
@@ -235,6 +246,8 @@ judgment_components(Judgment *judgment)
 		doc_put_number(&b, "llm_weight", judgment->decision->llm_weight);
 	}
 	put_review(&b, judgment);
+	if (judgment->recalled != NULL)
+		put_recalled(&b, judgment->recalled);
 	doc_put_string(&b, "log", judgment->log);
 	doc_end_object(&b);
 	judgment->components = doc_finish(&b);

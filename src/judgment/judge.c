@@ -36,141 +36,6 @@ static const ModelUse model_uses[POLICY_COUNT] = {
 	[POLICY_ESCALATE] = MODEL_NEVER,
 };
 
-/* --- the prompt --------------------------------------------------------------------- */
-
-/* What the templates can name: inputs, let values, context, and the rules' result. */
-static Jsonb *
-prompt_values(Decision *decision, Evaluation *rules, Jsonb *context)
-{
-	Jsonb *values = decision_values(decision, true);
-	DocBuilder b;
-	ListCell *cell;
-
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	foreach (cell, doc_keys(values))
-	{
-		int attno = decision_column(decision, lfirst(cell));
-		bool pii = attno <= decision->input_count && decision->inputs[attno - 1].pii;
-
-		/* Personal data does not leave the house. */
-		if (pii)
-			doc_put_string(&b, lfirst(cell), "***");
-		else
-			doc_put_value(&b, lfirst(cell), doc_get(values, lfirst(cell)));
-	}
-	if (context != NULL && decision_column(decision, "context") == 0)
-		doc_put_doc(&b, "context", context);
-	if (rules != NULL && decision_column(decision, "rule") == 0)
-	{
-		doc_begin_object(&b, "rule");
-		doc_put_string(&b, "status", rules->verdict ? rules->verdict->status : "unknown");
-		if (rules->verdict != NULL)
-			doc_put_number(&b, "confidence", rules->verdict->confidence);
-		doc_put_string(&b, "reason", evaluation_reason(rules));
-		doc_end_object(&b);
-	}
-	doc_end_object(&b);
-	return doc_finish(&b);
-}
-
-/* The shape of the answer in words, for servers that take no schema. */
-static char *
-answer_shape(const Decision *decision)
-{
-	StringInfoData text;
-	ListCell *cell;
-
-	initStringInfo(&text);
-	appendStringInfoString(&text, "Answer with JSON only: {\"status\": one of");
-	foreach (cell, decision->statuses)
-		appendStringInfo(&text, " %s", strVal(lfirst(cell)));
-	appendStringInfo(&text,
-					 ", \"severity\": info|warning|critical, \"confidence\": 0..1, "
-					 "\"explanation\": one sentence in %s, "
-					 "\"recommended_actions\": [texts]}.",
-					 strcmp(decision->language, "ko") == 0 ? "Korean" : "English");
-	return text.data;
-}
-
-static LlmRequest
-model_request(const Judgment *judgment, Evaluation *rules, Jsonb *context)
-{
-	Decision *decision = judgment->decision;
-	Jsonb *values = prompt_values(decision, rules, context);
-	const char *system = decision->prompt_system
-							 ? llm_render_template(decision->prompt_system, values)
-							 : "Manufacturing quality expert. Judge the production data.";
-	return (LlmRequest){
-		.model = decision->prompt_model,
-		.system = psprintf("%s\n%s", system, answer_shape(decision)),
-		.user = llm_render_template(decision->prompt_user, values),
-		.schema = decision->answer_schema,
-		.purpose = "judgment",
-		.subject = decision->name,
-		.execution_id = &judgment->execution_id,
-	};
-}
-
-static LlmCall *
-ask_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
-{
-	LlmRequest request = model_request(judgment, rules, context);
-
-	return llm_start(&request);
-}
-
-/* --- the answer ---------------------------------------------------------------------- */
-
-/* The schema was checked where the answer came in. */
-static ModelVerdict *
-read_answer(LlmAnswer *answer)
-{
-	ModelVerdict *model = palloc0(sizeof(ModelVerdict));
-
-	model->answer = answer;
-	if (answer->failure != LLM_OK)
-		model->failure = psprintf("model could not be had: %s", answer->reason);
-	else
-		verdict_read(answer->json, &model->verdict);
-	return model;
-}
-
-static ModelVerdict *
-no_prompt(const Decision *decision)
-{
-	ModelVerdict *model = palloc0(sizeof(ModelVerdict));
-
-	model->answer = palloc0(sizeof(LlmAnswer));
-	model->failure =
-		psprintf("decision \"%s\" has no prompt, so no model was asked", decision->name);
-	return model;
-}
-
-/* Of a judgment in pieces: what was asked in between, and nothing now. */
-static ModelVerdict *
-given_answer(const Judgment *judgment)
-{
-	ModelVerdict *model;
-
-	if (judgment->given != NULL)
-		return read_answer(judgment->given);
-	model = palloc0(sizeof(ModelVerdict));
-	model->answer = palloc0(sizeof(LlmAnswer));
-	model->failure = "the rules were sure when it was time to ask a model";
-	return model;
-}
-
-static ModelVerdict *
-consult_model(const Judgment *judgment, Evaluation *rules, Jsonb *context)
-{
-	if (judgment->decision->prompt_user == NULL)
-		return no_prompt(judgment->decision);
-	if (judgment->in_pieces)
-		return given_answer(judgment);
-	return read_answer(llm_finish(ask_model(judgment, rules, context)));
-}
-
 /* --- the policies --------------------------------------------------------------------- */
 
 static bool
@@ -179,18 +44,20 @@ rules_below(const Evaluation *rules, double confidence)
 	return rules->verdict == NULL || rules->verdict->confidence < confidence;
 }
 
+static ModelVerdict *
+consult_model(Judgment *judgment, Evaluation *rules, Jsonb *context)
+{
+	return consult_end(consult_begin(judgment, rules, context));
+}
+
 static void
 judge_beside(Judgment *judgment, Evaluation *rules, Jsonb *context)
 {
-	Decision *decision = judgment->decision;
-	LlmCall *call = NULL;
+	Consultation *consultation = consult_begin(judgment, NULL, context);
 
-	if (decision->prompt_user != NULL && !judgment->in_pieces)
-		call = ask_model(judgment, NULL, context);
 	evaluation_finish(rules);
 	judgment->evaluation = rules;
-	judgment->model =
-		call ? read_answer(llm_finish(call)) : consult_model(judgment, NULL, context);
+	judgment->model = consult_end(consultation);
 }
 
 static void
@@ -210,7 +77,7 @@ judge_by_policy(Judgment *judgment, Evaluation *rules, Jsonb *context)
 	switch (model_uses[judgment->policy])
 	{
 		case MODEL_NEVER:
-			evaluation_finish(rules);
+			rules_finish(judgment, rules);
 			judgment->evaluation = rules;
 			break;
 		case MODEL_BESIDE:
@@ -323,10 +190,11 @@ judgment_run(Judgment *judgment, Jsonb *context)
 }
 
 Judgment *
-judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context)
+judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context, Recall recall)
 {
 	Judgment *judgment = judgment_begin(decision, policy);
 
+	judgment->recall = recall;
 	judgment_run(judgment, context);
 	return judgment;
 }
@@ -344,5 +212,5 @@ judgment_complete(Judgment *judgment, LlmAnswer *answer)
 Judgment *
 judgment_decide(Decision *decision)
 {
-	return judgment_make(decision, POLICY_RULE_ONLY, NULL);
+	return judgment_make(decision, POLICY_RULE_ONLY, NULL, RECALL_NEVER);
 }

@@ -10,6 +10,7 @@
 #define FACTORY_JUDGMENT_INT_H
 
 #include "base/document.h"
+#include "cache/cache.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "llm/llm.h"
@@ -262,6 +263,7 @@ typedef struct Decision
 	char *name;
 	Datum name_text; /* the same; 0: not asked for yet */
 	int version;
+	char *hash;    /* of the definition; NULL of one that is only compiled */
 	Oid owner;     /* whose rights the conditions have */
 	Input *inputs; /* in the order in which jsonb has keys */
 	int input_count;
@@ -289,6 +291,7 @@ typedef struct Decision
 	double fallback_confidence;
 	ConflictResolution conflict_resolution;
 	char *canary_key;   /* the input whose value keeps to one version, or NULL */
+	int64 cache_ttl_ms; /* "cache_ttl"; -1 where it says nothing */
 	List *statuses;     /* of String: what a model may answer */
 	char *language;     /* "en" or "ko" */
 	char *prompt_model; /* NULL where there is no prompt */
@@ -432,6 +435,10 @@ extern Evaluation *evaluation_begin(Decision *decision, TimestampTz at);
 extern void evaluation_start(Evaluation *evaluation, Decision *decision, TimestampTz at);
 extern void evaluation_finish(Evaluation *evaluation);
 
+/* Instead of that: the rules that matched are known, of so many that were decided. */
+extern void evaluation_resume(Evaluation *evaluation, const int32 *hits, int count,
+							  int decided);
+
 /* The same, without looking at the clock. */
 extern void evaluation_run(Evaluation *evaluation);
 
@@ -522,6 +529,14 @@ typedef struct ModelVerdict
 	LlmAnswer *answer;
 } ModelVerdict;
 
+/* What the cache is for to a judgment. */
+typedef enum Recall
+{
+	RECALL_NEVER,  /* nothing is looked for, nothing kept */
+	RECALL_AFRESH, /* nothing is looked for */
+	RECALL_ALLOWED
+} Recall;
+
 typedef struct Judgment
 {
 	Decision *decision;
@@ -539,12 +554,49 @@ typedef struct Judgment
 	List *review;       /* of char *: why a person shall look at it */
 	char *degraded;     /* or NULL */
 	const char *log;    /* "written", or why not */
+	Recall recall;
+	CacheFound *recalled; /* what was given again, or NULL */
 	pg_uuid_t execution_id;
 	TimestampTz created_at;
 	double elapsed_ms;
 	Jsonb *explanation; /* made when asked for: judgment_explain() */
 	Jsonb *components;  /* the same: judgment_components() */
 } Judgment;
+
+/* --- asking a model, and what was answered a moment ago ------------------------------- */
+
+/*
+ * A model being asked, or its answer of a moment ago: begin sends the request (or
+ * finds the answer, or waits for who asks the same just now), end waits for it.
+ * rules are those it is asked after, or NULL.
+ */
+typedef struct Consultation Consultation;
+
+/* What the model is told. */
+extern LlmRequest model_request(const Judgment *judgment, Evaluation *rules,
+								Jsonb *context);
+
+extern Consultation *consult_begin(Judgment *judgment, Evaluation *rules, Jsonb *context);
+extern ModelVerdict *consult_end(Consultation *consultation);
+
+/* evaluation_finish(), or, where the decision asks for it, what it came to before. */
+extern void rules_finish(Judgment *judgment, Evaluation *rules);
+
+/* The key of what this judgment may recall; false where it may neither look nor keep. */
+extern bool recall_key(const Judgment *judgment, Evaluation *rules, Jsonb *context,
+					   CacheTicket *ticket);
+
+/* Looks for it, unless it is wanted afresh.  Notes what is found in the judgment. */
+extern bool recall_find(Judgment *judgment, CacheTicket *ticket, const void **bytes,
+						Size *size);
+extern void recall_keep(const Judgment *judgment, CacheTicket *ticket, const void *bytes,
+						Size size);
+
+/* Which judgment is given again. */
+extern const pg_uuid_t *recall_first(const Judgment *judgment);
+
+extern bool judgment_log_cached;  /* setting factory.log_cached */
+extern int judgment_cache_ttl_ms; /* setting factory.judgment_cache_ttl */
 
 /* Adds actions that are not there yet. */
 extern List *actions_add(List *actions, const List *more);
@@ -607,7 +659,8 @@ extern void judgment_log(Judgment *judgment, Jsonb *input);
 extern Datum judgment_matched_rules(const Judgment *judgment);
 
 /* One judgment from the inputs in the decision's slot to a combined verdict. */
-extern Judgment *judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context);
+extern Judgment *judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context,
+							   Recall recall);
 
 /*
  * The same in two pieces, for who waits elsewhere: begun, with what a model is to be

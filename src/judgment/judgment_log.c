@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 
 int judgment_log_mode = LOG_SYNC;
+bool judgment_log_cached;
 
 static const QueueColumn columns[] = {
 	{"execution_id", UUIDOID},
@@ -146,6 +147,19 @@ hand_over(Judgment *judgment, Jsonb *input)
 	return false;
 }
 
+/*
+ * What rules say by the clock, or by tables, may not be what they said before; and a
+ * review needs its own judgment.
+ */
+static bool
+repeats_unlogged(const Judgment *judgment)
+{
+	const Decision *decision = judgment->decision;
+
+	return judgment->recalled != NULL && !judgment_log_cached && !decision->uses_time &&
+		   !decision->is_mutable && judgment->review == NIL;
+}
+
 static void
 log_row(Judgment *judgment, Jsonb *input)
 {
@@ -155,6 +169,11 @@ log_row(Judgment *judgment, Jsonb *input)
 		judgment->log = "off";
 	else if (!house_is_enabled())
 		judgment->log = "not written: factory.enabled is off";
+	else if (repeats_unlogged(judgment))
+	{
+		judgment->execution_id = *recall_first(judgment);
+		judgment->log = "not written: given again from the cache";
+	}
 	else if (RecoveryInProgress())
 		judgment->log = "not written: the server is a standby";
 	else if (async && hand_over(judgment, input))

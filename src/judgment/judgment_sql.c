@@ -11,6 +11,7 @@
 #include "base/settings.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "judgment/analysis.h"
 #include "judgment/judgment.h"
@@ -83,6 +84,11 @@ static const Setting settings[] = {
 	 &rule_index_enabled, .boot = true, .context = PGC_USERSET,
 	 .flags = GUC_NOT_IN_SAMPLE,
 	 .detail = "Answers are the same without; it is off to compare and to measure."},
+	{"factory.judgment_cache_ttl",
+	 "Sets how long a model's answer to a judgment may be given again; 0 asks each time.",
+	 SETTING_INT, &judgment_cache_ttl_ms, .boot = 300000, .min = 0, .max = 86400000,
+	 .context = PGC_SUSET, .flags = GUC_UNIT_MS,
+	 .detail = "A decision's own cache_ttl goes before it."},
 	{"factory.judgment_max_input", "Sets the largest input document that is judged.",
 	 SETTING_INT, &max_input_bytes, .boot = 1024 * 1024, .min = 1024,
 	 .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
@@ -94,6 +100,9 @@ static const Setting settings[] = {
 	 .boot = LOG_SYNC, .context = PGC_SUSET, .choices = log_modes,
 	 .detail = "sync writes each in the caller's transaction; async hands each to a "
 			   "worker, whatever becomes of that transaction; off writes none."},
+	{"factory.log_cached", "Enables rows in the log for judgments out of the cache.",
+	 SETTING_BOOL, &judgment_log_cached, .boot = false, .context = PGC_SUSET,
+	 .detail = "Without, such a judgment has the execution_id of the one it repeats."},
 	{"factory.require_second_person",
 	 "Enables that who saved a version may not deploy it, nor who had something judged "
 	 "decide on its review.",
@@ -274,6 +283,7 @@ typedef struct JudgeRequest
 	HeapTupleHeader row;
 	char *policy; /* NULL: the decision's own */
 	Jsonb *context;
+	bool skip_cache;
 } JudgeRequest;
 
 static Judgment *
@@ -286,7 +296,8 @@ judge_and_log(Decision *decision, const JudgeRequest *request, JudgmentPolicy po
 	else
 		inputs_from_row(decision, request->row);
 	quota_take(QUOTA_JUDGMENTS, 1, clock_now());
-	judgment = judgment_make(decision, policy, request->context);
+	judgment = judgment_make(decision, policy, request->context,
+							 request->skip_cache ? RECALL_AFRESH : RECALL_ALLOWED);
 	judgment_log(judgment, request->input);
 	return judgment;
 }
@@ -336,6 +347,7 @@ factory_judge(PG_FUNCTION_ARGS)
 		.input = required_doc(fcinfo, 1, "input"),
 		.policy = optional_text(fcinfo, 2),
 		.context = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
+		.skip_cache = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5),
 	};
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
 	CallSite *site = call_site(fcinfo);
@@ -554,20 +566,36 @@ factory_check_decision(PG_FUNCTION_ARGS)
 
 /* --- invalidation ------------------------------------------------------------------------------ */
 
+static char *
+row_text(const TriggerData *trigger, const char *column)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+
+	return SPI_getvalue(trigger->tg_trigtuple, desc, SPI_fnumber(desc, column));
+}
+
 FACTORY_FUNCTION(factory_deployment_changed);
 
 /*
  * Trigger of factory.deployment: whoever changes it, by our functions, by hand, by a
- * restore or by replication, every backend reads anew what is in force.
+ * restore or by replication, every backend reads anew what is in force, and what was
+ * kept of the decision's answers goes at commit.
  */
 Datum
 factory_deployment_changed(PG_FUNCTION_ARGS)
 {
+	TriggerData *trigger;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"factory.deployment_changed\" can only be "
 							   "called as a trigger")));
-	CacheInvalidateRelcacheByRelid(
-		RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+	trigger = (TriggerData *) fcinfo->context;
+	CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
+	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		cache_empty_at_commit(CACHE_JUDGMENT, row_text(trigger, "tenant_id"),
+							  row_text(trigger, "decision"));
+	else
+		cache_empty_at_commit(CACHE_JUDGMENT, NULL, NULL);
 	return PointerGetDatum(NULL);
 }

@@ -335,7 +335,7 @@ result_make(const ResultShape *shape, Judgment *judgment, bool explain)
 			lazy_document(result, &result->explanation, judgment_explain);
 	put_value(result, J_COMPONENTS,
 			  lazy_document(result, &result->components, judgment_components));
-	put_value(result, J_FROM_CACHE, BoolGetDatum(false));
+	put_value(result, J_FROM_CACHE, BoolGetDatum(judgment->recalled != NULL));
 	put_text(result, J_DEGRADED, judgment->degraded);
 	put_value(result, J_TIME, Float8GetDatum(judgment->elapsed_ms));
 	put_value(result, J_CREATED_AT, TimestampTzGetDatum(judgment->created_at));

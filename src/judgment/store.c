@@ -364,6 +364,7 @@ compile_version(CachedName *entry, int version, Compiled *compiled)
 	check_owner(entry->key.name, version, stored.owner);
 	decision = decision_compile(entry->key.name, version, stored.owner, stored.definition,
 								&problems);
+	decision->hash = MemoryContextStrdup(decision->context, stored.hash);
 	caller = MemoryContextSwitchTo(CacheMemoryContext);
 	MemoryContextSetParent(decision->context, CacheMemoryContext);
 	if (compiled == NULL)

@@ -29,6 +29,10 @@ GRANT EXECUTE ON FUNCTION factory.check_model_server(text) TO factory_admin;
 CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.model
 	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('model', 'name');
 
+-- Another model behind the same name answers otherwise.
+CREATE OR REPLACE TRIGGER cache_outdated AFTER UPDATE OR DELETE ON factory.model
+	FOR EACH ROW EXECUTE FUNCTION factory.cache_outdated('judgment');
+
 CREATE OR REPLACE FUNCTION factory.create_model(name text, server text, model text,
 	input_price numeric = NULL, output_price numeric = NULL, tier int = NULL,
 	options jsonb = NULL) RETURNS void
@@ -280,3 +284,12 @@ TO factory_admin;
 GRANT EXECUTE ON FUNCTION factory.budget_usage() TO factory_admin, factory_operator, factory_monitor;
 REVOKE ALL ON factory.budget_status FROM PUBLIC;
 GRANT SELECT ON factory.budget_status TO factory_admin, factory_operator, factory_monitor;
+
+CREATE OR REPLACE FUNCTION factory.mask_pii(text text) RETURNS text
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_mask_pii';
+COMMENT ON FUNCTION factory.mask_pii(text) IS
+'a text as a model would see it: telephone and identity numbers, cards, accounts, addresses and names masked';
+REVOKE ALL ON FUNCTION factory.mask_pii(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.mask_pii(text)
+TO factory_admin, factory_author, factory_operator, factory_analyst;

@@ -68,6 +68,7 @@ llm_define_settings(void)
 	budget_define_settings();
 	gate_define_settings();
 	ledger_define();
+	mask_define_settings();
 	quota_count_from(QUOTA_TOKENS,
 					 "SELECT sum(total_tokens)::bigint FROM factory.llm_call "
 					 "WHERE tenant_id = $1 AND called_at >= $2 AND called_at < $3 "
@@ -414,6 +415,19 @@ take_quota(LlmCall *call)
 	call->answer.sqlstate = ERRCODE_FACTORY_QUOTA_EXCEEDED;
 }
 
+/* The one place that every prompt passes, whoever wrote it. */
+static void
+mask_prompt(LlmCall *call)
+{
+	LlmRequest *request = &call->request;
+
+	if (!llm_masks_personal())
+		return;
+	request->user = llm_mask_personal(request->user);
+	if (request->system != NULL)
+		request->system = llm_mask_personal(request->system);
+}
+
 static void
 take_prompt(LlmCall *call)
 {
@@ -528,6 +542,8 @@ llm_start(const LlmRequest *request)
 		take_ledger(call);
 	if (call->state != CALL_ENDED)
 		take_quota(call);
+	if (call->state != CALL_ENDED)
+		mask_prompt(call);
 	if (call->state != CALL_ENDED)
 		take_prompt(call);
 	if (call->state != CALL_ENDED)

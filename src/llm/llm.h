@@ -84,6 +84,15 @@ extern TimestampTz llm_next_moment(const LlmCall *call);
 extern bool llm_ready(LlmCall *call);
 extern bool llm_step(LlmCall *call);
 
+/*
+ * Personal data: every prompt is masked before it leaves (setting factory.llm_mask_pii).
+ * Who knows more than the text tells, as of a field's name, masks by himself before.
+ */
+extern bool llm_masks_personal(void);
+extern char *llm_mask_personal(const char *text);
+extern bool llm_field_is_name(const char *field); /* of a person */
+extern char *llm_mask_name(const char *name);
+
 /* Gives the call up: the connection is closed, no row is written. */
 extern void llm_abandon(LlmCall *call);
 

@@ -38,6 +38,10 @@ extern LlmModel *model_find(const char *name);
 /* Overrides with what the document says; raises on unknown keys and bad values. */
 extern void options_read(LlmOptions *options, Jsonb *document);
 
+/* --- mask.c ------------------------------------------------------------------------- */
+
+extern void mask_define_settings(void);
+
 /* --- provider: how a server is spoken to ------------------------------------------ */
 
 /* How the answer's form is asked for. */

@@ -114,6 +114,18 @@ const MetricRow metric_table[METRIC_COUNT] = {
 								"Due times at which nothing that the view reads seemed "
 								"changed.",
 								{"view"}},
+	[METRIC_CACHE_HITS] = {"cache_hits_total",
+						   METRIC_COUNTER,
+						   "Looks into the cache that found an answer, by level.",
+						   {"level", "kind"}},
+	[METRIC_CACHE_MISSES] = {"cache_misses_total",
+							 METRIC_COUNTER,
+							 "Looks into the cache in vain, by level.",
+							 {"level", "kind"}},
+	[METRIC_L2_HITS] = {"redis_cache_hits", METRIC_COUNTER,
+						"Looks into the cache's second level that found an answer."},
+	[METRIC_L2_MISSES] = {"redis_cache_misses", METRIC_COUNTER,
+						  "Looks into the cache's second level in vain."},
 };
 
 typedef struct MetricShared
@@ -391,6 +403,12 @@ MetricSeries *
 metric_series(MetricId metric, const char *const *labels)
 {
 	return metric_find_series(metric, labels);
+}
+
+double
+metric_series_value(MetricSeries *series)
+{
+	return metric_read_double(&series->sum);
 }
 
 /* A sum that once was NaN or infinite would stay so: what is no number is not counted. */

@@ -29,6 +29,10 @@ typedef enum MetricId
 	METRIC_REFRESH_RUNS,         /* view, status */
 	METRIC_REFRESH_DURATION,     /* view */
 	METRIC_REFRESH_SKIPPED,      /* view */
+	METRIC_CACHE_HITS,           /* level, kind */
+	METRIC_CACHE_MISSES,         /* level, kind */
+	METRIC_L2_HITS,
+	METRIC_L2_MISSES,
 	METRIC_COUNT
 } MetricId;
 
@@ -49,6 +53,8 @@ extern void metric_observe(MetricId metric, double value, const char *const *lab
 struct MetricSeries;
 extern struct MetricSeries *metric_series(MetricId metric, const char *const *labels);
 extern void metric_series_add(struct MetricSeries *series, double amount);
+/* What a counter or a gauge stands at. */
+extern double metric_series_value(struct MetricSeries *series);
 extern void metric_series_observe(struct MetricSeries *series, double value);
 
 /*

@@ -1,0 +1,155 @@
+/*
+ * recall.c
+ *		What judgments remember of one another: a model's answers, and, where a
+ *		decision asks for it, which rules matched.
+ *
+ * Rules are decided anew even where a model's answer is given again: that costs less
+ * than looking them up, and what they say by the clock is never old.  Only a decision
+ * with a cache_ttl has conditions worth remembering.  Nothing personal is kept: no
+ * input, only the digest of all, and what was answered.
+ */
+#include "postgres.h"
+
+#include "judgment/judgment_int.h"
+#include "lib/stringinfo.h"
+#include "metrics/metrics.h"
+#include "miscadmin.h"
+
+int judgment_cache_ttl_ms;
+
+/* In front of what is kept. */
+typedef struct KeptHead
+{
+	pg_uuid_t execution_id; /* of the judgment that is given again */
+} KeptHead;
+
+static int64
+ttl_of(const Judgment *judgment)
+{
+	const Decision *decision = judgment->decision;
+
+	if (decision->cache_ttl_ms >= 0)
+		return decision->cache_ttl_ms;
+	return judgment->policy == POLICY_RULE_ONLY ? 0 : judgment_cache_ttl_ms;
+}
+
+static void
+append_doc(StringInfo material, Jsonb *doc)
+{
+	uint32 length = doc ? VARSIZE(doc) - VARHDRSZ : 0;
+
+	appendBinaryStringInfo(material, (const char *) &length, sizeof(length));
+	if (doc != NULL)
+		appendBinaryStringInfo(material, (const char *) &doc->root, length);
+}
+
+/*
+ * The definition's hash holds prompt and language; jsonb has one order of keys only.
+ * let values follow from the inputs, but for the clock and tables.
+ */
+bool
+recall_key(const Judgment *judgment, Evaluation *rules, Jsonb *context,
+		   CacheTicket *ticket)
+{
+	Decision *decision = judgment->decision;
+	bool with_lets = decision->uses_time || decision->is_mutable;
+	StringInfoData material;
+
+	if (judgment->recall == RECALL_NEVER || decision->hash == NULL ||
+		ttl_of(judgment) <= 0)
+		return false;
+	initStringInfo(&material);
+	appendStringInfo(&material, "%s %d %s %s %d", decision->hash, decision->version,
+					 judgment_policy_names[judgment->policy], decision->language,
+					 llm_masks_personal());
+	append_doc(&material, decision_values(decision, with_lets));
+	append_doc(&material, context);
+	if (rules != NULL)
+		appendStringInfo(&material, "%s %g %s",
+						 rules->verdict && rules->verdict->status ? rules->verdict->status
+																  : "",
+						 rules->verdict ? rules->verdict->confidence : 0,
+						 evaluation_reason(rules));
+	cache_key(ticket, CACHE_JUDGMENT, decision->name, material.data, material.len);
+	return true;
+}
+
+bool
+recall_find(Judgment *judgment, CacheTicket *ticket, const void **bytes, Size *size)
+{
+	CacheFound *found;
+
+	if (judgment->recall != RECALL_ALLOWED)
+		return false;
+	found = palloc(sizeof(CacheFound));
+	if (!cache_find(ticket, true, found) || found->size < sizeof(KeptHead))
+	{
+		metric_add(METRIC_JUDGMENT_CACHE_MISSES, 1,
+				   METRIC_LABELS(judgment->decision->name));
+		return false;
+	}
+	metric_add(METRIC_JUDGMENT_CACHE_HITS, 1, METRIC_LABELS(judgment->decision->name));
+	judgment->recalled = found;
+	*bytes = (char *) found->bytes + sizeof(KeptHead);
+	*size = found->size - sizeof(KeptHead);
+	return true;
+}
+
+const pg_uuid_t *
+recall_first(const Judgment *judgment)
+{
+	return &((const KeptHead *) judgment->recalled->bytes)->execution_id;
+}
+
+void
+recall_keep(const Judgment *judgment, CacheTicket *ticket, const void *bytes, Size size)
+{
+	char *kept = palloc(sizeof(KeptHead) + size);
+
+	((KeptHead *) kept)->execution_id = judgment->execution_id;
+	memcpy(kept + sizeof(KeptHead), bytes, size);
+	cache_put(ticket, kept, sizeof(KeptHead) + size, ttl_of(judgment));
+	pfree(kept);
+}
+
+/* --- rules ---------------------------------------------------------------------------------- */
+
+/* How many rules were decided, then the positions of those that matched. */
+static void
+keep_rules(Judgment *judgment, const Evaluation *rules, CacheTicket *ticket)
+{
+	int count = list_length(rules->hits);
+	int32 *kept = palloc(sizeof(int32) * (count + 1));
+	ListCell *cell;
+
+	kept[0] = rules->decided;
+	foreach (cell, rules->hits)
+		kept[foreach_current_index(cell) + 1] = ((Rule *) lfirst(cell))->index;
+	recall_keep(judgment, ticket, kept, sizeof(int32) * (count + 1));
+}
+
+/* What could not be decided may be so only now, and is tried again. */
+void
+rules_finish(Judgment *judgment, Evaluation *rules)
+{
+	CacheTicket ticket;
+	const void *bytes;
+	Size size;
+
+	if (!recall_key(judgment, NULL, NULL, &ticket))
+		evaluation_finish(rules);
+	else if (recall_find(judgment, &ticket, &bytes, &size))
+	{
+		const int32 *kept = bytes;
+
+		evaluation_resume(rules, kept + 1, size / sizeof(int32) - 1, kept[0]);
+	}
+	else
+	{
+		evaluation_finish(rules);
+		if (rules->verdict != NULL && rules->undecided == NIL)
+			keep_rules(judgment, rules, &ticket);
+		else
+			cache_give_up(&ticket);
+	}
+}
