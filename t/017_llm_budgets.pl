@@ -38,19 +38,19 @@ sub ask
 }
 
 sub sql { return $node->safe_psql('postgres', shift) }
-sub status { return sql('SELECT ' . shift . ' FROM factory.budget_status ORDER BY kind, name, period') }
+sub budget { return sql('SELECT ' . shift . ' FROM factory.budget_status ORDER BY kind, name, period') }
 
 # A role's budget, in tokens: a call takes 120.
 sql(q{SELECT factory.set_budget('role', 'planner', 'day', tokens => 300)});
-is(status('kind, name, period, tokens, tokens_used, state'), 'role|planner|day|300|0|ok', 'a budget of a role');
+is(budget('kind, name, period, tokens, tokens_used, state'), 'role|planner|day|300|0|ok', 'a budget of a role');
 my $as_planner = "SET ROLE planner;\n";
 is(ask('mini', $as_planner), 'ok', 'the first call of three');
 is(ask('mini'), 'ok', 'another role is not under it');
-is(status('tokens_used, tokens_reserved, state'), '120|0|ok', 'settled by what the model says');
+is(budget('tokens_used, tokens_reserved, state'), '120|0|ok', 'settled by what the model says');
 is(ask('mini', $as_planner), 'ok', 'the second');
-is(status('tokens_used, state'), '240|warning', 'it is at 80 per cent');
+is(budget('tokens_used, state'), '240|warning', 'it is at 80 per cent');
 like(ask('mini', $as_planner), qr/^01000: the day's budget of role "planner" is used to 80 %/, 'the third is warned');
-is(status('tokens_used, state'), '360|exhausted', 'and finished');
+is(budget('tokens_used, state'), '360|exhausted', 'and finished');
 my $asked = $peer->requests;
 like(ask('mini', $as_planner), qr/^PF211: model "mini" is not called: the day's budget of role "planner" is used up/,
 	'the fourth is refused');
@@ -61,7 +61,7 @@ $node->poll_query_until('postgres', q{SELECT count(*) = 5 FROM factory.llm_call}
 is(sql(q{SELECT count(*) FROM factory.llm_call WHERE outcome = 'over_budget' AND attempts = 0}), '1', 'a refusal has its row');
 $node->restart;
 like(ask('mini', $as_planner), qr/^PF211: /, 'after a restart it is still used up');
-is(status('tokens_used, state'), '360|exhausted', 'and shown so');
+is(budget('tokens_used, state'), '360|exhausted', 'and shown so');
 
 # The next day begins anew; a budget can be raised, and taken away.
 is(ask('mini', "SET factory.frozen_clock = '2099-01-02 12:00';\n" . $as_planner), 'ok', 'another day, another budget');
@@ -83,15 +83,15 @@ is(sql(q{SELECT status, degraded FROM factory.judge('hybrid', '{"celsius": 80}')
 
 # What is under way is reserved; a session that ends gives back, but for the prompt that was sent.
 sql(q{SELECT factory.set_budget('model', 'mini', 'day', tokens => 1000000)});
-my $used = status('tokens_used');
+my $used = budget('tokens_used');
 $peer->script({ hang => 1 });
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_until(qr/begun/, "\\echo begun\nSELECT factory.complete('mini', 'hi');\n");
 $peer->wait_requests(1);
-is(status('tokens_reserved'), '257', 'reserved: a token of prompt, 256 of an answer');
+is(budget('tokens_reserved'), '257', 'reserved: a token of prompt, 256 of an answer');
 sql("SELECT pg_terminate_backend($pid, 10000)");
-is(status("tokens_reserved, tokens_used - $used"), '0|1', 'given back by a session that was terminated');
+is(budget("tokens_reserved, tokens_used - $used"), '0|1', 'given back by a session that was terminated');
 eval { $session->quit };
 
 # What is no budget.

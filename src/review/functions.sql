@@ -336,6 +336,9 @@ $$;
 COMMENT ON FUNCTION factory.canary_breach(factory.deployment) IS
 'why a canary is to be rolled back, or null';
 REVOKE ALL ON FUNCTION factory.canary_breach(factory.deployment) FROM PUBLIC;
+-- Who reads the view calls them: a view's functions run as its reader.
+GRANT EXECUTE ON FUNCTION factory.measure_canary(factory.deployment), factory.canary_breach(factory.deployment)
+	TO factory_admin, factory_author, factory_operator;
 
 CREATE OR REPLACE VIEW factory.canary_status AS
 SELECT p.decision, p.version, p.canary_pct, p.deployed_by, p.deployed_at AS since,
