@@ -74,6 +74,11 @@ extern bool rest_begin(Exchange *exchange,
 /* The schema that the request names, NULL for none; false where it is not served. */
 extern bool rest_profile(Exchange *exchange, const char **schema);
 
+/* What the headers Accept, Prefer and Range ask for; false, and answered, where they cannot. */
+extern bool rest_read_accept(Exchange *exchange);
+extern bool rest_read_prefer(Exchange *exchange);
+extern void rest_read_range(Exchange *exchange);
+
 /* Runs a SELECT of what the query asks for, from that source. */
 extern void rest_run_select(Exchange *exchange, const RestSource *source);
 
