@@ -122,9 +122,9 @@ const MetricRow metric_table[METRIC_COUNT] = {
 							 METRIC_COUNTER,
 							 "Looks into the cache in vain, by level.",
 							 {"level", "kind"}},
-	[METRIC_L2_HITS] = {"redis_cache_hits", METRIC_COUNTER,
+	[METRIC_L2_HITS] = {"cache_table_hits_total", METRIC_COUNTER,
 						"Looks into the cache's second level that found an answer."},
-	[METRIC_L2_MISSES] = {"redis_cache_misses", METRIC_COUNTER,
+	[METRIC_L2_MISSES] = {"cache_table_misses_total", METRIC_COUNTER,
 						  "Looks into the cache's second level in vain."},
 };
 
