@@ -24,23 +24,38 @@
 struct Auth
 {
 	const Config *config;
-	JwtKeys *keys;
+	const JwtKeys *keys;
 	Token *kept[KEPT_MOST];
 	Token *keys_kept[KEPT_MOST];
 };
 
 Auth *
-auth_open(const Config *config)
+auth_open(const Config *config, const JwtKeys *keys)
 {
-	JwtKeys *keys = jwt_keys_open(config->jwt_secret, config->jwks_file);
-	Auth *auth;
+	Auth *auth = memory_new(sizeof(Auth));
 
-	if (keys == NULL)
-		return NULL;
-	auth = memory_new(sizeof(Auth));
 	auth->config = config;
 	auth->keys = keys;
 	return auth;
+}
+
+static void
+forget_all(Auth *auth)
+{
+	for (int i = 0; i < KEPT_MOST; i++)
+	{
+		auth_release(auth->kept[i]);
+		auth_release(auth->keys_kept[i]);
+		auth->kept[i] = auth->keys_kept[i] = NULL;
+	}
+}
+
+void
+auth_change(Auth *auth, const Config *config, const JwtKeys *keys)
+{
+	forget_all(auth);
+	auth->config = config;
+	auth->keys = keys;
 }
 
 void
@@ -48,12 +63,7 @@ auth_close(Auth *auth)
 {
 	if (auth == NULL)
 		return;
-	for (int i = 0; i < KEPT_MOST; i++)
-	{
-		auth_release(auth->kept[i]);
-		auth_release(auth->keys_kept[i]);
-	}
-	jwt_keys_close(auth->keys);
+	forget_all(auth);
 	free(auth);
 }
 

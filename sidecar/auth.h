@@ -26,9 +26,10 @@ typedef struct Token
 	long long kept_at; /* of a key */
 } Token;
 
-/* Reads the keys; NULL where they are not good, and the log says why. */
-extern Auth *auth_open(const Config *config);
-extern void auth_close(Auth *auth);
+/* Settings and keys are somebody else's, and outlive the auth or the next change. */
+extern Auth *auth_open(const Config *config, const JwtKeys *keys);
+extern void auth_change(Auth *auth, const Config *config, const JwtKeys *keys);
+extern void auth_close(Auth *auth); /* NULL is none */
 
 /* Whether there is anything to check tokens with. */
 extern bool auth_has_keys(const Auth *auth);

@@ -4,7 +4,8 @@
  *
  * Read in one statement when the first connection comes up, on SIGHUP, and when a
  * function is asked for that is not in it (at most once a second).  The same
- * statement looks at the anonymous role: a superuser there ends factoryd.
+ * statement looks at the anonymous role: one that is not fit ends factoryd at the start,
+ * and later lets no strangers in.
  */
 #include "catalog.h"
 
@@ -20,101 +21,132 @@
 
 #define FRESH_SECONDS 1
 
+/* What is to be known of a role. */
+#define ROLE(parameter) \
+	"(SELECT pg_catalog.json_build_object('superuser', rolsuper," \
+	"  'member', pg_catalog.pg_has_role(session_user, oid, 'MEMBER'))" \
+	" FROM pg_catalog.pg_roles WHERE rolname = " parameter ")"
+
 static const char catalog_sql[] =
 	"SELECT pg_catalog.json_build_object("
-	" 'anonymous', (SELECT pg_catalog.json_build_object('superuser', rolsuper,"
-	"    'member', pg_catalog.pg_has_role(session_user, oid, 'MEMBER'))"
-	"   FROM pg_catalog.pg_roles WHERE rolname = $2),"
-	" 'functions', (SELECT pg_catalog.json_agg(found.line ORDER BY found.schema_position,"
-	"    found.name, found.oid) FROM ("
-	"  SELECT p.oid, p.proname AS name, s.position AS schema_position,"
-	"   pg_catalog.json_build_object('schema', n.nspname, 'name', p.proname,"
-	"    'may_write', p.provolatile = 'v', 'is_set', p.proretset,"
-	"    'is_composite', t.typtype = 'c'"
-	"     OR coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false),"
-	"    'is_void', t.typname = 'void' AND t.typtype = 'p',"
-	"    'is_variadic', p.provariadic <> 0, 'relation', t.typrelid::text,"
-	"    'comment', pg_catalog.obj_description(p.oid, 'pg_proc'),"
-	"    'arguments', coalesce(a.list, '[]'::json)) AS line"
-	"  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH ORDINALITY"
-	"    AS s(name, position)"
-	"  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
-	"  JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid"
-	"  JOIN pg_catalog.pg_type t ON t.oid = p.prorettype"
-	"  LEFT JOIN LATERAL ("
-	"   SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
-	"     'name', coalesce(i.name, ''),"
-	"     'type', pg_catalog.format('%I.%I', tn.nspname, at.typname),"
-	"     'required', i.position <= p.pronargs - p.pronargdefaults) ORDER BY i.position) "
-	"AS list,"
-	"    pg_catalog.bool_or(at.typtype = 'p') AS has_pseudo"
-	"   FROM (SELECT u.type, u.name,"
-	"      pg_catalog.row_number() OVER (ORDER BY u.ordinality) AS position"
-	"     FROM ROWS FROM ("
-	"      pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])),"
-	"      pg_catalog.unnest(p.proargnames), pg_catalog.unnest(p.proargmodes::text[]))"
-	"      WITH ORDINALITY"
-	"      AS u(type, name, mode, ordinality)"
-	"     WHERE coalesce(u.mode, 'i') IN ('i', 'b', 'v')) AS i"
-	"   JOIN pg_catalog.pg_type at ON at.oid = i.type"
-	"   JOIN pg_catalog.pg_namespace tn ON tn.oid = at.typnamespace) AS a ON true"
-	"  WHERE p.prokind = 'f' AND NOT coalesce(a.has_pseudo, false)"
-	"   AND (t.typtype <> 'p' OR t.typname = 'void' OR (t.typname = 'record'"
-	"     AND coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false)))"
-	" ) AS found),"
-	" 'relations', (SELECT pg_catalog.json_agg(found.line ORDER BY found.schema_position,"
-	"    found.name) FROM ("
-	"  SELECT c.relname AS name, s.position AS schema_position,"
-	"   pg_catalog.json_build_object('schema', n.nspname, 'name', c.relname, 'oid', "
-	"c.oid::text,"
-	"    'comment', pg_catalog.obj_description(c.oid, 'pg_class'),"
-	"    'insert', c.relkind IN ('r', 'p') OR pg_catalog.pg_relation_is_updatable(c.oid, "
-	"true) & 8 <> 0,"
-	"    'update', c.relkind IN ('r', 'p') OR pg_catalog.pg_relation_is_updatable(c.oid, "
-	"true) & 4 <> 0,"
-	"    'delete', c.relkind IN ('r', 'p') OR pg_catalog.pg_relation_is_updatable(c.oid, "
-	"true) & 16 <> 0,"
-	"    'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
-	"      'name', a.attname, 'type', pg_catalog.format('%I.%I', tn.nspname, t.typname),"
-	"      'format', pg_catalog.format_type(a.atttypid, a.atttypmod),"
-	"      'base', t.typname, 'comment', pg_catalog.col_description(c.oid, a.attnum),"
-	"      'default', CASE WHEN a.attgenerated = '' AND a.attidentity = '' THEN"
-	"        pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,"
-	"      'generated', a.attgenerated <> '' OR a.attidentity = 'a',"
-	"      'required', a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',"
-	"      'key', coalesce(a.attnum = ANY(k.conkey), false)) ORDER BY a.attnum)"
-	"     FROM pg_catalog.pg_attribute a"
-	"     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
-	"     JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace"
-	"     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = "
-	"a.attnum"
-	"     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) AS line"
-	"  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH ORDINALITY"
-	"    AS s(name, position)"
-	"  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
-	"  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
-	"    AND c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition"
-	"  LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'"
-	" ) AS found),"
-	" 'links', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
-	"   'name', k.conname, 'from', k.conrelid::oid::text, 'to', k.confrelid::oid::text,"
-	"   'from_columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY u.position)"
-	"     FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS u(number, position)"
-	"     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = "
-	"u.number),"
-	"   'to_columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY u.position)"
-	"     FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS u(number, position)"
-	"     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = "
-	"u.number),"
-	"   'unique', EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conrelid = "
-	"k.conrelid"
-	"     AND o.contype IN ('p', 'u') AND o.conkey <@ k.conkey AND o.conkey @> k.conkey),"
-	"   'in_key', EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conrelid = "
-	"k.conrelid"
-	"     AND o.contype = 'p' AND k.conkey <@ o.conkey))"
-	"   ORDER BY k.conrelid, k.conname)"
-	"  FROM pg_catalog.pg_constraint k"
-	"  WHERE k.contype = 'f' AND k.conparentid = 0))::text";
+	" 'anonymous', " ROLE(
+		"$2") ","
+			  " 'functions', (SELECT pg_catalog.json_agg(found.line ORDER BY "
+			  "found.schema_position,"
+			  "    found.name, found.oid) FROM ("
+			  "  SELECT p.oid, p.proname AS name, s.position AS schema_position,"
+			  "   pg_catalog.json_build_object('schema', n.nspname, 'name', p.proname,"
+			  "    'may_write', p.provolatile = 'v', 'is_set', p.proretset,"
+			  "    'is_composite', t.typtype = 'c'"
+			  "     OR coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false),"
+			  "    'is_void', t.typname = 'void' AND t.typtype = 'p',"
+			  "    'is_variadic', p.provariadic <> 0, 'relation', t.typrelid::text,"
+			  "    'comment', pg_catalog.obj_description(p.oid, 'pg_proc'),"
+			  "    'arguments', coalesce(a.list, '[]'::json)) AS line"
+			  "  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH "
+			  "ORDINALITY"
+			  "    AS s(name, position)"
+			  "  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
+			  "  JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid"
+			  "  JOIN pg_catalog.pg_type t ON t.oid = p.prorettype"
+			  "  LEFT JOIN LATERAL ("
+			  "   SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
+			  "     'name', coalesce(i.name, ''),"
+			  "     'type', pg_catalog.format('%I.%I', tn.nspname, at.typname),"
+			  "     'required', i.position <= p.pronargs - p.pronargdefaults) ORDER BY "
+			  "i.position) "
+			  "AS list,"
+			  "    pg_catalog.bool_or(at.typtype = 'p') AS has_pseudo"
+			  "   FROM (SELECT u.type, u.name,"
+			  "      pg_catalog.row_number() OVER (ORDER BY u.ordinality) AS position"
+			  "     FROM ROWS FROM ("
+			  "      pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])),"
+			  "      pg_catalog.unnest(p.proargnames), "
+			  "pg_catalog.unnest(p.proargmodes::text[]))"
+			  "      WITH ORDINALITY"
+			  "      AS u(type, name, mode, ordinality)"
+			  "     WHERE coalesce(u.mode, 'i') IN ('i', 'b', 'v')) AS i"
+			  "   JOIN pg_catalog.pg_type at ON at.oid = i.type"
+			  "   JOIN pg_catalog.pg_namespace tn ON tn.oid = at.typnamespace) AS a ON "
+			  "true"
+			  "  WHERE p.prokind = 'f' AND NOT coalesce(a.has_pseudo, false)"
+			  "   AND (t.typtype <> 'p' OR t.typname = 'void' OR (t.typname = 'record'"
+			  "     AND coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false)))"
+			  " ) AS found),"
+			  " 'relations', (SELECT pg_catalog.json_agg(found.line ORDER BY "
+			  "found.schema_position,"
+			  "    found.name) FROM ("
+			  "  SELECT c.relname AS name, s.position AS schema_position,"
+			  "   pg_catalog.json_build_object('schema', n.nspname, 'name', c.relname, "
+			  "'oid', "
+			  "c.oid::text,"
+			  "    'comment', pg_catalog.obj_description(c.oid, 'pg_class'),"
+			  "    'insert', c.relkind IN ('r', 'p') OR "
+			  "pg_catalog.pg_relation_is_updatable(c.oid, "
+			  "true) & 8 <> 0,"
+			  "    'update', c.relkind IN ('r', 'p') OR "
+			  "pg_catalog.pg_relation_is_updatable(c.oid, "
+			  "true) & 4 <> 0,"
+			  "    'delete', c.relkind IN ('r', 'p') OR "
+			  "pg_catalog.pg_relation_is_updatable(c.oid, "
+			  "true) & 16 <> 0,"
+			  "    'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
+			  "      'name', a.attname, 'type', pg_catalog.format('%I.%I', tn.nspname, "
+			  "t.typname),"
+			  "      'format', pg_catalog.format_type(a.atttypid, a.atttypmod),"
+			  "      'base', t.typname, 'comment', pg_catalog.col_description(c.oid, "
+			  "a.attnum),"
+			  "      'default', CASE WHEN a.attgenerated = '' AND a.attidentity = '' THEN"
+			  "        pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,"
+			  "      'generated', a.attgenerated <> '' OR a.attidentity = 'a',"
+			  "      'required', a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',"
+			  "      'key', coalesce(a.attnum = ANY(k.conkey), false)) ORDER BY a.attnum)"
+			  "     FROM pg_catalog.pg_attribute a"
+			  "     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+			  "     JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace"
+			  "     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND "
+			  "d.adnum = "
+			  "a.attnum"
+			  "     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) "
+			  "AS line"
+			  "  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH "
+			  "ORDINALITY"
+			  "    AS s(name, position)"
+			  "  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
+			  "  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
+			  "    AND c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition"
+			  "  LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND "
+			  "k.contype = 'p'"
+			  " ) AS found),"
+			  " 'links', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
+			  "   'name', k.conname, 'from', k.conrelid::oid::text, 'to', "
+			  "k.confrelid::oid::text,"
+			  "   'from_columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY "
+			  "u.position)"
+			  "     FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS u(number, "
+			  "position)"
+			  "     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND "
+			  "a.attnum = "
+			  "u.number),"
+			  "   'to_columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY "
+			  "u.position)"
+			  "     FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS u(number, "
+			  "position)"
+			  "     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND "
+			  "a.attnum = "
+			  "u.number),"
+			  "   'unique', EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE "
+			  "o.conrelid = "
+			  "k.conrelid"
+			  "     AND o.contype IN ('p', 'u') AND o.conkey <@ k.conkey AND o.conkey @> "
+			  "k.conkey),"
+			  "   'in_key', EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE "
+			  "o.conrelid = "
+			  "k.conrelid"
+			  "     AND o.contype = 'p' AND k.conkey <@ o.conkey))"
+			  "   ORDER BY k.conrelid, k.conname)"
+			  "  FROM pg_catalog.pg_constraint k"
+			  "  WHERE k.contype = 'f' AND k.conparentid = 0))::text";
 
 struct Catalog
 {
@@ -130,9 +162,10 @@ struct Catalog
 	int schema_count;
 	bool loaded;
 	bool loading;
+	bool again; /* something changed while it was loading */
 	time_t loaded_at;
 	TAILQ_HEAD(, Exchange) waiting;
-	const char *values[2];
+	char *values[2]; /* of the call */
 	Call call;
 };
 
@@ -383,12 +416,10 @@ connect_functions(Catalog *catalog, const json_t *functions, const json_t *relat
 			json_string_value(json_object_get(json_array_get(functions, i), "relation")));
 }
 
-/* Whether the anonymous role is one that strangers may have. */
+/* Whether a role is one that strangers may have. */
 static bool
-anonymous_role_is_fit(const Catalog *catalog, const json_t *role)
+role_is_fit(const char *name, const json_t *role)
 {
-	const char *name = catalog->factoryd->config->anon_role;
-
 	if (*name == '\0')
 		return true;
 	if (!json_is_object(role))
@@ -436,13 +467,52 @@ wake_waiting(Catalog *catalog, const char *why)
 	}
 }
 
+/* False where factoryd ends for it. */
+static bool
+judge_anonymous_role(Catalog *catalog, const json_t *role)
+{
+	Factoryd *factoryd = catalog->factoryd;
+	bool fit;
+
+	/* It is complained of once. */
+	if (factoryd->no_strangers && !json_is_object(role))
+		return true;
+	fit = role_is_fit(catalog->values[1], role);
+	if (!fit && !catalog->loaded)
+	{
+		factoryd_fail(factoryd);
+		return false;
+	}
+	if (!fit && !factoryd->no_strangers)
+		log_error("requests without a token are refused until that is mended");
+	factoryd->no_strangers = !fit;
+	return true;
+}
+
+static void
+split_schemas(Catalog *catalog, const char *schemas)
+{
+	char *rest = text_copy(schemas);
+	char *name;
+
+	free(catalog->schema_text);
+	free(catalog->schemas);
+	catalog->schema_text = rest;
+	catalog->schemas = memory_new((strlen(rest) + 1) * sizeof(char *));
+	catalog->schema_count = 0;
+	while ((name = strsep(&rest, ", ")) != NULL)
+		if (*name)
+			catalog->schemas[catalog->schema_count++] = name;
+}
+
 static void
 catalog_came(Call *call, CallOutcome *outcome)
 {
 	Catalog *catalog = call->owner;
 	json_t *document = NULL;
+	bool again = catalog->again;
 
-	catalog->loading = false;
+	catalog->loading = catalog->again = false;
 	if (outcome->fault == CALL_FINE)
 		document = json_loads(PQgetvalue(outcome->result, 0, 0), 0, NULL);
 	if (document == NULL)
@@ -452,12 +522,12 @@ catalog_came(Call *call, CallOutcome *outcome)
 		wake_waiting(catalog, outcome->message);
 		return;
 	}
-	if (!anonymous_role_is_fit(catalog, json_object_get(document, "anonymous")))
+	if (!judge_anonymous_role(catalog, json_object_get(document, "anonymous")))
 	{
-		factoryd_fail(catalog->factoryd);
 		json_decref(document);
 		return;
 	}
+	split_schemas(catalog, catalog->values[0]);
 	read_functions(catalog, json_object_get(document, "functions"));
 	read_relations(catalog, json_object_get(document, "relations"),
 				   json_object_get(document, "links"));
@@ -466,6 +536,8 @@ catalog_came(Call *call, CallOutcome *outcome)
 	json_decref(document);
 	catalog->loaded = true;
 	catalog->loaded_at = time(NULL);
+	if (again)
+		catalog_reload(catalog);
 	wake_waiting(catalog, NULL);
 }
 
@@ -475,11 +547,16 @@ catalog_reload(Catalog *catalog)
 	Call *call = &catalog->call;
 
 	if (catalog->loading)
+	{
+		catalog->again = true;
 		return;
+	}
 	memset(call, 0, sizeof(*call));
-	catalog->values[0] = catalog->factoryd->config->schemas;
-	catalog->values[1] = catalog->factoryd->config->anon_role;
-	call->main = (CallStatement){catalog_sql, catalog->values, 2};
+	free(catalog->values[0]);
+	free(catalog->values[1]);
+	catalog->values[0] = text_copy(catalog->factoryd->config->schemas);
+	catalog->values[1] = text_copy(catalog->factoryd->config->anon_role);
+	call->main = (CallStatement){catalog_sql, (const char *const *) catalog->values, 2};
 	call->role = "none";
 	call->claims = call->method = call->path = call->headers = "";
 	call->read_only = true;
@@ -495,7 +572,62 @@ wait_for_it(Catalog *catalog, Exchange *exchange)
 {
 	exchange->waits = true;
 	TAILQ_INSERT_TAIL(&catalog->waiting, exchange, waiting);
-	catalog_reload(catalog);
+	if (!catalog->loading)
+		catalog_reload(catalog);
+}
+
+/* --- a role that is to be for strangers ------------------------------------------------- */
+
+typedef struct RoleQuestion
+{
+	Call call;
+	char *role;
+	const char *values[1];
+	void (*told)(bool fit, void *context);
+	void *context;
+} RoleQuestion;
+
+static void
+role_came(Call *call, CallOutcome *outcome)
+{
+	RoleQuestion *question = call->owner;
+	json_t *role = NULL;
+	bool fit = false;
+
+	if (outcome->fault != CALL_FINE)
+		log_error("could not ask the database about role \"%s\": %s", question->role,
+				  outcome->message);
+	else
+	{
+		if (!PQgetisnull(outcome->result, 0, 0))
+			role = json_loads(PQgetvalue(outcome->result, 0, 0), 0, NULL);
+		fit = role_is_fit(question->role, role);
+		json_decref(role);
+	}
+	question->told(fit, question->context);
+	free(question->role);
+	free(question);
+}
+
+void
+catalog_ask_role(Factoryd *factoryd, const char *role,
+				 void (*told)(bool fit, void *context), void *context)
+{
+	RoleQuestion *question = memory_new(sizeof(RoleQuestion));
+	Call *call = &question->call;
+
+	question->role = text_copy(role);
+	question->values[0] = question->role;
+	question->told = told;
+	question->context = context;
+	call->main = (CallStatement){"SELECT " ROLE("$1") "::text", question->values, 1};
+	call->role = "none";
+	call->claims = call->method = call->path = call->headers = "";
+	call->read_only = true;
+	call->urgent = true;
+	call->done = role_came;
+	call->owner = question;
+	pool_submit(factoryd->pool, call);
 }
 
 void
@@ -582,19 +714,6 @@ catalog_schemas(const Catalog *catalog, int *count)
 	return catalog->schemas;
 }
 
-static void
-split_schemas(Catalog *catalog)
-{
-	char *rest = text_copy(catalog->factoryd->config->schemas);
-	char *name;
-
-	catalog->schema_text = rest;
-	catalog->schemas = memory_new((strlen(rest) + 1) * sizeof(char *));
-	while ((name = strsep(&rest, ", ")) != NULL)
-		if (*name)
-			catalog->schemas[catalog->schema_count++] = name;
-}
-
 Catalog *
 catalog_new(Factoryd *factoryd)
 {
@@ -602,7 +721,7 @@ catalog_new(Factoryd *factoryd)
 
 	catalog->factoryd = factoryd;
 	TAILQ_INIT(&catalog->waiting);
-	split_schemas(catalog);
+	split_schemas(catalog, factoryd->config->schemas);
 	return catalog;
 }
 
@@ -613,5 +732,7 @@ catalog_free(Catalog *catalog)
 	free_relations(catalog);
 	free(catalog->schema_text);
 	free(catalog->schemas);
+	free(catalog->values[0]);
+	free(catalog->values[1]);
 	free(catalog);
 }

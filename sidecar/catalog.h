@@ -80,6 +80,10 @@ struct Exchange;
 extern Catalog *catalog_new(Factoryd *factoryd);
 extern void catalog_free(Catalog *catalog);
 
+/* Whether strangers may have that role; the log says why not.  told is called once. */
+extern void catalog_ask_role(Factoryd *factoryd, const char *role,
+							 void (*told)(bool fit, void *context), void *context);
+
 /* Reads it anew; what is asked meanwhile is answered from the old one. */
 extern void catalog_reload(Catalog *catalog);
 

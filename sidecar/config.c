@@ -62,7 +62,7 @@ static const Setting settings[] = {
 	{"FACTORYD_IDLE_TIMEOUT", SETTING_DURATION, AT(idle_timeout), "75s", 100, 86400000,
 	 "how long a client's connection may rest between requests"},
 	{"FACTORYD_JWKS_FILE", SETTING_TEXT, AT(jwks_file), "", 0, 0,
-	 "JSON web key set that tokens are checked with; SIGHUP reads it anew"},
+	 "JSON web key set that tokens are checked with"},
 	{"FACTORYD_JWT_AUD", SETTING_TEXT, AT(jwt_audience), "", 0, 0,
 	 "what a token's claim \"aud\" has to name; any where empty"},
 	{"FACTORYD_JWT_ISSUER", SETTING_TEXT, AT(jwt_issuer), "", 0, 0,
@@ -77,6 +77,8 @@ static const Setting settings[] = {
 	 "address and port"},
 	{"FACTORYD_LOOPS", SETTING_COUNT, AT(loops), "0", 0, 256,
 	 "event loops, each a thread with its share of the pool; 0 for one a core"},
+	{"FACTORYD_LOOK_INTERVAL", SETTING_DURATION, AT(look_interval), "2s", 0, 86400000,
+	 "how often it looks whether what it serves has changed; 0 for never"},
 	{"FACTORYD_MAX_BODY", SETTING_SIZE, AT(max_body), "10MB", 1024, 1073741824,
 	 "longest request body"},
 	{"FACTORYD_MAX_CONNECTIONS", SETTING_COUNT, AT(max_connections), "1000", 1, 1000000,
@@ -87,6 +89,8 @@ static const Setting settings[] = {
 	 "connections to the database that are kept"},
 	{"FACTORYD_POOL_OVERFLOW", SETTING_COUNT, AT(pool_overflow), "40", 0, 10000,
 	 "connections made beyond those where requests wait"},
+	{"FACTORYD_POOL_PROBE", SETTING_DURATION, AT(pool_probe), "30s", 1, 86400000,
+	 "rest after which a connection is asked whether it lives before it is used"},
 	{"FACTORYD_POOL_RECYCLE", SETTING_DURATION, AT(pool_recycle), "1h", 1000, 604800000,
 	 "age at which a connection to the database is replaced"},
 	{"FACTORYD_POOL_WAIT", SETTING_DURATION, AT(pool_wait), "30s", 1, 3600000,
@@ -374,11 +378,42 @@ config_load(Config *config, const char *path)
 		return false;
 	if (!read_environment(config) || !fits_together(config))
 		return false;
-	if (config->loops == 0)
-		config->loops = sysconf(_SC_NPROCESSORS_ONLN);
-	if (config->loops > config->pool)
-		config->loops = config->pool;
 	return true;
+}
+
+int
+config_loop_count(const Config *config)
+{
+	long count = config->loops ? config->loops : sysconf(_SC_NPROCESSORS_ONLN);
+
+	return (int) (count < config->pool ? count : config->pool);
+}
+
+/* What a restart alone changes. */
+static const char *const fixed[] = {"FACTORYD_LISTEN", "FACTORYD_LOOPS"};
+
+void
+config_keep_fixed(Config *fresh, const Config *running)
+{
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+	{
+		const Setting *setting = setting_named(fixed[i], strlen(fixed[i]));
+		void *new = (char *) fresh + setting->offset;
+		const void *old = (const char *) running + setting->offset;
+		bool text = setting->kind == SETTING_TEXT;
+
+		if (text ? strcmp(*(char **) new, *(char *const *) old) == 0
+				 : *(long *) new == *(const long *) old)
+			continue;
+		log_info("%s changes with the next start, not before", setting->name);
+		if (!text)
+		{
+			*(long *) new = *(const long *) old;
+			continue;
+		}
+		free(*(char **) new);
+		*(char **) new = text_copy(*(char *const *) old);
+	}
 }
 
 void

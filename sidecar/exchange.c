@@ -598,7 +598,8 @@ bool
 exchange_authenticate(Exchange *exchange)
 {
 	const char *header = http_head_value(&exchange->request->head, "authorization");
-	const char *anonymous = exchange->factoryd->config->anon_role;
+	const Factoryd *factoryd = exchange->factoryd;
+	const char *anonymous = factoryd->no_strangers ? "" : factoryd->config->anon_role;
 
 	if (key_of(exchange))
 	{
@@ -617,7 +618,8 @@ exchange_authenticate(Exchange *exchange)
 	if (exchange->call.role == NULL)
 	{
 		exchange->anonymous = true;
-		exchange->call.role = anonymous;
+		exchange->role = text_copy(anonymous);
+		exchange->call.role = exchange->role;
 	}
 	/* "none" would be the connection's own user, who may be anybody. */
 	if (exchange->call.role[0] == '\0' || strcmp(exchange->call.role, "none") == 0)

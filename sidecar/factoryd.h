@@ -18,13 +18,13 @@ typedef struct Factoryd Factoryd;
 
 struct Factoryd
 {
-	const Config *config;
-	Factoryd *loops; /* all of them, this one included; [0] is the main thread's */
+	const Config *config; /* the setup's */
+	Factoryd *loops;      /* all of them, this one included; [0] is the main thread's */
 	int loop_count;
 	int number;
 	long *clients_of_all;
-	struct TlsContext *tls;    /* shared */
-	struct RateLimits *limits; /* shared */
+	const struct Setup *setup;      /* that this loop works by */
+	struct RateCounts *rate_counts; /* shared */
 	struct event_base *base;
 	struct HttpServer *http;
 	struct Pool *pool;
@@ -37,7 +37,8 @@ struct Factoryd
 	struct ServiceCounters *services;
 	Buffer headers; /* of the reply being written */
 	Buffer body;
-	bool failed; /* the exit status says so */
+	bool failed;       /* the exit status says so */
+	bool no_strangers; /* the anonymous role has turned out not to be fit for any */
 };
 
 /* Ends all loops at once: something is wrong that only an operator can mend. */

@@ -111,6 +111,7 @@ struct HttpServer
 	struct TlsContext *tls;
 	HttpHandler handler;
 	const struct timeval *durations[TIMER_KINDS];
+	struct timeval plain_durations[TIMER_KINDS]; /* TIMER_NONE's: write_timeout */
 	const struct timeval *write_timeout;
 	long *clients_of_all; /* shared between loops */
 	TAILQ_HEAD(, Client) clients;
@@ -984,13 +985,30 @@ http_peer(const HttpRequest *request, char *target, size_t size)
 	return target;
 }
 
-/* Timers of one duration are a queue: setting one costs the same however many wait. */
+/*
+ * Timers of one duration are a queue: setting one costs the same however many wait.
+ * There are 256 such durations in a loop's life; the next ones are plain.
+ */
 static const struct timeval *
-common_duration(struct event_base *base, long ms)
+common_duration(HttpServer *server, ClientTimer kind, long ms)
 {
-	struct timeval duration = {ms / 1000, ms % 1000 * 1000};
+	struct timeval *plain = &server->plain_durations[kind];
+	const struct timeval *common;
 
-	return event_base_init_common_timeout(base, &duration);
+	*plain = (struct timeval){ms / 1000, ms % 1000 * 1000};
+	common = event_base_init_common_timeout(server->base, plain);
+	return common ? common : plain;
+}
+
+void
+http_change(HttpServer *server, const Config *config, struct TlsContext *tls)
+{
+	server->config = config;
+	server->tls = tls;
+	server->durations[TIMER_IDLE] =
+		common_duration(server, TIMER_IDLE, config->idle_timeout);
+	server->durations[TIMER_READ] =
+		common_duration(server, TIMER_READ, config->read_timeout);
 }
 
 HttpServer *
@@ -1000,14 +1018,11 @@ http_open(struct event_base *base, const Config *config, struct TlsContext *tls,
 	HttpServer *server = memory_new(sizeof(HttpServer));
 
 	server->base = base;
-	server->config = config;
-	server->tls = tls;
 	server->clients_of_all = clients_of_all;
 	server->handler = handler;
-	server->durations[TIMER_IDLE] = common_duration(base, config->idle_timeout);
-	server->durations[TIMER_READ] = common_duration(base, config->read_timeout);
-	server->durations[TIMER_LINGER] = common_duration(base, LINGER_MS);
-	server->write_timeout = common_duration(base, WRITE_TIMEOUT_MS);
+	server->durations[TIMER_LINGER] = common_duration(server, TIMER_LINGER, LINGER_MS);
+	server->write_timeout = common_duration(server, TIMER_NONE, WRITE_TIMEOUT_MS);
+	http_change(server, config, tls);
 	TAILQ_INIT(&server->clients);
 	return server;
 }

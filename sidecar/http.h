@@ -44,6 +44,9 @@ extern HttpServer *http_open(struct event_base *base, const Config *config,
 							 struct TlsContext *tls, long *clients_of_all,
 							 HttpHandler handler);
 
+/* From now on by these; a client that is there keeps its way of speaking. */
+extern void http_change(HttpServer *server, const Config *config, struct TlsContext *tls);
+
 /* Serves a client that was accepted; it is one of that many. */
 extern void http_adopt(HttpServer *server, int fd, long clients);
 

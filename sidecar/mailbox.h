@@ -15,7 +15,7 @@ typedef enum LetterKind
 	LETTER_CLIENT,  /* number: its socket; more: which of the clients it is */
 	LETTER_DRAIN,   /* finish what runs */
 	LETTER_STOP,    /* at once */
-	LETTER_KEYS,    /* read keys and catalogue anew */
+	LETTER_SETUP,   /* more: a Setup, held for the loop, to work by from now on */
 	LETTER_CATALOG, /* read the catalogue anew */
 	LETTER_HURRY    /* the database is there again */
 } LetterKind;

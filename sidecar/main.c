@@ -5,12 +5,13 @@
  * One event loop a thread; nothing in them ever blocks, and they share nothing that is
  * written but counters.  The main thread's loop accepts clients and deals them out,
  * and tells the others what signals say.  SIGTERM and SIGINT finish what runs, within
- * FACTORYD_DRAIN, and a second one does not wait; SIGHUP reads keys and what is served
- * anew.
+ * FACTORYD_DRAIN, and a second one does not wait; SIGHUP reads settings, keys, the
+ * certificate and what is served anew.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,19 +29,22 @@
 #include "rate.h"
 #include "route.h"
 #include "service.h"
+#include "setup.h"
 #include "text.h"
-#include "tls.h"
 #include "watch.h"
 
 typedef struct Main
 {
-	Config config;
+	const char *path;    /* of the file of settings, or NULL */
+	const Setup *setup;  /* in force */
+	const Setup *wanted; /* good, but for its anonymous role, which is asked about */
 	Factoryd *loops;
+	int loop_count;
 	long clients;
 	int next; /* loop that gets the next client */
 	Listener *listener;
 	Watch *watch;
-	RateLimits *limits;
+	RateCounts *rate_counts;
 	bool draining;
 } Main;
 
@@ -86,16 +90,72 @@ drain(Factoryd *factoryd)
 	http_drain(factoryd->http, drained, factoryd);
 }
 
-/* Where the new ones are not good the old ones stay. */
 static void
-reload_keys(Factoryd *factoryd)
+connected(void *context)
 {
-	Auth *fresh = auth_open(factoryd->config);
+	Factoryd *factoryd = context;
 
-	if (fresh == NULL)
-		return;
-	auth_close(factoryd->auth);
-	factoryd->auth = fresh;
+	catalog_reload(factoryd->catalog);
+	tell_all(factoryd, LETTER_HURRY);
+}
+
+static void
+connected_to_standby(void *context)
+{
+	(void) context;
+}
+
+static PoolPlan
+plan_pool(Factoryd *factoryd)
+{
+	const Config *config = factoryd->config;
+	long loops = factoryd->loop_count;
+	PoolPlan plan = {.database = config->database,
+					 .lasting = config->pool / loops,
+					 .queue = (config->queue + loops - 1) / loops,
+					 .connected = connected,
+					 .context = factoryd};
+
+	/* What does not divide evenly goes to the first ones. */
+	plan.lasting += factoryd->number < config->pool % loops;
+	plan.most = plan.lasting + config->pool_overflow / loops +
+				(factoryd->number < config->pool_overflow % loops);
+	return plan;
+}
+
+static PoolPlan
+plan_read_pool(Factoryd *factoryd)
+{
+	PoolPlan plan = plan_pool(factoryd);
+
+	plan.database = factoryd->config->database_read;
+	plan.connected = connected_to_standby;
+	if (*plan.database == '\0')
+		plan.lasting = plan.most = 0;
+	return plan;
+}
+
+/* Works by another setup from now on. */
+static void
+change_setup(Factoryd *factoryd, const Setup *setup)
+{
+	const Setup *before = factoryd->setup;
+	const Config *config = &setup->config;
+	PoolPlan plan;
+
+	factoryd->setup = setup;
+	factoryd->config = config;
+	auth_change(factoryd->auth, config, setup->keys);
+	http_change(factoryd->http, config, setup->tls);
+	plan = plan_pool(factoryd);
+	pool_change(factoryd->pool, config, &plan);
+	plan = plan_read_pool(factoryd);
+	if (factoryd->read_pool)
+		pool_change(factoryd->read_pool, config, &plan);
+	else if (*config->database_read)
+		factoryd->read_pool = pool_open(factoryd->base, config, &plan);
+	catalog_reload(factoryd->catalog);
+	setup_release(before);
 }
 
 static void
@@ -114,9 +174,8 @@ letter_came(const Letter *letter, void *context)
 		case LETTER_STOP:
 			event_base_loopbreak(factoryd->base);
 			break;
-		case LETTER_KEYS:
-			reload_keys(factoryd);
-			catalog_reload(factoryd->catalog);
+		case LETTER_SETUP:
+			change_setup(factoryd, (const Setup *) (intptr_t) letter->more);
 			break;
 		case LETTER_CATALOG:
 			catalog_reload(factoryd->catalog);
@@ -177,17 +236,6 @@ stop(evutil_socket_t signal_number, short what, void *context)
 }
 
 static void
-reload(evutil_socket_t signal_number, short what, void *context)
-{
-	Main *all = context;
-
-	(void) signal_number;
-	(void) what;
-	log_info("reading keys and what is served anew");
-	tell_all(all->loops, LETTER_KEYS);
-}
-
-static void
 heard(void *context)
 {
 	Main *all = context;
@@ -196,18 +244,72 @@ heard(void *context)
 }
 
 static void
-connected(void *context)
+put_in_force(Main *all, const Setup *setup)
 {
-	Factoryd *factoryd = context;
+	setup_release(all->setup);
+	all->setup = setup;
+	for (int i = 0; i < all->loop_count; i++)
+	{
+		Letter letter = {LETTER_SETUP, 0, (long) (intptr_t) setup_hold(setup)};
 
-	catalog_reload(factoryd->catalog);
-	tell_all(factoryd, LETTER_HURRY);
+		if (!mailbox_send(all->loops[i].mailbox, letter))
+			setup_release(setup);
+	}
+	watch_close(all->watch);
+	all->watch = watch_open(all->loops[0].base, &setup->config, heard, all);
+	log_info("new settings are in force");
 }
 
 static void
-connected_to_standby(void *context)
+refuse_setup(void)
 {
-	(void) context;
+	log_error("the new settings are not good: the old ones stay in force");
+}
+
+static void
+role_is_known(bool fit, void *context)
+{
+	Main *all = context;
+	const Setup *wanted = all->wanted;
+
+	all->wanted = NULL;
+	if (fit)
+		put_in_force(all, wanted);
+	else
+	{
+		setup_release(wanted);
+		refuse_setup();
+	}
+}
+
+/*
+ * What is wrong with a setup is found before it counts.  The anonymous role of another
+ * database cannot be asked about here: the catalogue looks at it.
+ */
+static void
+reload(evutil_socket_t signal_number, short what, void *context)
+{
+	Main *all = context;
+	const Config *old = &all->setup->config;
+	const Setup *fresh;
+
+	(void) signal_number;
+	(void) what;
+	log_info("reading settings, keys and what is served anew");
+	if (all->wanted)
+		return; /* the one before is being looked at */
+	fresh = setup_load(all->path, all->setup, all->loop_count);
+	if (fresh == NULL)
+		refuse_setup();
+	else if (strcmp(fresh->config.anon_role, old->anon_role) != 0 &&
+			 strcmp(fresh->config.database, old->database) == 0 &&
+			 *fresh->config.anon_role)
+	{
+		all->wanted = fresh;
+		catalog_ask_role(&all->loops[0], fresh->config.anon_role, role_is_known, all);
+	}
+	else
+		put_in_force(all, fresh);
 }
 
 /* A client is a file descriptor: take as many as we may. */
@@ -225,27 +327,12 @@ raise_descriptor_limit(void)
 
 /* --- a loop's life ----------------------------------------------------------------------- */
 
-static PoolPlan
-plan_pool(const Factoryd *factoryd, const char *database,
-		  void (*connected)(void *context))
-{
-	const Config *config = factoryd->config;
-	long loops = factoryd->loop_count;
-	PoolPlan plan = {database, config->pool / loops, 0, connected, (void *) factoryd};
-
-	/* What does not divide evenly goes to the first ones. */
-	plan.lasting += factoryd->number < config->pool % loops;
-	plan.most = plan.lasting + config->pool_overflow / loops +
-				(factoryd->number < config->pool_overflow % loops);
-	return plan;
-}
-
 static bool
 start_loop(Factoryd *factoryd)
 {
 	const Config *config = factoryd->config;
-	PoolPlan plan = plan_pool(factoryd, config->database, connected);
-	PoolPlan read_plan = plan_pool(factoryd, config->database_read, connected_to_standby);
+	PoolPlan plan = plan_pool(factoryd);
+	PoolPlan read_plan = plan_read_pool(factoryd);
 
 	factoryd->base = event_base_new();
 	if (factoryd->base == NULL)
@@ -255,11 +342,11 @@ start_loop(Factoryd *factoryd)
 	}
 	factoryd->services = memory_new(SERVICE_COUNT * sizeof(ServiceCounters));
 	factoryd->drain_deadline = evtimer_new(factoryd->base, drain_overdue, factoryd);
-	factoryd->auth = auth_open(config);
+	factoryd->auth = auth_open(config, factoryd->setup->keys);
 	factoryd->mailbox = mailbox_open(factoryd->base, letter_came, factoryd);
-	if (factoryd->auth == NULL || factoryd->mailbox == NULL)
+	if (factoryd->mailbox == NULL)
 		return false;
-	factoryd->http = http_open(factoryd->base, config, factoryd->tls,
+	factoryd->http = http_open(factoryd->base, config, factoryd->setup->tls,
 							   factoryd->clients_of_all, route_handler(factoryd));
 	factoryd->catalog = catalog_new(factoryd);
 	factoryd->pool = pool_open(factoryd->base, config, &plan);
@@ -286,6 +373,7 @@ end_loop(Factoryd *factoryd)
 		event_free(factoryd->drain_deadline);
 	if (factoryd->base)
 		event_base_free(factoryd->base);
+	setup_release(factoryd->setup);
 	free(factoryd->services);
 	buffer_free(&factoryd->headers);
 	buffer_free(&factoryd->body);
@@ -342,7 +430,7 @@ serve(Main *all)
 		log_error("could not start %d threads", first->loop_count);
 		factoryd_fail(first);
 	}
-	log_info("factoryd %s listens on %s", FACTORYD_VERSION, all->config.listen);
+	log_info("factoryd %s listens on %s", FACTORYD_VERSION, all->setup->config.listen);
 	event_base_dispatch(first->base);
 	for (int i = 1; i < started; i++)
 		pthread_join(all->loops[i].thread, NULL);
@@ -351,57 +439,53 @@ serve(Main *all)
 }
 
 static bool
-start(Main *all, struct TlsContext **tls)
+start(Main *all)
 {
-	int count = (int) all->config.loops;
+	const Config *config;
+	int count;
 
-	if (*all->config.tls_cert_file)
-	{
-		*tls = tls_open(all->config.tls_cert_file, all->config.tls_key_file);
-		if (*tls == NULL)
-			return false;
-	}
-	all->limits = rate_open(all->config.rate_limits);
-	if (all->limits == NULL)
+	all->setup = setup_load(all->path, NULL, 0);
+	if (all->setup == NULL)
 		return false;
+	config = &all->setup->config;
+	count = all->loop_count = config_loop_count(config);
+	all->rate_counts = rate_counts_new();
 	all->loops = memory_new(count * sizeof(Factoryd));
 	for (int i = 0; i < count; i++)
 	{
-		all->loops[i].config = &all->config;
+		all->loops[i].setup = setup_hold(all->setup);
+		all->loops[i].config = config;
 		all->loops[i].loops = all->loops;
 		all->loops[i].loop_count = count;
 		all->loops[i].number = i;
 		all->loops[i].clients_of_all = &all->clients;
-		all->loops[i].tls = *tls;
-		all->loops[i].limits = all->limits;
+		all->loops[i].rate_counts = all->rate_counts;
 	}
 	for (int i = 0; i < count; i++)
 		if (!start_loop(&all->loops[i]))
 			return false;
-	all->listener =
-		listener_open(all->loops[0].base, all->config.listen, client_came, all);
-	if (all->listener && *all->config.channel)
-		all->watch = watch_open(all->loops[0].base, all->config.database,
-								all->config.channel, heard, all);
+	all->listener = listener_open(all->loops[0].base, config->listen, client_came, all);
+	if (all->listener)
+		all->watch = watch_open(all->loops[0].base, config, heard, all);
 	return all->listener != NULL;
 }
 
 static bool
-end(Main *all, struct TlsContext *tls)
+end(Main *all)
 {
 	bool failed = false;
 
 	listener_close(all->listener);
 	watch_close(all->watch);
-	for (int i = 0; all->loops && i < all->config.loops; i++)
+	for (int i = 0; all->loops && i < all->loop_count; i++)
 	{
 		failed = failed || all->loops[i].failed;
 		end_loop(&all->loops[i]);
 	}
 	free(all->loops);
-	rate_close(all->limits);
-	tls_close(tls);
-	config_free(&all->config);
+	rate_counts_free(all->rate_counts);
+	setup_release(all->wanted);
+	setup_release(all->setup);
 	return failed;
 }
 
@@ -423,10 +507,8 @@ main(int argc, char **argv)
 											{"version", no_argument, NULL, 'V'},
 											{"help", no_argument, NULL, 'h'},
 											{NULL, 0, NULL, 0}};
-	struct TlsContext *tls = NULL;
 	Main all = {0};
 	bool failed;
-	const char *path = NULL;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1)
@@ -434,7 +516,7 @@ main(int argc, char **argv)
 		switch (option)
 		{
 			case 'c':
-				path = optarg;
+				all.path = optarg;
 				break;
 			case 'V':
 				printf("factoryd (pg_factory) %s\n", FACTORYD_VERSION);
@@ -449,11 +531,11 @@ main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptor_limit();
-	failed = !config_load(&all.config, path) || !start(&all, &tls);
+	failed = !start(&all);
 	if (!failed)
 	{
 		serve(&all);
 		log_info("stopped");
 	}
-	return end(&all, tls) || failed ? 1 : 0;
+	return end(&all) || failed ? 1 : 0;
 }

@@ -44,9 +44,6 @@
 /* What a connection beyond the lasting ones may rest before it is closed. */
 #define OVERFLOW_REST_MS 10000
 
-/* A connection that has rested so long is asked whether it lives before it is used. */
-#define PROBE_AFTER_MS 30000
-
 const PoolCounters *
 pool_counters(const Pool *pool)
 {
@@ -206,7 +203,7 @@ find_connection(Pool *pool, Call *call)
 	PoolConnection *connection = TAILQ_FIRST(&pool->idle);
 	PoolConnection *shared = NULL;
 
-	if (connection && text_clock_ms() - connection->used > PROBE_AFTER_MS)
+	if (connection && text_clock_ms() - connection->used > pool->config->pool_probe)
 	{
 		connection_probe(connection);
 		return NULL;
@@ -380,7 +377,7 @@ pool_submit(Pool *pool, Call *call)
 
 	/* Those that a connection is free or on its way for do not count as waiting. */
 	if (!call->urgent && pool->counters.queued >=
-							 pool->queue_limit + pool->plan.lasting - pool->counters.busy)
+							 pool->plan.queue + pool->plan.lasting - pool->counters.busy)
 	{
 		COUNT(pool->counters.refused, 1);
 		pool_tell(call, CALL_CROWDED);
@@ -444,8 +441,8 @@ quote_schemas(const char *schemas)
 	return name;
 }
 
-static bool
-connection_string_is_good(const char *database)
+bool
+pool_database_is_good(const char *database)
 {
 	PQconninfoOption *options;
 	char *reason = NULL;
@@ -467,29 +464,67 @@ connection_string_is_good(const char *database)
 	return false;
 }
 
+/* Takes over what it is told, none of it by pointer but the settings. */
+static void
+take_plan(Pool *pool, const Config *config, const PoolPlan *plan)
+{
+	free((char *) pool->plan.database);
+	free(pool->search_path);
+	pool->plan = *plan;
+	pool->plan.database = text_copy(plan->database);
+	pool->config = config;
+	pool->resolves = resolve_is_needed(plan->database);
+	pool->search_path = quote_schemas(config->schemas);
+	snprintf(pool->statement_timeout, sizeof(pool->statement_timeout), "%ldms",
+			 config->request_timeout);
+}
+
+/* Connections that run something close once they are idle: they are of the past. */
+static void
+leave_database(Pool *pool)
+{
+	PoolConnection *connection;
+	PoolConnection *next;
+
+	for (connection = LIST_FIRST(&pool->connections); connection; connection = next)
+	{
+		next = LIST_NEXT(connection, link);
+		if (connection->state != CONNECTION_RUNNING)
+			connection_close(connection);
+	}
+	forget_statements(pool);
+	pool->complained = false;
+	pool->retry_ms = 0;
+	pool_hurry(pool);
+}
+
+void
+pool_change(Pool *pool, const Config *config, const PoolPlan *plan)
+{
+	bool moves = strcmp(pool->plan.database, plan->database) != 0;
+
+	take_plan(pool, config, plan);
+	if (moves)
+		leave_database(pool);
+	if (plan->most == 0)
+		pool_fail_queue(pool);
+	pool_balance(pool);
+}
+
 Pool *
 pool_open(struct event_base *base, const Config *config, const PoolPlan *plan)
 {
-	Errands *errands;
+	Errands *errands = errands_open(base);
 	Pool *pool;
 
-	if (!connection_string_is_good(plan->database))
-		return NULL;
-	errands = errands_open(base);
 	if (errands == NULL)
 		return NULL;
 	pool = memory_new(sizeof(Pool));
 	pool->errands = errands;
-	pool->plan = *plan;
-	pool->resolves = resolve_is_needed(plan->database);
 	pool->base = base;
-	pool->config = config;
-	pool->queue_limit = (config->queue + config->loops - 1) / config->loops;
-	pool->search_path = quote_schemas(config->schemas);
+	take_plan(pool, config, plan);
 	pool->retry = evtimer_new(base, retry_came, pool);
 	pool->ticker = evtimer_new(base, tick_came, pool);
-	snprintf(pool->statement_timeout, sizeof(pool->statement_timeout), "%ldms",
-			 config->request_timeout);
 	LIST_INIT(&pool->connections);
 	TAILQ_INIT(&pool->idle);
 	TAILQ_INIT(&pool->queue);
@@ -512,6 +547,7 @@ pool_close(Pool *pool)
 	errands_close(pool->errands);
 	for (int i = 0; i < pool->statement_count; i++)
 		free(pool->statements[i]);
+	free((char *) pool->plan.database);
 	free(pool->search_path);
 	free(pool->target);
 	free(pool);

@@ -97,12 +97,22 @@ typedef struct PoolPlan
 	const char *database;
 	long lasting;
 	long most;
+	long queue; /* calls that may wait */
 	void (*connected)(void *context);
 	void *context;
 } PoolPlan;
 
 extern Pool *pool_open(struct event_base *base, const Config *config,
 					   const PoolPlan *plan);
+
+/*
+ * From now on by these.  Connections to another database end when they are idle; a plan
+ * for none lets all end so, and what waits is told that there is no database.
+ */
+extern void pool_change(Pool *pool, const Config *config, const PoolPlan *plan);
+
+/* Whether it is a connection string; the log says where not. */
+extern bool pool_database_is_good(const char *database);
 
 /* Runs a call as soon as a connection is free.  done may be called before this returns. */
 extern void pool_submit(Pool *pool, Call *call);

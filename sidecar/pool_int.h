@@ -114,7 +114,6 @@ struct Pool
 	LIST_HEAD(, PoolConnection) connections;
 	TAILQ_HEAD(, PoolConnection) idle; /* last used first: its caches are warm */
 	TAILQ_HEAD(, Call) queue;
-	long queue_limit;
 	long connecting;
 	long pressed; /* connections beyond the lasting that may be made now */
 	struct event *retry;

@@ -16,7 +16,9 @@
 #include <strings.h>
 #include <time.h>
 
+#include "exchange.h"
 #include "log.h"
+#include "setup.h"
 #include "text.h"
 
 #define PLACES 65536 /* power of 2 */
@@ -46,6 +48,10 @@ struct RateLimits
 {
 	long most[SERVICE_PROBES][WINDOW_COUNT]; /* 0: no limit */
 	bool any;
+};
+
+struct RateCounts
+{
 	Place places[PLACES];
 };
 
@@ -138,6 +144,18 @@ rate_close(RateLimits *limits)
 	free(limits);
 }
 
+RateCounts *
+rate_counts_new(void)
+{
+	return memory_new(sizeof(RateCounts));
+}
+
+void
+rate_counts_free(RateCounts *counts)
+{
+	free(counts);
+}
+
 /* --- counting ---------------------------------------------------------------------------- */
 
 static uint64_t
@@ -202,7 +220,7 @@ refuse(Exchange *exchange, long most, RateWindow window, long wait, long reset)
 bool
 rate_allows(Exchange *exchange)
 {
-	RateLimits *limits = exchange->factoryd->limits;
+	const RateLimits *limits = exchange->factoryd->setup->rates;
 	uint64_t caller;
 	Place *place;
 	time_t now;
@@ -213,7 +231,7 @@ rate_allows(Exchange *exchange)
 	if (exchange->service == SERVICE_PROBES || !limits->any)
 		return true;
 	caller = hash_of_caller(exchange);
-	place = &limits->places[caller & (PLACES - 1)];
+	place = &exchange->factoryd->rate_counts->places[caller & (PLACES - 1)];
 	now = time(NULL);
 	if (__atomic_exchange_n(&place->caller, caller, __ATOMIC_RELAXED) != caller)
 		for (int i = 0; i < WINDOW_COUNT; i++)

@@ -422,8 +422,8 @@ serve_route(Exchange *exchange)
 	}
 	exchange->call.read_only = route->open;
 	exchange->call.urgent = route->open;
-	if (route->open && config->anon_role[0])
-		exchange->call.role = config->anon_role;
+	if (route->open && config->anon_role[0] && !exchange->factoryd->no_strangers)
+		exchange->call.role = exchange->role = text_copy(config->anon_role);
 	exchange->call.main.sql = route->sql;
 	set_values(exchange, route);
 	if (route->open)

@@ -3,7 +3,9 @@
  *		Hears from the database that what is served has changed.
  *
  * One connection that only listens.  It is made by a thread, because looking up a name
- * blocks; afterwards it never does.  Several notifications at once are one.
+ * blocks; afterwards it never does.  Several notifications at once are one.  Not every
+ * DDL notifies: a sum over the catalogue's rows is asked for now and then, and where it
+ * is another than before, that is a notification too.
  */
 #include "watch.h"
 
@@ -21,11 +23,34 @@
 /* DDL comes in bursts: one look after it is enough. */
 #define SETTLE_MS 100
 
+/*
+ * Another for every change of a served function, relation, column, key or comment; the
+ * same after ANALYZE, and after REFRESH, which changes pg_class alone.
+ */
+static const char fingerprint_sql[] =
+	"WITH s AS (SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY ("
+	"  SELECT pg_catalog.btrim(n) FROM pg_catalog.unnest("
+	"   pg_catalog.string_to_array($1, ',')) AS n)),"
+	" c AS (SELECT c.oid, c.relname, c.relkind FROM pg_catalog.pg_class c"
+	"  JOIN s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p')),"
+	" v(v) AS (SELECT pg_catalog.concat_ws(':', oid, nspname) FROM s"
+	"  UNION ALL SELECT pg_catalog.concat_ws(':', oid, relname, relkind) FROM c"
+	"  UNION ALL SELECT pg_catalog.concat_ws(':', attrelid, attnum, a.xmin)"
+	"   FROM pg_catalog.pg_attribute a JOIN c ON c.oid = a.attrelid WHERE attnum > 0"
+	"  UNION ALL SELECT pg_catalog.concat_ws(':', p.oid, p.xmin)"
+	"   FROM pg_catalog.pg_proc p JOIN s ON s.oid = p.pronamespace"
+	"  UNION ALL SELECT pg_catalog.concat_ws(':', k.oid, k.xmin)"
+	"   FROM pg_catalog.pg_constraint k JOIN c ON c.oid = k.conrelid)"
+	" SELECT pg_catalog.concat_ws(':', pg_catalog.count(*),"
+	"  pg_catalog.sum(pg_catalog.hashtextextended(v, 0))) FROM v";
+
 struct Watch
 {
 	struct event_base *base;
-	const char *database;
-	const char *channel;
+	char *database;
+	char *channel; /* "" for none */
+	char *schemas;
+	long look_ms; /* 0: never */
 	void (*heard)(void *context);
 	void *context;
 	Errands *errands;
@@ -33,7 +58,9 @@ struct Watch
 	struct event *readable;
 	struct event *retry;
 	struct event *settled;
-	bool listened; /* before: what came since was missed */
+	struct event *look;
+	char *fingerprint; /* as it was last; NULL before */
+	bool looking;
 };
 
 typedef struct Connecting
@@ -64,8 +91,64 @@ lose(Watch *watch)
 	watch->readable = NULL;
 	PQfinish(watch->conn);
 	watch->conn = NULL;
+	watch->looking = false;
+	evtimer_del(watch->look);
 	arm(watch->retry, RETRY_MS);
 }
+
+/* --- looking ---------------------------------------------------------------------- */
+
+static void
+look_came(evutil_socket_t fd, short what, void *context)
+{
+	Watch *watch = context;
+	const char *const values[] = {watch->schemas};
+
+	(void) fd;
+	(void) what;
+	if (PQsendQueryParams(watch->conn, fingerprint_sql, 1, NULL, values, NULL, NULL, 0))
+		watch->looking = true;
+	else
+		lose(watch);
+}
+
+/* A fingerprint that cannot be had is none: notifications are all there is then. */
+static void
+compare(Watch *watch, const PGresult *result)
+{
+	const char *found;
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		return;
+	found = PQgetvalue(result, 0, 0);
+	if (watch->fingerprint && strcmp(watch->fingerprint, found) == 0)
+		return;
+	if (watch->fingerprint)
+		arm(watch->settled, SETTLE_MS);
+	free(watch->fingerprint);
+	watch->fingerprint = text_copy(found);
+}
+
+static void
+take_looks(Watch *watch)
+{
+	PGresult *result;
+
+	while (watch->looking && !PQisBusy(watch->conn))
+	{
+		result = PQgetResult(watch->conn);
+		if (result)
+			compare(watch, result);
+		else
+		{
+			watch->looking = false;
+			arm(watch->look, watch->look_ms);
+		}
+		PQclear(result);
+	}
+}
+
+/* --- listening --------------------------------------------------------------------- */
 
 static void
 notification_came(evutil_socket_t fd, short what, void *context)
@@ -85,6 +168,7 @@ notification_came(evutil_socket_t fd, short what, void *context)
 		PQfreemem(notification);
 		arm(watch->settled, SETTLE_MS);
 	}
+	take_looks(watch);
 }
 
 static void
@@ -122,7 +206,8 @@ connect_and_listen(Errand *errand)
 	const char *const values[] = {connecting->database, "UTF8", "factoryd watch",
 								  CONNECT_TIMEOUT, NULL};
 	char *quoted = text_quote_identifier(connecting->channel);
-	char *sql = text_format("LISTEN %s", quoted);
+	char *sql =
+		*connecting->channel ? text_format("LISTEN %s", quoted) : text_copy("UNLISTEN *");
 	PGresult *result;
 
 	connecting->conn = PQconnectdbParams(keywords, values, 1);
@@ -157,9 +242,9 @@ connected(Errand *errand)
 	watch->readable = event_new(watch->base, PQsocket(watch->conn), EV_READ | EV_PERSIST,
 								notification_came, watch);
 	event_add(watch->readable, NULL);
-	if (watch->listened)
-		arm(watch->settled, SETTLE_MS);
-	watch->listened = true;
+	arm(watch->settled, SETTLE_MS);
+	if (watch->look_ms)
+		look_came(-1, 0, watch);
 }
 
 static void
@@ -181,23 +266,29 @@ begin(Watch *watch)
 }
 
 Watch *
-watch_open(struct event_base *base, const char *database, const char *channel,
-		   void (*heard)(void *context), void *context)
+watch_open(struct event_base *base, const Config *config, void (*heard)(void *context),
+		   void *context)
 {
-	Errands *errands = errands_open(base);
+	Errands *errands;
 	Watch *watch;
 
+	if (*config->channel == '\0' && config->look_interval == 0)
+		return NULL;
+	errands = errands_open(base);
 	if (errands == NULL)
 		return NULL;
 	watch = memory_new(sizeof(Watch));
 	watch->base = base;
-	watch->database = database;
-	watch->channel = channel;
+	watch->database = text_copy(config->database);
+	watch->channel = text_copy(config->channel);
+	watch->schemas = text_copy(config->schemas);
+	watch->look_ms = config->look_interval;
 	watch->heard = heard;
 	watch->context = context;
 	watch->errands = errands;
 	watch->retry = evtimer_new(base, try_again, watch);
 	watch->settled = evtimer_new(base, settled, watch);
+	watch->look = evtimer_new(base, look_came, watch);
 	begin(watch);
 	return watch;
 }
@@ -212,6 +303,11 @@ watch_close(Watch *watch)
 	PQfinish(watch->conn);
 	event_free(watch->retry);
 	event_free(watch->settled);
+	event_free(watch->look);
+	free(watch->database);
+	free(watch->channel);
+	free(watch->schemas);
+	free(watch->fingerprint);
 	errands_close(watch->errands);
 	free(watch);
 }

@@ -7,15 +7,17 @@
 
 #include <event2/event.h>
 
+#include "config.h"
+
 typedef struct Watch Watch;
 
 /*
- * Listens to a channel on a connection of its own, for good: heard is called for every
- * notification, and where some may have been missed.
+ * Listens to FACTORYD_CHANNEL on a connection of its own, and looks for itself every
+ * FACTORYD_LOOK_INTERVAL: heard is called for every notification, where some may have been
+ * missed, and where what is served is not what it was.  NULL where neither is wanted.
  */
-extern Watch *watch_open(struct event_base *base, const char *database,
-						 const char *channel, void (*heard)(void *context),
-						 void *context);
+extern Watch *watch_open(struct event_base *base, const Config *config,
+						 void (*heard)(void *context), void *context);
 extern void watch_close(Watch *watch); /* NULL is none */
 
 #endif /* FACTORYD_WATCH_H */

@@ -48,7 +48,7 @@ INSERT INTO api."Odd ""Name"" %" VALUES (1, 'from');
 SQL
 my $database = 'postgresql:///postgres?host=' . $node->host . '&port=' . $node->port . '&user=web';
 our $factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api,other', FACTORYD_POOL => 4,
-	FACTORYD_ANON_ROLE => 'clerk');
+	FACTORYD_ANON_ROLE => 'clerk', FACTORYD_LOOK_INTERVAL => 0);
 my $json = JSON::PP->new->canonical->allow_nonref;
 my ($status, $body, $headers);
 
@@ -223,6 +223,39 @@ for (1 .. 200)
 	select undef, undef, undef, 0.02;
 }
 is($seen, 4, 'a column that was added is known after a notification');
+
+# Nor does it take one: the catalogue is looked at now and then.
+{
+	my $looks = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api', FACTORYD_POOL => 2, FACTORYD_ANON_ROLE => 'clerk',
+		FACTORYD_CHANNEL => '', FACTORYD_LOOK_INTERVAL => '100ms', FACTORYD_POOL_RECYCLE => '1s');
+	my $after = sub {
+		my ($ddl, $method, $path, $given, $want, $what) = @_;
+		my ($before) = $looks->call($method => $path, $given);
+		$node->safe_psql('postgres', $ddl);
+		my $streak = 0;
+		for (1 .. 300) { my ($now) = $looks->call($method => $path, $given); $streak = $now == $want ? $streak + 1 : 0; last if $streak == 4; select undef, undef, undef, 0.02 }
+		isnt($before, $want, "$what is not there before");
+		is($streak, 4, 'and is after the DDL alone');
+	};
+	$after->('ALTER TABLE api.worker ADD badge text', PATCH => '/worker?id=eq.9', { badge => 'x' }, 204, 'a column');
+	$after->('ALTER TABLE api.worker ADD plant_id int; ALTER TABLE api.worker ADD CONSTRAINT home FOREIGN KEY (plant_id) REFERENCES api.plant', GET => '/worker?select=id,plant(name)', undef, 200, 'a foreign key');
+	$after->('CREATE OR REPLACE FUNCTION api.exact(n numeric, scale int = 0) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT round(n, scale)::text$$; DROP FUNCTION api.exact(numeric)',
+		POST => '/rpc/exact', { n => 1, scale => 2 }, 200, 'an argument');
+	$after->('ALTER TABLE api.worker RENAME COLUMN badge TO mark', PATCH => '/worker?id=eq.9', { badge => 'x' }, 400, 'a name that is gone');
+
+	# A connection that has grown old is replaced once it is idle.
+	my %pids;
+	$node->safe_psql('postgres', 'CREATE FUNCTION api.pid() RETURNS int LANGUAGE sql STABLE AS $$SELECT pg_backend_pid()$$');
+	for (1 .. 300)
+	{
+		my ($code, $pid) = $looks->call(POST => '/rpc/pid', {});
+		$pids{$pid}++ if $code == 200;
+		last if keys %pids == 3;
+		select undef, undef, undef, 0.02;
+	}
+	is(scalar(keys %pids), 3, 'more backends than the pool has: connections are replaced');
+	is($looks->stop, 0, 'it ends well');
+}
 
 # --- a million rows -----------------------------------------------------------------------------
 

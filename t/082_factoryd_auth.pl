@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use Digest::SHA qw(sha256_hex);
 use Factoryd;
+use IPC::Run ();
 use JSON::PP;
 use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Cluster;
@@ -211,5 +212,91 @@ unlike($plain, qr/HTTP/, 'nothing in the clear');
 ($status, $body) = Factoryd->start_and_fail(FACTORYD_DATABASE => $database, FACTORYD_TLS_CERT_FILE => "$directory/tls.crt", FACTORYD_TLS_KEY_FILE => "$directory/rsa.pem");
 is($status, 1, 'a key of another certificate ends it');
 like($body, qr/could not use FACTORYD_TLS_KEY_FILE/, 'with a word');
+is($private->stop, 0, 'it ends well');
+
+# --- settings that change while it runs --------------------------------------------------------
+
+sub write_file { my ($name, @lines) = @_; open my $file, '>', "$directory/$name" or die; print $file "$_\n" for @lines; close $file; return "$directory/$name" }
+my ($taken, $refused) = (qr/new settings are in force/, qr/the old ones stay in force/);
+
+# A certificate: clients that are there stay, the next ones see the new one.
+sub certify { my ($name) = @_; openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', "$directory/$name.key", '-out', "$directory/$name.crt", '-days', '2', '-subj', '/CN=localhost') }
+sub install { my ($name) = @_; for my $kind ('crt', 'key') { open my $to, '>', "$directory/live.$kind" or die; print $to bytes("$directory/$name.$kind"); close $to } }
+certify('second');
+install('tls');
+my $file = write_file('tls.conf', "FACTORYD_TLS_CERT_FILE = $directory/live.crt", "FACTORYD_TLS_KEY_FILE = $directory/live.key");
+my $secure = Factoryd->new(file => $file, FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api');
+sub trusts { my ($name) = @_; my ($out) = run_command([ 'curl', '-s', '--noproxy', '*', '--cacert', "$directory/$name.crt", '--resolve', "localhost:$secure->{port}:127.0.0.1", '-w', '%{http_code}', '-o', '/dev/null', "https://localhost:$secure->{port}/nowhere" ]); return $out }
+is(trusts('tls') . ' ' . trusts('second'), '401 000', 'one certificate');
+my ($asked, $told) = ('', '');
+my $there = IPC::Run::start([ 'openssl', 's_client', '-quiet', '-connect', "127.0.0.1:$secure->{port}" ], '<', \$asked, '>', \$told, '2>', '/dev/null', IPC::Run::timeout(60));
+sub ask_there { $told = ''; $asked .= "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"; $there->pump until $told =~ /\r\n\r\n.*\}/s; return $told =~ /^HTTP\/1\.1 401 / }
+ok(ask_there(), 'a client is there');
+install('second');
+like($secure->reload($taken), $taken, 'another certificate');
+my $seen = '';
+for (1 .. 100) { $seen = join ' ', map { trusts('tls') . ' ' . trusts('second') } 1 .. 4; last if $seen eq join ' ', ('000 401') x 4; }
+is($seen, join(' ', ('000 401') x 4), 'is what the next ones see');
+ok(ask_there(), 'and the one that was there stays');
+write_file('live.key', 'no key');
+like($secure->reload($refused), qr/could not use FACTORYD_TLS_KEY_FILE.*the old ones stay in force/s, 'a broken one is not taken');
+is(trusts('second'), '401', 'and the old one stays');
+ok(ask_there(), 'for all');
+$there->kill_kill;
+is($secure->stop, 0, 'it ends well');
+
+# All else that a running factoryd can take over.
+$file = write_file('live.conf', 'FACTORYD_POOL = 4', 'FACTORYD_LOOPS = 2');
+my $live = Factoryd->new(file => $file, FACTORYD_SCHEMAS => 'api', FACTORYD_POOL_OVERFLOW => 1);
+{
+	local $ENV{PGOPTIONS};
+	my @base = ("FACTORYD_DATABASE = $database", 'FACTORYD_POOL = 4', 'FACTORYD_LOOPS = 2');
+	my $resting = $live->connect;
+	my $nobody = sub { my @answer = $live->call(POST => '/rpc/who', {}, @_); $headers = $answer[2]; return $answer[0] . ' ' . (ref $answer[1] ? $answer[1]{role} // $answer[1]{code} : $answer[1]) };
+	my $all_say = sub { my ($want) = @_; my @said; for (1 .. 200) { @said = map { $nobody->() } 1 .. 4; return $want if !grep { $_ ne $want } @said; select undef, undef, undef, 0.02 } return "@said" };
+	write_file('live.conf', @base, 'FACTORYD_ANON_ROLE = machine');
+	like($live->reload($taken), $taken, 'another database, and a role for strangers');
+	is($all_say->('200 machine'), '200 machine', 'strangers come in');
+	write_file('live.conf', @base, 'FACTORYD_ANON_ROLE = mighty');
+	like($live->reload($refused), qr/role "mighty" of FACTORYD_ANON_ROLE is a superuser.*the old ones stay in force/s, 'not as a superuser');
+	is($all_say->('200 machine'), '200 machine', 'but as before');
+	write_file('live.conf', @base, 'FACTORYD_ANON_ROLE = machine', 'FACTORYD_POOL = 0');
+	like($live->reload($refused), qr/FACTORYD_POOL is outside its limits.*the old ones stay in force/s, 'a value out of bounds');
+	write_file('live.conf', "FACTORYD_DATABASE = $database", 'FACTORYD_ANON_ROLE = machine', 'FACTORYD_POOL = 1');
+	like($live->reload($refused), qr/less than the 2 event loops.*the old ones stay in force/s, 'fewer connections than loops');
+	write_file('live.conf', @base, 'FACTORYD_ANON_ROLE = machine', 'FACTORYD_JWKS_FILE = /nowhere');
+	like($live->reload($refused), qr/FACTORYD_JWKS_FILE "\/nowhere".*the old ones stay in force/s, 'keys that are not there');
+	write_file('live.conf', "FACTORYD_DATABASE = $database&application_name=second", 'FACTORYD_ANON_ROLE = machine', 'FACTORYD_POOL = 6',
+		'FACTORYD_LOOPS = 3', 'FACTORYD_CORS_ORIGINS = *', 'FACTORYD_MAX_BODY = 2kB', 'FACTORYD_IDLE_TIMEOUT = 1s');
+	like($live->reload($taken), qr/FACTORYD_LOOPS changes with the next start.*new settings/s, 'many at once');
+	is($all_say->('200 machine'), '200 machine', 'nobody notices');
+	ok($node->poll_query_until('postgres', q(SELECT count(*) > 0 AND count(*) FILTER (WHERE application_name LIKE 'factoryd%') = 0 FROM pg_stat_activity WHERE usename = 'web')), 'connections to the database before have ended');
+	my $limit = '';
+	for (1 .. 200) { my (undef, $text) = $live->call(GET => '/metrics'); ($limit) = $text =~ /^factoryd_pool_connections_limit (\d+)/m; last if $limit == 7; select undef, undef, undef, 0.02 }
+	is($limit, 7, 'the pool is larger');
+	my $answer = '';
+	for (1 .. 200) { ($answer) = $live->call(POST => '/rpc/who', '{"a": "' . 'x' x 3000 . '"}'); last if $answer == 413; select undef, undef, undef, 0.02 }
+	is($answer, 413, 'bodies may be shorter');
+	print $resting "POST /rpc/who HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+	$resting->flush;
+	$resting->sysread(my $text, 4096);
+	like($text, qr{^HTTP/1\.1 200 .*Access-Control-Allow-Origin: \*}s, 'a client that was there before lives on, by the new settings');
+	write_file('live.conf', @base, 'FACTORYD_ANON_ROLE = machine', 'FACTORYD_RATE_LIMITS = rest 1/h');
+	like($live->reload($taken), $taken, 'limits');
+	is($all_say->('429 ERR_RATE_LIMIT'), '429 ERR_RATE_LIMIT', 'are kept');
+	write_file('live.conf', @base, 'FACTORYD_ANON_ROLE = machine');
+	$live->reload($taken);
+	is($all_say->('200 machine'), '200 machine', 'and lifted');
+
+	# A role that becomes one that strangers may not have lets none in; it does not end all.
+	$node->safe_psql('postgres', 'ALTER ROLE machine SUPERUSER');
+	$live->reload($taken);
+	is($all_say->('401 PGRST302'), '401 PGRST302', 'a role that became a superuser is nobody\'s');
+	like($live->log, qr/requests without a token are refused until that is mended/, 'as the log says');
+	$node->safe_psql('postgres', 'ALTER ROLE machine NOSUPERUSER');
+	$live->reload($taken);
+	is($all_say->('200 machine'), '200 machine', 'until it is none');
+}
+is($live->stop, 0, 'it ends well');
 
 done_testing();

@@ -112,6 +112,24 @@ ok($standby->poll_query_until('postgres', q(SELECT count(*) = 4 FROM pg_stat_act
 close $_ for @naps;
 ok($standby->poll_query_until('postgres', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'web' AND query LIKE '%nap%' AND state = 'active')), 'and end with their clients');
 
+# --- a connection that died without a word --------------------------------------------------------
+
+# A backend that is stopped stands for a peer behind a firewall that forgot the connection.
+{
+	my $careful = Factoryd->new(FACTORYD_DATABASE => uri($node), FACTORYD_SCHEMAS => 'api', FACTORYD_ANON_ROLE => 'clerk', FACTORYD_POOL => 2, FACTORYD_LOOPS => 1,
+		FACTORYD_POOL_OVERFLOW => 0, FACTORYD_POOL_PROBE => '100ms', FACTORYD_READ_TIMEOUT => '30s', FACTORYD_CHANNEL => '', FACTORYD_LOOK_INTERVAL => 0);
+	$node->safe_psql('postgres', 'CREATE FUNCTION api.pid(seconds float8) RETURNS int LANGUAGE sql STABLE AS $$SELECT CASE WHEN pg_sleep(seconds) IS NOT NULL THEN pg_backend_pid() END$$; NOTIFY pgrst');
+	my $pid;
+	for (1 .. 200) { ($status, $pid) = $careful->call(POST => '/rpc/pid', { seconds => 0 }); last if $status == 200; select undef, undef, undef, 0.02 }
+	kill 'STOP', $pid;
+	$node->poll_query_until('postgres', 'SELECT pg_sleep(0.2) IS NOT NULL');
+	($status, my $other) = $careful->call(POST => '/rpc/pid', { seconds => 0 });
+	is($status, 200, 'a connection that does not answer is found out before it is used');
+	isnt($other, $pid, 'another one answers');
+	kill 'CONT', $pid;
+	is($careful->stop, 0, 'it ends well');
+}
+
 # --- many that say nothing --------------------------------------------------------------------
 
 SKIP:

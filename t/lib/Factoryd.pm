@@ -14,13 +14,16 @@ use Time::HiRes qw(usleep);
 our $SECRET = 'the secret of the tests has 32 bytes or more';
 my $count = 0;
 
-# A factoryd that runs; settings as FACTORYD_NAME => value.
+# A factoryd that runs; settings as FACTORYD_NAME => value, which are its environment;
+# file => PATH is its file of settings.
 sub new
 {
 	my ($class, %settings) = @_;
 	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $file = delete $settings{file};
 	my $self = bless {
 		port => $port,
+		file => $file,
 		log => "$PostgreSQL::Test::Utils::log_path/factoryd_" . ++$count . '.log',
 		settings => { FACTORYD_LISTEN => "127.0.0.1:$port", FACTORYD_JWT_SECRET => $SECRET, %settings }
 	}, $class;
@@ -36,7 +39,7 @@ sub spawn
 	delete @ENV{ grep { /^FACTORYD_/ } keys %ENV };
 	%ENV = (%ENV, %{ $self->{settings} });
 	open STDERR, '>>', $self->{log} or die;
-	exec "$ENV{FACTORY_ROOT}/build/factoryd" or die "factoryd: $!";
+	exec "$ENV{FACTORY_ROOT}/build/factoryd", $self->{file} ? ('-c', $self->{file}) : () or die "factoryd: $!";
 }
 
 sub start
@@ -81,6 +84,21 @@ sub stop
 	waitpid $self->{pid}, 0;
 	$self->{pid} = 0;
 	return $? >> 8;
+}
+
+# Tells it to read its settings anew; waits until it has said what it makes of them.
+sub reload
+{
+	my ($self, $want) = @_;
+	my $before = length $self->log;
+	kill 'HUP', $self->{pid};
+	for (1 .. 500)
+	{
+		my $said = substr $self->log, $before;
+		return $said if $said =~ $want;
+		usleep(20_000);
+	}
+	return substr $self->log, $before;
 }
 
 sub log { return slurp_file($_[0]{log}) }
