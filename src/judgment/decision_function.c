@@ -406,8 +406,11 @@ factory_decision_call(PG_FUNCTION_ARGS)
 		site = site_refresh(fcinfo->flinfo);
 	decision = site->function.decision;
 	inputs_from_arguments(decision, site->function.arguments, fcinfo);
-	evaluation_start(&run, decision, decision->uses_time ? clock_statement() : 0);
-	evaluation_run(&run);
+	if (!evaluation_by_index(&run, decision))
+	{
+		evaluation_start(&run, decision, decision->uses_time ? clock_statement() : 0);
+		evaluation_run(&run);
+	}
 	return site->function.kind->make(&run, site->function.verdict, &fcinfo->isnull);
 }
 

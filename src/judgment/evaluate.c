@@ -707,6 +707,30 @@ evaluation_start(Evaluation *run, Decision *decision, TimestampTz at)
 	}
 }
 
+bool
+evaluation_by_index(Evaluation *run, Decision *decision)
+{
+	RuleStanding standing;
+	int number;
+	Rule *rule;
+
+	if (decision->hit_policy != HIT_FIRST || decision->let_count > 0 ||
+		!rule_index_enabled)
+		return false;
+	rule_index_load(decision);
+	number = rule_index_next(decision, 0, &standing);
+	rule = number < 0 ? NULL : &decision->rules[number];
+	if (rule != NULL ? standing != RULE_HOLDS || rule->computed != NIL
+					 : decision->otherwise == NULL)
+		return false;
+	run->decision = decision;
+	run->hits = rule ? rule->alone : NIL;
+	run->verdict = rule ? &rule->then : decision->otherwise;
+	run->answer = answer_of_rule(decision, rule);
+	run->alone = true;
+	return true;
+}
+
 void
 evaluation_run(Evaluation *run)
 {

@@ -256,6 +256,8 @@ typedef struct RowShape
 	TupleTableSlot *slot;
 	int *attno;             /* per input; 0: the row has no such column */
 	bool plain;             /* no input is converted, checked or has a default */
+	bool complete;          /* every input has a column */
+	int last;               /* greatest attno */
 	ExprState **conversion; /* per input; NULL: the types are the same */
 } RowShape;
 
@@ -302,12 +304,14 @@ shape_inputs(RowShape *shape, Decision *decision, TupleDesc desc, Complaints *co
 {
 	shape->attno = palloc0(sizeof(int) * Max(decision->input_count, 1));
 	shape->conversion = palloc0(sizeof(ExprState *) * Max(decision->input_count, 1));
-	shape->plain = true;
+	shape->plain = shape->complete = true;
 	for (int i = 0; i < decision->input_count; i++)
 	{
 		const Input *input = &decision->inputs[i];
 
 		shape_input(shape, desc, &decision->inputs[i], i, complaints);
+		shape->complete &= shape->attno[i] != 0;
+		shape->last = Max(shape->last, shape->attno[i]);
 		if (shape->conversion[i] != NULL || input->required || input->has_default ||
 			input->has_min || input->has_max || input->allowed != NIL)
 			shape->plain = false;
@@ -372,6 +376,21 @@ row_value(Decision *decision, RowShape *shape, int i, bool *isnull)
 	return value;
 }
 
+/* Nothing is to be converted or checked: the columns are the inputs. */
+static void
+take_row(Decision *decision, const RowShape *shape)
+{
+	Datum *values = decision->slot->tts_values;
+	bool *nulls = decision->slot->tts_isnull;
+
+	slot_getsomeattrs(shape->slot, shape->last);
+	for (int i = 0; i < decision->input_count; i++)
+	{
+		values[i] = shape->slot->tts_values[shape->attno[i] - 1];
+		nulls[i] = shape->slot->tts_isnull[shape->attno[i] - 1];
+	}
+}
+
 void
 inputs_from_row(Decision *decision, HeapTupleHeader row)
 {
@@ -387,6 +406,11 @@ inputs_from_row(Decision *decision, HeapTupleHeader row)
 	tuple->t_tableOid = InvalidOid;
 	tuple->t_data = row;
 	ExecStoreHeapTuple(tuple, shape->slot, false);
+	if (shape->plain && shape->complete)
+	{
+		take_row(decision, shape);
+		return;
+	}
 	for (int i = 0; i < decision->input_count; i++)
 	{
 		bool isnull;
@@ -432,15 +456,28 @@ arguments_shape(Decision *decision, TupleDesc arguments)
 static void
 take_arguments(Decision *decision, const RowShape *shape, FunctionCallInfo fcinfo)
 {
-	TupleTableSlot *slot = decision->slot;
+	Datum *values = decision->slot->tts_values;
+	bool *nulls = decision->slot->tts_isnull;
+	int count = decision->input_count;
 
-	for (int i = 0; i < decision->input_count; i++)
+	if (shape->complete)
+	{
+		for (int i = 0; i < count; i++)
+		{
+			const NullableDatum *argument = &fcinfo->args[shape->attno[i] - 1];
+
+			values[i] = argument->value;
+			nulls[i] = argument->isnull;
+		}
+		return;
+	}
+	for (int i = 0; i < count; i++)
 	{
 		int argument = shape->attno[i] - 1;
 
-		slot->tts_isnull[i] = argument < 0 || PG_ARGISNULL(argument);
-		if (!slot->tts_isnull[i])
-			slot->tts_values[i] = PG_GETARG_DATUM(argument);
+		nulls[i] = argument < 0 || PG_ARGISNULL(argument);
+		if (!nulls[i])
+			values[i] = PG_GETARG_DATUM(argument);
 	}
 }
 

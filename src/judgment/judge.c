@@ -187,16 +187,16 @@ judgment_run(Judgment *judgment, Jsonb *context)
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	judgment->elapsed_ms = INSTR_TIME_GET_MILLISEC(end);
+	/* Where they are all there is, the clock is not read again for the rules. */
+	if (model_uses[judgment->policy] == MODEL_NEVER)
+		judgment->evaluation->elapsed_ms = judgment->elapsed_ms;
 }
 
-Judgment *
-judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context, Recall recall)
+void
+judgment_make(Judgment *judgment, Jsonb *context, Recall recall)
 {
-	Judgment *judgment = judgment_begin(decision, policy);
-
 	judgment->recall = recall;
 	judgment_run(judgment, context);
-	return judgment;
 }
 
 void
@@ -212,5 +212,8 @@ judgment_complete(Judgment *judgment, LlmAnswer *answer)
 Judgment *
 judgment_decide(Decision *decision)
 {
-	return judgment_make(decision, POLICY_RULE_ONLY, NULL, RECALL_NEVER);
+	Judgment *judgment = judgment_begin(decision, POLICY_RULE_ONLY);
+
+	judgment_make(judgment, NULL, RECALL_NEVER);
+	return judgment;
 }

@@ -442,6 +442,12 @@ extern void evaluation_resume(Evaluation *evaluation, const int32 *hits, int cou
 /* The same, without looking at the clock. */
 extern void evaluation_run(Evaluation *evaluation);
 
+/*
+ * All of it for who asks what one rule, or the default, answers alone: true where the
+ * index knows.  Only decision, hits, verdict, answer and alone are filled then.
+ */
+extern bool evaluation_by_index(Evaluation *evaluation, Decision *decision);
+
 /* Finds every hit and what is undecided; no verdict, and on_null never raises. */
 extern void evaluation_run_every(Evaluation *evaluation);
 
@@ -579,7 +585,7 @@ extern LlmRequest model_request(const Judgment *judgment, Evaluation *rules,
 extern Consultation *consult_begin(Judgment *judgment, Evaluation *rules, Jsonb *context);
 extern ModelVerdict *consult_end(Consultation *consultation);
 
-/* evaluation_finish(), or, where the decision asks for it, what it came to before. */
+/* evaluation_run(), or, where the decision asks for it, what it came to before. */
 extern void rules_finish(Judgment *judgment, Evaluation *rules);
 
 /* The key of what this judgment may recall; false where it may neither look nor keep. */
@@ -658,9 +664,8 @@ extern void judgment_log(Judgment *judgment, Jsonb *input);
 /* Ids of the rules that matched, in hit order: a text[]. */
 extern Datum judgment_matched_rules(const Judgment *judgment);
 
-/* One judgment from the inputs in the decision's slot to a combined verdict. */
-extern Judgment *judgment_make(Decision *decision, JudgmentPolicy policy, Jsonb *context,
-							   Recall recall);
+/* From the inputs in the decision's slot to a combined verdict; it was begun. */
+extern void judgment_make(Judgment *judgment, Jsonb *context, Recall recall);
 
 /*
  * The same in two pieces, for who waits elsewhere: begun, with what a model is to be

@@ -182,6 +182,7 @@ typedef struct CallSite
 	DecisionPin pin;
 	DecisionPin canary;
 	ResultShape result;
+	bool takes_row; /* argument 2 is one */
 } CallSite;
 
 static CallSite *
@@ -295,9 +296,10 @@ judge_and_log(Decision *decision, const JudgeRequest *request, JudgmentPolicy po
 		inputs_from_json(decision, request->input);
 	else
 		inputs_from_row(decision, request->row);
-	quota_take(QUOTA_JUDGMENTS, 1, clock_now());
-	judgment = judgment_make(decision, policy, request->context,
-							 request->skip_cache ? RECALL_AFRESH : RECALL_ALLOWED);
+	judgment = judgment_begin(decision, policy);
+	quota_take(QUOTA_JUDGMENTS, 1, judgment->created_at);
+	judgment_make(judgment, request->context,
+				  request->skip_cache ? RECALL_AFRESH : RECALL_ALLOWED);
 	judgment_log(judgment, request->input);
 	return judgment;
 }
@@ -370,11 +372,12 @@ factory_judge_row(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	if (!type_is_rowtype(get_fn_expr_argtype(fcinfo->flinfo, 1)))
+	if (!site->takes_row && !type_is_rowtype(get_fn_expr_argtype(fcinfo->flinfo, 1)))
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 						errmsg("argument \"input\" of judge_row must be a row"),
 						errhint("Write factory.judge_row('decision', t) FROM table AS t; "
 								"factory.judge takes JSON.")));
+	site->takes_row = true;
 	request.row = PG_GETARG_HEAPTUPLEHEADER(1);
 	return result_make(&site->result,
 					   judge(decision_for_request(site, name, &request), &request),

@@ -137,7 +137,7 @@ rules_finish(Judgment *judgment, Evaluation *rules)
 	Size size;
 
 	if (!recall_key(judgment, NULL, NULL, &ticket))
-		evaluation_finish(rules);
+		evaluation_run(rules);
 	else if (recall_find(judgment, &ticket, &bytes, &size))
 	{
 		const int32 *kept = bytes;
@@ -146,7 +146,7 @@ rules_finish(Judgment *judgment, Evaluation *rules)
 	}
 	else
 	{
-		evaluation_finish(rules);
+		evaluation_run(rules);
 		if (rules->verdict != NULL && rules->undecided == NIL)
 			keep_rules(judgment, rules, &ticket);
 		else

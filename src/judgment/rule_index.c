@@ -5,7 +5,8 @@
  * For each column that has tests (rule_test.c) the keys are cut into segments at
  * every bound of a test, and each segment has a bitmap of the rules that stand
  * there; NULL has one more, and one of the rules that it leaves open.  A decision
- * looks up one bitmap a column and ANDs them.  What is left holds, but for rules
+ * looks up one bitmap a column and ANDs them, the most selective column first; it
+ * looks up no more columns once nothing is left.  What is left holds, but for rules
  * with parts that are no tests, or with a test that met NULL: those are open, and
  * are evaluated.
  *
@@ -35,9 +36,26 @@
 
 bool rule_index_enabled = true;
 
+/* A word of a dictionary by its first and its last bytes; up to 16 that is all of it. */
+typedef struct IndexWord
+{
+	uint64 head;
+	uint64 tail;
+	int32 length; /* -1: nobody is here */
+	int32 key;
+	int32 segment;
+} IndexWord;
+
 typedef struct IndexColumn
 {
+	/* what was taken in last */
+	const uint64 *now; /* the bitmap of its segment */
+	int64 now_key;
+	bool now_null;
+
 	const TestColumn *key;
+	KeyForm form;
+	int at;     /* in the slot */
 	int number; /* in the test set */
 	bool exact; /* every bound of a test begins or ends a segment */
 	int segment_count;
@@ -45,11 +63,14 @@ typedef struct IndexColumn
 	uint64 *standing; /* a bitmap a segment: rules that stand there */
 	uint64 *standing_null;
 	uint64 *open_null; /* rules that NULL leaves open; NULL where there are none */
+	double density;    /* share of the rules that a segment leaves standing */
 
-	int32 *by_key; /* dictionaries: the segment of key - 1 */
+	int32 *by_key;    /* dictionaries: the segment of key - 1 */
+	IndexWord *words; /* KEY_WORD: a hash table with open addressing */
+	uint32 word_mask;
 	double grid_low;
 	double grid_scale;
-	int cell_count;
+	double last_cell;
 	uint16 *cells; /* last segment that begins before the cell; one more at the end */
 } IndexColumn;
 
@@ -64,12 +85,13 @@ typedef struct RuleIndex
 	bool exact;      /* every column is */
 	Size bytes;
 
-	/* the inputs taken in last */
-	const uint64 **standing; /* a column's bitmap */
+	IndexColumn **by_number; /* in the test set */
+
+	/* the inputs taken in last: as many columns as were asked for */
+	const TupleTableSlot *slot;
+	int located;
 	const uint64 **open;
 	int open_count;
-	int64 *keys; /* by number in the test set */
-	bool *nulls;
 	int chunk; /* what bits are of, or -1 */
 	uint64 bits[CHUNK_WORDS];
 } RuleIndex;
@@ -178,11 +200,111 @@ make_key_map(RuleIndex *index, IndexColumn *column)
 		column->by_key[i] = search_segment(column, i - 1, 0, column->segment_count - 1);
 }
 
+static pg_attribute_always_inline uint64
+four_bytes(const char *data)
+{
+	uint32 bytes;
+
+	memcpy(&bytes, data, sizeof(bytes));
+	return bytes;
+}
+
+static pg_attribute_always_inline uint64
+eight_bytes(const char *data)
+{
+	uint64 bytes;
+
+	memcpy(&bytes, data, sizeof(bytes));
+	return bytes;
+}
+
+/* First and last bytes overlap where the word is short: no loop over them. */
+static pg_attribute_always_inline void
+word_ends(const char *data, int length, uint64 *head, uint64 *tail)
+{
+	*tail = 0;
+	if (length >= 8)
+	{
+		*head = eight_bytes(data);
+		*tail = eight_bytes(data + length - 8);
+	}
+	else if (length >= 4)
+		*head = four_bytes(data) | four_bytes(data + length - 4) << 32;
+	else if (length > 0)
+		*head = (uint64) (unsigned char) data[0] |
+				(uint64) (unsigned char) data[length / 2] << 8 |
+				(uint64) (unsigned char) data[length - 1] << 16;
+	else
+		*head = 0;
+}
+
+static pg_attribute_always_inline uint32
+place_of_word(const IndexColumn *column, uint64 head, uint64 tail, int length)
+{
+	uint64 hash = (head ^ (uint64) length << 56) * UINT64CONST(0x9E3779B97F4A7C15);
+
+	hash = (hash ^ hash >> 32 ^ tail) * UINT64CONST(0x9FB21C651E98DF25);
+	return (uint32) (hash >> 32) & column->word_mask;
+}
+
+static void
+make_word_table(RuleIndex *index, IndexColumn *column)
+{
+	uint32 size = 16;
+
+	while (size < (uint32) column->key->word_count * 2)
+		size *= 2;
+	column->word_mask = size - 1;
+	column->words = index_alloc(index, sizeof(IndexWord) * size);
+	for (uint32 i = 0; i < size; i++)
+		column->words[i].length = -1;
+	for (int i = 0; i < column->key->word_count; i++)
+	{
+		const Word *word = &column->key->words[i];
+		IndexWord made = {.length = word->length, .key = i};
+		uint32 place;
+
+		word_ends(word->data, word->length, &made.head, &made.tail);
+		made.segment = column->by_key[i + 1];
+		place = place_of_word(column, made.head, made.tail, made.length);
+		while (column->words[place].length >= 0)
+			place = (place + 1) & column->word_mask;
+		column->words[place] = made;
+	}
+}
+
+static pg_attribute_always_inline int
+locate_word(const IndexColumn *column, Datum value, int64 *key)
+{
+	text *packed = DatumGetTextPP(value);
+	const char *data = VARDATA_ANY(packed);
+	int length = VARSIZE_ANY_EXHDR(packed);
+	uint64 head, tail;
+	uint32 place;
+
+	word_ends(data, length, &head, &tail);
+	place = place_of_word(column, head, tail, length);
+	for (; column->words[place].length >= 0; place = (place + 1) & column->word_mask)
+	{
+		const IndexWord *word = &column->words[place];
+
+		if (word->head == head && word->tail == tail && word->length == length &&
+			(length <= 16 ||
+			 memcmp(column->key->words[word->key].data, data, length) == 0))
+		{
+			*key = word->key;
+			return word->segment;
+		}
+	}
+	*key = -1;
+	return column->by_key[0];
+}
+
 /* Where a key lies on the line that the grid divides: ascending with the key. */
 static double
 key_position(const IndexColumn *column, int64 key)
 {
-	if (column->key->form != KEY_FLOAT4 && column->key->form != KEY_FLOAT8)
+	if (column->form != KEY_FLOAT4 && column->form != KEY_FLOAT8)
 		return (double) key;
 	return float_of_key(key);
 }
@@ -193,9 +315,11 @@ cell_at(const IndexColumn *column, double position)
 {
 	double at = (position - column->grid_low) * column->grid_scale;
 
-	if (at < 1)
-		return 0;
-	return at < column->cell_count - 1 ? (int) at : column->cell_count - 1;
+	if (unlikely(isnan(at)))
+		return (int) column->last_cell;
+	at = at > 0 ? at : 0;
+	at = at < column->last_cell ? at : column->last_cell;
+	return (int) at;
 }
 
 static int
@@ -209,6 +333,7 @@ make_grid(RuleIndex *index, IndexColumn *column)
 {
 	double low = 0, high = 0;
 	int found = 0, segment = 0;
+	int cell_count = Min(INDEX_MAX_CELLS, column->segment_count * 4);
 
 	for (int i = 1; i < column->segment_count; i++)
 	{
@@ -220,13 +345,13 @@ make_grid(RuleIndex *index, IndexColumn *column)
 			low = at;
 		high = at;
 	}
-	column->cell_count = Min(INDEX_MAX_CELLS, column->segment_count * 4);
+	column->last_cell = cell_count - 1;
 	column->grid_low = low;
-	column->grid_scale = column->cell_count / (high - low);
+	column->grid_scale = cell_count / (high - low);
 	if (!isfinite(column->grid_scale) || column->grid_scale <= 0)
 		column->grid_scale = 1;
-	column->cells = index_alloc(index, sizeof(uint16) * (column->cell_count + 1));
-	for (int cell = 0; cell <= column->cell_count; cell++)
+	column->cells = index_alloc(index, sizeof(uint16) * (cell_count + 1));
+	for (int cell = 0; cell <= cell_count; cell++)
 	{
 		while (segment + 1 < column->segment_count &&
 			   grid_cell(column, column->starts[segment + 1]) < cell)
@@ -235,12 +360,16 @@ make_grid(RuleIndex *index, IndexColumn *column)
 	}
 }
 
+/* A cell has seldom more than one bound in it; the last step takes no branch. */
 static pg_attribute_always_inline int
 segment_in_grid(const IndexColumn *column, int64 key, double position)
 {
 	int cell = cell_at(column, position);
+	int low = column->cells[cell], high = column->cells[cell + 1];
 
-	return search_segment(column, key, column->cells[cell], column->cells[cell + 1]);
+	if (unlikely(high - low > 1))
+		return search_segment(column, key, low, high);
+	return low + (int) ((low < high) & (column->starts[high] <= key));
 }
 
 /* The key of a value and the segment where it lies: the inner loop of a decision. */
@@ -249,7 +378,7 @@ locate(const IndexColumn *column, Datum value, int64 *key)
 {
 	double number;
 
-	switch (column->key->form)
+	switch (column->form)
 	{
 		case KEY_FLOAT8:
 			number = DatumGetFloat8(value);
@@ -263,8 +392,7 @@ locate(const IndexColumn *column, Datum value, int64 *key)
 			*key = DatumGetInt32(value);
 			return segment_in_grid(column, *key, (double) *key);
 		case KEY_WORD:
-			*key = key_of_text(column->key, value);
-			return column->by_key[*key + 1];
+			return locate_word(column, value, key);
 		case KEY_ORDINAL:
 			*key = key_of_value(column->key, value);
 			return column->by_key[*key + 1];
@@ -341,6 +469,9 @@ sweep(RuleIndex *index, IndexColumn *column, uint64 *standing, const Turn *turns
 	{
 		for (; next < count && turns[next].segment == segment; next++)
 			standing[turns[next].rule / 64] ^= UINT64CONST(1) << (turns[next].rule % 64);
+		column->density += pg_popcount((const char *) standing,
+									   (int) sizeof(uint64) * index->word_count) /
+						   (double) column->segment_count;
 		memcpy(column->standing + (Size) segment * index->word_count, standing,
 			   sizeof(uint64) * index->word_count);
 	}
@@ -398,14 +529,29 @@ add_column(RuleIndex *index, int number, int rule_count)
 	IndexColumn *column = &index->columns[index->column_count++];
 
 	column->key = &index->set.columns[number];
+	column->form = column->key->form;
+	column->at = column->key->attno - 1;
 	column->number = number;
 	make_segments(index, column, rule_count);
 	if (is_dictionary(column))
 		make_key_map(index, column);
 	else
 		make_grid(index, column);
+	if (column->form == KEY_WORD)
+		make_word_table(index, column);
 	fill_bitmaps(index, column, rule_count);
 	index->exact &= column->exact;
+}
+
+/* What leaves the fewest rules is asked first. */
+static int
+compare_columns(const void *a, const void *b)
+{
+	const IndexColumn *left = a, *right = b;
+
+	if (left->density != right->density)
+		return left->density < right->density ? -1 : 1;
+	return left->number - right->number;
 }
 
 void
@@ -431,10 +577,11 @@ rule_index_build(Decision *decision)
 	for (int i = 0; i < index->set.column_count; i++)
 		if (is_used(index, i, decision->rule_count))
 			add_column(index, i, decision->rule_count);
-	index->standing = palloc(sizeof(uint64 *) * columns);
+	qsort(index->columns, index->column_count, sizeof(IndexColumn), compare_columns);
+	index->by_number = palloc0(sizeof(IndexColumn *) * columns);
+	for (int i = 0; i < index->column_count; i++)
+		index->by_number[index->columns[i].number] = &index->columns[i];
 	index->open = palloc(sizeof(uint64 *) * columns);
-	index->keys = palloc(sizeof(int64) * columns);
-	index->nulls = palloc(sizeof(bool) * columns);
 	decision->index = index;
 	MemoryContextSwitchTo(caller);
 }
@@ -453,31 +600,47 @@ rule_index_size(const Decision *decision)
 
 /* --- asking ------------------------------------------------------------------------------- */
 
+/* The bitmap of one more column; nothing may have changed in the slot meanwhile. */
+static pg_attribute_always_inline const uint64 *
+locate_next(RuleIndex *index)
+{
+	IndexColumn *column = &index->columns[index->located++];
+	const TupleTableSlot *slot = index->slot;
+	int segment;
+
+	column->now_null = slot->tts_isnull[column->at];
+	if (unlikely(column->now_null))
+	{
+		column->now = column->standing_null;
+		if (column->open_null != NULL)
+			index->open[index->open_count++] = column->open_null;
+		return column->now;
+	}
+	segment = locate(column, slot->tts_values[column->at], &column->now_key);
+	column->now = column->standing + (Size) segment * index->word_count;
+	return column->now;
+}
+
+static void
+locate_all(RuleIndex *index)
+{
+	while (index->located < index->column_count)
+		(void) locate_next(index);
+}
+
 void
 rule_index_load(Decision *decision)
 {
 	RuleIndex *index = decision->index;
-	const TupleTableSlot *slot = decision->slot;
 
+	index->slot = decision->slot;
+	index->located = 0;
 	index->open_count = 0;
 	index->chunk = -1;
-	for (int i = 0; i < index->column_count; i++)
-	{
-		const IndexColumn *column = &index->columns[i];
-		int at = column->key->attno - 1;
-		int segment;
-
-		index->nulls[column->number] = slot->tts_isnull[at];
-		if (slot->tts_isnull[at])
-		{
-			index->standing[i] = column->standing_null;
-			if (column->open_null != NULL)
-				index->open[index->open_count++] = column->open_null;
-			continue;
-		}
-		segment = locate(column, slot->tts_values[at], &index->keys[column->number]);
-		index->standing[i] = column->standing + (Size) segment * index->word_count;
-	}
+	/* Of so many rules some pass every column: bitmaps come from memory meanwhile. */
+	if (index->word_count > CHUNK_WORDS)
+		for (int i = 0; i < index->column_count; i++)
+			__builtin_prefetch(locate_next(index));
 }
 
 static pg_attribute_always_inline bool
@@ -499,37 +662,40 @@ passes_tests(const RuleIndex *index, int rule)
 
 	for (int i = 0; i < tests->count; i++)
 	{
-		int column = tests->test[i]->column;
+		const IndexColumn *column = index->by_number[tests->test[i]->column];
 
-		if (!index->nulls[column] && !test_holds(tests->test[i], index->keys[column]))
+		if (!column->now_null && !test_holds(tests->test[i], column->now_key))
 			return false;
 	}
 	return true;
 }
 
-/* Bitmaps are ANDed a chunk at a time, and no further than somebody asks. */
-static pg_attribute_always_inline uint64
-standing_word(RuleIndex *index, int word)
+/*
+ * Bitmaps are ANDed a chunk at a time, and no further than somebody asks.  Where a
+ * rule is left, all columns were located.
+ */
+static void
+and_chunk(RuleIndex *index, int chunk)
 {
-	int chunk = word / CHUNK_WORDS;
-	uint64 bits[CHUNK_WORDS];
+	Size at = (Size) chunk * CHUNK_WORDS;
+	uint64 a = index->all[at], b = index->all[at + 1];
+	uint64 c = index->all[at + 2], d = index->all[at + 3];
 
-	if (chunk != index->chunk)
+	for (int i = 0; i < index->column_count && (a | b | c | d) != 0; i++)
 	{
-		memcpy(bits, index->all + chunk * CHUNK_WORDS, sizeof(bits));
-		for (int i = 0; i < index->column_count; i++)
-		{
-			const uint64 *standing = index->standing[i] + chunk * CHUNK_WORDS;
+		const uint64 *now =
+			(i < index->located ? index->columns[i].now : locate_next(index)) + at;
 
-			bits[0] &= standing[0];
-			bits[1] &= standing[1];
-			bits[2] &= standing[2];
-			bits[3] &= standing[3];
-		}
-		memcpy(index->bits, bits, sizeof(bits));
-		index->chunk = chunk;
+		a &= now[0];
+		b &= now[1];
+		c &= now[2];
+		d &= now[3];
 	}
-	return index->bits[word % CHUNK_WORDS];
+	index->bits[0] = a;
+	index->bits[1] = b;
+	index->bits[2] = c;
+	index->bits[3] = d;
+	index->chunk = chunk;
 }
 
 int
@@ -540,8 +706,11 @@ rule_index_next(const Decision *decision, int from, RuleStanding *standing)
 
 	for (int word = from / 64; word < index->word_count; word++, mask = ~UINT64CONST(0))
 	{
-		uint64 bits = standing_word(index, word) & mask;
+		uint64 bits;
 
+		if (word / CHUNK_WORDS != index->chunk)
+			and_chunk(index, word / CHUNK_WORDS);
+		bits = index->bits[word % CHUNK_WORDS] & mask;
 		for (; bits != 0; bits &= bits - 1)
 		{
 			int rule = word * 64 + pg_rightmost_one_pos64(bits);
@@ -562,8 +731,11 @@ rule_index_next(const Decision *decision, int from, RuleStanding *standing)
 bool
 rule_index_key(const Decision *decision, int column, int64 *key)
 {
-	*key = decision->index->keys[column];
-	return !decision->index->nulls[column];
+	const IndexColumn *asked = decision->index->by_number[column];
+
+	locate_all(decision->index);
+	*key = asked->now_key;
+	return !asked->now_null;
 }
 
 /*
@@ -577,6 +749,7 @@ rule_index_nearest_miss(const Decision *decision, int before)
 	int nearest = -1;
 	int least = 8;
 
+	locate_all(decision->index);
 	for (int word = 0; word * 64 < before && least > 1; word++)
 	{
 		uint64 digit[3] = {0, 0, 0};
@@ -586,7 +759,8 @@ rule_index_nearest_miss(const Decision *decision, int before)
 			wanted &= (UINT64CONST(1) << (before - word * 64)) - 1;
 		for (int i = 0; i < index->column_count; i++)
 		{
-			uint64 fails = ~index->standing[i][word] & ~(digit[0] & digit[1] & digit[2]);
+			uint64 fails =
+				~index->columns[i].now[word] & ~(digit[0] & digit[1] & digit[2]);
 			uint64 carry = digit[0] & fails;
 
 			digit[0] ^= fails;
@@ -662,19 +836,19 @@ rule_index_steps(const Decision *decision)
 	uint64 *others = palloc(sizeof(uint64) * index->word_count);
 	List *steps = NIL;
 
+	locate_all(decision->index);
 	for (int i = 0; i < index->column_count && index->exact; i++)
 	{
 		const IndexColumn *column = &index->columns[i];
 		int own;
 
-		if (index->nulls[column->number])
+		if (column->now_null)
 			continue;
 		memcpy(others, index->all, sizeof(uint64) * index->word_count);
 		for (int j = 0; j < index->column_count; j++)
 			for (int word = 0; j != i && word < index->word_count; word++)
-				others[word] &= index->standing[j][word];
-		own = search_segment(column, index->keys[column->number], 0,
-							 column->segment_count - 1);
+				others[word] &= index->columns[j].now[word];
+		own = search_segment(column, column->now_key, 0, column->segment_count - 1);
 		step_aside(index, i, others, own, 1, &steps);
 		step_aside(index, i, others, own, -1, &steps);
 	}

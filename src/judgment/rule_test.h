@@ -111,14 +111,13 @@ extern void test_set_build(const Decision *decision, TestSet *set);
 static inline int64
 key_of_float(float8 value)
 {
-	int64 bits;
+	uint64 bits, sign;
 
-	if (isnan(value))
+	if (unlikely(isnan(value)))
 		return PG_INT64_MAX;
-	if (value == 0)
-		value = 0;
 	memcpy(&bits, &value, sizeof(bits));
-	return bits >= 0 ? bits : (int64) (PG_INT64_MIN - (uint64) bits);
+	sign = 0 - (bits >> 63);
+	return (int64) (((bits & PG_INT64_MAX) ^ sign) - sign);
 }
 
 /* The other way round. */
