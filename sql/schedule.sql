@@ -19,6 +19,12 @@ SELECT s AS schedule, factory.schedule_next(s, '2026-01-15 00:00+00', 'UTC') FRO
 SELECT factory.schedule_next('0 0 13 * fri', '2026-01-15', 'UTC', 4);
 SELECT factory.schedule_next('0 0 */2 * fri', '2026-01-15', 'UTC', 4);
 
+-- The last day of a month, its second Friday, its last Sunday.
+SELECT factory.schedule_next('0 6 L * *', '2028-01-31 12:00+00', 'UTC', 3);
+SELECT factory.schedule_next('0 6 15,L 2 *', '2027-01-31 12:00+00', 'UTC', 3);
+SELECT factory.schedule_next('0 6 * * fri#2', '2026-01-15', 'UTC', 3);
+SELECT factory.schedule_next('0 6 * * 7L,mon#5', '2026-01-15', 'UTC', 4);
+
 -- The edges of the year and leap years.
 SELECT factory.schedule_next('59 59 23 31 12 *', '2026-12-31 23:59:58+00', 'UTC', 2);
 SELECT factory.schedule_next('0 0 29 2 *', '2096-02-29', 'UTC', 2);
@@ -67,7 +73,8 @@ SET timezone = 'UTC';
 WITH due AS (
 	SELECT zone, at, lag(at) OVER (PARTITION BY zone ORDER BY at) AS before
 	FROM unnest(ARRAY['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Asia/Seoul',
-					  'America/Santiago', 'Africa/Cairo']) AS zone,
+					  'America/Santiago', 'Africa/Cairo', 'Europe/Lisbon', 'America/St_Johns', 'Pacific/Auckland',
+					  'Asia/Jerusalem', 'Pacific/Chatham', 'America/Havana']) AS zone,
 		LATERAL factory.schedule_next('30 2 * * *', '2026-01-01 00:00+00', zone, 730) AS at)
 SELECT zone, count(*), count(DISTINCT (at AT TIME ZONE zone)::date) AS days,
 	min(at - before) >= '22:00' AND max(at - before) <= '26:00' AS steady
@@ -91,6 +98,9 @@ SELECT factory.schedule_next('0 22-6 * * *');
 SELECT factory.schedule_next('*/0 * * * *');
 SELECT factory.schedule_next('0 6 1,,2 * *');
 SELECT factory.schedule_next('0 6 1x * *');
+SELECT factory.schedule_next('0 6 * * fri#6');
+SELECT factory.schedule_next('0 L * * *');
+SELECT factory.schedule_next('0 6 31 2,4 L');
 SELECT factory.schedule_next('every 0 minutes');
 SELECT factory.schedule_next('every 3 days');
 SELECT factory.schedule_next('every 9999999 hours');

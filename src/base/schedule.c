@@ -48,6 +48,9 @@ struct Schedule
 {
 	int64 every;                 /* seconds between due times; 0 for a calendar */
 	uint64 allowed[FIELD_COUNT]; /* bit n: the field may be n */
+	bool last_day;               /* the last day of each month, too */
+	uint64 nth[6];               /* bit n of nth[k]: the k-th weekday n of a month; */
+								 /* nth[0]: the last one */
 	bool day_is_star;            /* the field began with a star: as in cron, */
 	bool weekday_is_star;        /* days and weekdays are OR-ed if neither did */
 };
@@ -284,15 +287,64 @@ read_member(const Reader *reader, const Token *token, ScheduleField field, char 
 	return set;
 }
 
+/* Whether the member ends here. */
+static bool
+ends_member(const char *at)
+{
+	return *at == '\0' || *at == ',';
+}
+
+/* "L" as a day of the month: its last one. */
+static bool
+read_last_day(ScheduleField field, char **at, Schedule *schedule)
+{
+	if (field != FIELD_DAY || **at != 'l' || !ends_member(*at + 1))
+		return false;
+	(*at)++;
+	schedule->last_day = true;
+	return true;
+}
+
+/* "fri#2", "5#2": the second Friday; "5L": the last one. */
+static bool
+read_nth_weekday(const Reader *reader, const Token *token, ScheduleField field, char **at,
+				 Schedule *schedule)
+{
+	char *end = *at;
+	int weekday, nth = 0;
+
+	if (field != FIELD_WEEKDAY)
+		return false;
+	end += strcspn(end, "#,");
+	if (*end != '#' && (end[-1] != 'l' || !isdigit((unsigned char) **at) || end == *at))
+		return false;
+	weekday = read_value(reader, token, field, at) % 7;
+	if (**at == '#')
+	{
+		nth = (*at)[1] - '0';
+		if (nth < 1 || nth > 5 || !ends_member(*at + 2))
+			refuse(reader->text, "Write fri#2 for the second Friday, from #1 to #5.",
+				   "The number after \"#\" at position %d is not between 1 and 5.",
+				   token->place + (int) (*at - token->word) + 1);
+		(*at)++;
+	}
+	(*at)++;
+	schedule->nth[nth] |= UINT64CONST(1) << weekday;
+	return true;
+}
+
 static uint64
-read_field(const Reader *reader, const Token *token, ScheduleField field)
+read_field(const Reader *reader, const Token *token, ScheduleField field,
+		   Schedule *schedule)
 {
 	char *at = token->word;
 	uint64 set = 0;
 
 	for (;;)
 	{
-		set |= read_member(reader, token, field, &at);
+		if (!read_last_day(field, &at, schedule) &&
+			!read_nth_weekday(reader, token, field, &at, schedule))
+			set |= read_member(reader, token, field, &at);
 		if (*at == '\0')
 			break;
 		if (*at != ',')
@@ -319,7 +371,7 @@ read_cron(const Reader *reader, Schedule *schedule)
 	schedule->allowed[FIELD_SECOND] = 1;
 	for (int i = 0; i < reader->count; i++)
 		schedule->allowed[skipped + i] =
-			read_field(reader, &reader->tokens[i], skipped + i);
+			read_field(reader, &reader->tokens[i], skipped + i, schedule);
 	schedule->day_is_star = reader->tokens[FIELD_DAY - skipped].word[0] == '*';
 	schedule->weekday_is_star = reader->tokens[FIELD_WEEKDAY - skipped].word[0] == '*';
 }
@@ -549,7 +601,7 @@ schedule_parse(const char *text)
 			if (token_is(&reader, 0, aliases[i].word))
 				split(&reader, aliases[i].cron);
 
-	if (strchr("0123456789*,-/?", reader.tokens[0].word[0]) != NULL)
+	if (strchr("0123456789*,-/?#", reader.tokens[0].word[0]) != NULL)
 		read_cron(&reader, schedule);
 	else
 		read_words(&reader, schedule);
@@ -570,6 +622,22 @@ allows(const Schedule *schedule, ScheduleField field, int value)
 }
 
 static bool
+is_last_day(int year, int month, int day)
+{
+	return day == day_tab[isleap(year)][month - 1];
+}
+
+/* Whether this day is such a weekday of its month: the second Friday, or the last. */
+static bool
+is_nth_weekday(const Schedule *schedule, int year, int month, int day, int weekday)
+{
+	bool last = day + 7 > day_tab[isleap(year)][month - 1];
+
+	return ((schedule->nth[(day + 6) / 7] >> weekday) & 1) ||
+		   (last && ((schedule->nth[0] >> weekday) & 1));
+}
+
+static bool
 allows_day(const Schedule *schedule, int julian)
 {
 	int year, month, day;
@@ -578,8 +646,10 @@ allows_day(const Schedule *schedule, int julian)
 	j2date(julian, &year, &month, &day);
 	if (!allows(schedule, FIELD_MONTH, month))
 		return false;
-	day_fits = allows(schedule, FIELD_DAY, day);
-	weekday_fits = allows(schedule, FIELD_WEEKDAY, j2day(julian));
+	day_fits = allows(schedule, FIELD_DAY, day) ||
+			   (schedule->last_day && is_last_day(year, month, day));
+	weekday_fits = allows(schedule, FIELD_WEEKDAY, j2day(julian)) ||
+				   is_nth_weekday(schedule, year, month, day, j2day(julian));
 	if (schedule->day_is_star || schedule->weekday_is_star)
 		return day_fits && weekday_fits;
 	return day_fits || weekday_fits;
