@@ -109,11 +109,11 @@ becomes_true(q{SELECT EXISTS (SELECT FROM factory.refresh_run WHERE view = 'publ
 	AND status = 'failed' AND error = 'server stopped')}, 'the run it interrupted is recorded as lost');
 becomes_true(q{SELECT EXISTS (SELECT FROM factory.refresh_run WHERE view = 'public.mv_slow'
 	AND reason LIKE 'caught up%')}, 'and is caught up');
-sql(q{SELECT pg_cancel_backend(pid) FROM factory.worker_status WHERE kind = 'scheduler'});
+sql(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = 'refreshing public.mv_slow'});
 becomes_true(q{SELECT EXISTS (SELECT FROM factory.refresh_run WHERE view = 'public.mv_slow'
 	AND error LIKE 'canceling statement due to user request%')}, 'a refresh can be cancelled');
 sql(q{SELECT factory.unschedule_refresh('mv_slow')});
-sql(q{SELECT pg_cancel_backend(pid) FROM factory.worker_status WHERE kind = 'scheduler'});
+sql(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = 'refreshing public.mv_slow'});
 becomes_fresh('others go on after the restart');
 
 # A cancel that finds the scheduler at rest, or at its books, does no harm.

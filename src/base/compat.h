@@ -108,6 +108,22 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define COMPAT_BGWORKER_INTERRUPTIBLE 0
 #endif
 
+/* 17 lets a worker be a role that may not log in. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_BYPASS_ROLE_LOGIN BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define COMPAT_BYPASS_ROLE_LOGIN 0
+#endif
+
+/* 18 took the argument away that says whether a portal runs once. */
+#if PG_VERSION_NUM >= 180000
+#define compat_portal_run(portal, top_level, receiver, completion) \
+	PortalRun(portal, FETCH_ALL, top_level, receiver, receiver, completion)
+#else
+#define compat_portal_run(portal, top_level, receiver, completion) \
+	PortalRun(portal, FETCH_ALL, top_level, true, receiver, receiver, completion)
+#endif
+
 /* 17 lets parallel workers have subtransactions of their own. */
 #if PG_VERSION_NUM >= 170000
 #define compat_subtransaction_is_allowed() true

@@ -126,6 +126,15 @@ const MetricRow metric_table[METRIC_COUNT] = {
 						"Looks into the cache's second level that found an answer."},
 	[METRIC_L2_MISSES] = {"cache_table_misses_total", METRIC_COUNTER,
 						  "Looks into the cache's second level in vain."},
+	[METRIC_TASK_RUNS] = {"task_runs_total",
+						  METRIC_COUNTER,
+						  "Runs of scheduled tasks, by outcome.",
+						  {"task", "status"}},
+	[METRIC_TASK_DURATION] = {"task_duration_seconds",
+							  METRIC_HISTOGRAM,
+							  "Time that a run of a scheduled task took.",
+							  {"task"},
+							  refresh_bounds},
 };
 
 typedef struct MetricShared

@@ -33,6 +33,8 @@ typedef enum MetricId
 	METRIC_CACHE_MISSES,         /* level, kind */
 	METRIC_L2_HITS,
 	METRIC_L2_MISSES,
+	METRIC_TASK_RUNS,     /* task, status */
+	METRIC_TASK_DURATION, /* task */
 	METRIC_COUNT
 } MetricId;
 

@@ -154,3 +154,230 @@ CREATE OR REPLACE TRIGGER audit_change
 		'fresh_as_of', 'times', 'after_views', 'after_any', 'on_change', 'within');
 CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.holiday
 	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('holiday', 'calendar');
+
+-- Whoever schedules a task is its owner; only he and members of his role change it.  Who
+-- calls is known for sure only where nothing of ours stands between: so these three are C,
+-- with the caller's rights, and call those below.
+CREATE OR REPLACE FUNCTION factory.schedule_task(name text, command text, schedule text, timezone text DEFAULT NULL,
+	catch_up text DEFAULT NULL, catch_up_window interval DEFAULT NULL, overlap text DEFAULT NULL,
+	timeout interval DEFAULT NULL, lock_timeout interval DEFAULT NULL,
+	retries integer DEFAULT NULL, retry_delay interval DEFAULT NULL, pause_after integer DEFAULT NULL,
+	jitter interval DEFAULT NULL, holidays text DEFAULT NULL, enabled bool DEFAULT true)
+RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_schedule_task';
+COMMENT ON FUNCTION factory.schedule_task(text, text, text, text, text, interval, text, interval, interval,
+	integer, interval, integer, interval, text, bool) IS
+'runs SQL by a schedule, in a session of its own as the role that scheduled it; returns when it is due first';
+
+CREATE OR REPLACE FUNCTION factory.unschedule_task(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_unschedule_task';
+COMMENT ON FUNCTION factory.unschedule_task(text) IS 'takes a task away; a run that is going on goes on';
+
+CREATE OR REPLACE FUNCTION factory.resume_task(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_resume_task';
+COMMENT ON FUNCTION factory.resume_task(text) IS
+'takes up a task that failures paused or that was disabled: it is due at once';
+
+CREATE OR REPLACE FUNCTION factory.store_task(me regrole, name text, command text, schedule text, timezone text,
+	catch_up text, catch_up_window interval, overlap text, timeout interval, lock_timeout interval,
+	retries integer, retry_delay interval, pause_after integer, jitter interval, holidays text, enabled bool)
+RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	zone text := coalesce(store_task.timezone, nullif(pg_catalog.current_setting('factory.timezone', true), ''),
+		pg_catalog.current_setting('TimeZone'));
+	first_due timestamptz;
+	theirs regrole;
+	span record;
+BEGIN
+	IF store_task.name IS NULL OR octet_length(store_task.name) NOT BETWEEN 1 AND 63 THEN
+		RAISE EXCEPTION 'a task''s name must have 1 to 63 bytes' USING ERRCODE = 'invalid_parameter_value';
+	ELSIF store_task.command IS NULL OR btrim(store_task.command, E' \n\t;') = '' THEN
+		RAISE EXCEPTION 'the command of task "%" is empty', store_task.name USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'Write SQL, like CALL a_procedure() or VACUUM ANALYZE a_table.';
+	ELSIF store_task.schedule IS NULL THEN
+		RAISE EXCEPTION 'schedule must not be null' USING ERRCODE = 'null_value_not_allowed',
+			HINT = 'Write "daily at 03:00", "every 15 minutes" or cron, "0 3 * * *".';
+	ELSIF store_task.catch_up NOT IN ('none', 'last', 'all') THEN
+		RAISE EXCEPTION '"catch_up" of the task is not valid' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'It is one of none, last, all.';
+	ELSIF store_task.overlap NOT IN ('skip', 'queue_one', 'cancel_running') THEN
+		RAISE EXCEPTION '"overlap" of the task is not valid' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'It is one of skip, queue_one, cancel_running.';
+	ELSIF store_task.retries NOT BETWEEN 0 AND 1000 OR store_task.pause_after NOT BETWEEN 0 AND 1000 THEN
+		RAISE EXCEPTION '"retries" or "pause_after" of the task is not valid' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'It is a number from 0 to 1000.';
+	END IF;
+	FOR span IN VALUES ('catch_up_window', store_task.catch_up_window), ('timeout', store_task.timeout),
+			('lock_timeout', store_task.lock_timeout), ('retry_delay', store_task.retry_delay),
+			('jitter', store_task.jitter) LOOP
+		IF span.column2 < interval '0' THEN
+			RAISE EXCEPTION '"%" of the task is not valid', span.column1 USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'It is a span of time, not negative.';
+		END IF;
+	END LOOP;
+	IF current_setting('server_version_num')::int < 170000
+			AND NOT (SELECT r.rolcanlogin FROM pg_roles AS r WHERE r.oid = me) THEN
+		RAISE EXCEPTION 'role % may not log in, so no task can run as it', me
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+			HINT = format('ALTER ROLE %s LOGIN (it needs no password), or use PostgreSQL 17.', me);
+	END IF;
+	first_due := factory.schedule_next(store_task.schedule, NULL, zone);
+	SELECT t.owner INTO theirs FROM factory.task AS t
+	WHERE t.tenant_id = factory.current_tenant() AND t.name = store_task.name FOR UPDATE;
+	IF FOUND THEN
+		IF EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = theirs) AND NOT pg_has_role(me, theirs, 'USAGE') THEN
+			RAISE EXCEPTION 'must be owner of task "%"', store_task.name USING ERRCODE = 'insufficient_privilege',
+				HINT = format('It is of %s. Choose another name.', theirs);
+		END IF;
+		RAISE NOTICE 'task "%" is replaced', store_task.name;
+	END IF;
+	INSERT INTO factory.task AS t (name, command, owner, schedule, times, timezone, enabled, catch_up, catch_up_window,
+		overlap, timeout, lock_timeout, retries, retry_delay, pause_after, jitter, holidays, next_due)
+	VALUES (store_task.name, store_task.command, me, store_task.schedule, store_task.schedule, zone,
+		coalesce(store_task.enabled, true), store_task.catch_up, store_task.catch_up_window,
+		store_task.overlap, store_task.timeout, store_task.lock_timeout, store_task.retries,
+		store_task.retry_delay, store_task.pause_after, store_task.jitter, store_task.holidays, first_due)
+	ON CONFLICT (tenant_id, name) DO UPDATE SET command = excluded.command, owner = excluded.owner,
+		schedule = excluded.schedule, times = excluded.times, timezone = excluded.timezone, enabled = excluded.enabled,
+		catch_up = excluded.catch_up, catch_up_window = excluded.catch_up_window, overlap = excluded.overlap,
+		timeout = excluded.timeout, lock_timeout = excluded.lock_timeout, retries = excluded.retries,
+		retry_delay = excluded.retry_delay, pause_after = excluded.pause_after, jitter = excluded.jitter,
+		holidays = excluded.holidays, next_due = excluded.next_due, due_why = 'schedule', attempts = 0, failures = 0,
+		paused_since = NULL;
+	RETURN first_due;
+END
+$$;
+COMMENT ON FUNCTION factory.store_task(regrole, text, text, text, text, text, interval, text, interval, interval,
+	integer, interval, integer, interval, text, bool) IS 'for the house: schedule_task() of that role';
+REVOKE ALL ON FUNCTION factory.store_task(regrole, text, text, text, text, text, interval, text, interval, interval,
+	integer, interval, integer, interval, text, bool) FROM PUBLIC;
+
+-- Raises unless that role may change that task.
+CREATE OR REPLACE FUNCTION factory.require_own_task(me regrole, name text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	theirs oid;
+BEGIN
+	SELECT t.owner INTO theirs FROM factory.task AS t
+	WHERE t.tenant_id = factory.current_tenant() AND t.name = require_own_task.name;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no task "%"', name USING ERRCODE = 'PF302', HINT = 'View factory.task_status lists tasks.';
+	ELSIF EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = theirs) AND NOT pg_has_role(me, theirs, 'USAGE') THEN
+		RAISE EXCEPTION 'must be owner of task "%"', name USING ERRCODE = 'insufficient_privilege';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION factory.require_own_task(regrole, text) IS
+'for the house: raises unless that role may change that task';
+REVOKE ALL ON FUNCTION factory.require_own_task(regrole, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.remove_task(me regrole, name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM factory.require_own_task(me, name);
+	DELETE FROM factory.task AS t WHERE t.tenant_id = factory.current_tenant() AND t.name = remove_task.name;
+END
+$$;
+COMMENT ON FUNCTION factory.remove_task(regrole, text) IS 'for the house: unschedule_task() of that role';
+REVOKE ALL ON FUNCTION factory.remove_task(regrole, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.take_up_task(me regrole, name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM factory.require_own_task(me, name);
+	UPDATE factory.task AS t SET paused_since = NULL, attempts = 0, failures = 0, enabled = true,
+		next_due = factory.clock_now(), due_why = 'resumed'
+	WHERE t.tenant_id = factory.current_tenant() AND t.name = take_up_task.name;
+END
+$$;
+COMMENT ON FUNCTION factory.take_up_task(regrole, text) IS 'for the house: resume_task() of that role';
+REVOKE ALL ON FUNCTION factory.take_up_task(regrole, text) FROM PUBLIC;
+
+CREATE OR REPLACE VIEW factory.task_status AS
+SELECT t.tenant_id, t.name,
+	CASE WHEN a.oid IS NULL THEN 'owner dropped'
+		 WHEN r.status = 'running' THEN 'running'
+		 WHEN NOT t.enabled THEN 'disabled'
+		 WHEN t.paused_since IS NOT NULL THEN 'paused'
+		 ELSE 'waiting' END AS state,
+	coalesce(a.rolname, t.owner::pg_catalog.text) AS owner, t.schedule, t.timezone, t.enabled,
+	t.next_due, t.due_why AS next_why,
+	r.status AS last_status, r.scheduled_for AS last_scheduled_for, r.started_at AS last_started_at,
+	r.duration_ms AS last_duration_ms, r.reason AS last_reason, r.error AS last_error,
+	t.attempts, t.failures, t.paused_since,
+	CASE WHEN pg_catalog.pg_has_role('factory_admin', 'USAGE')
+		   OR (a.oid IS NOT NULL AND pg_catalog.pg_has_role(a.oid, 'USAGE')) THEN t.command END AS command
+FROM factory.task AS t
+LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = t.owner::pg_catalog.oid
+LEFT JOIN LATERAL (SELECT * FROM factory.task_run AS run WHERE run.task_id = t.id
+				   ORDER BY run.id DESC LIMIT 1) AS r ON true;
+COMMENT ON VIEW factory.task_status IS
+'every task: when it is due next and how its last run went; its command for its owner and administrators';
+REVOKE ALL ON factory.task_status FROM PUBLIC;
+GRANT SELECT ON factory.task_status TO factory_admin, factory_author, factory_operator, factory_monitor;
+
+-- As the caller: he sees of cron.job what pg_cron lets him see, and owns what he imports.
+CREATE OR REPLACE FUNCTION factory.import_cron(OUT jobid bigint, OUT name text, OUT next_due timestamptz, OUT problem text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	job record;
+	zone text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
+	text_of text;
+BEGIN
+	IF to_regclass('cron.job') IS NULL THEN
+		RAISE EXCEPTION 'there is no table cron.job in this database' USING ERRCODE = 'undefined_table',
+			HINT = 'pg_cron keeps it in the database that cron.database_name names; call import_cron() there.';
+	END IF;
+	FOR job IN EXECUTE 'SELECT j.jobid, to_jsonb(j) ->> ''jobname'' AS jobname, j.schedule, j.command, j.database, '
+			'j.username, j.active FROM cron.job AS j ORDER BY j.jobid' LOOP
+		jobid := job.jobid;
+		name := coalesce(job.jobname, 'cron job ' || job.jobid);
+		next_due := NULL;
+		problem := NULL;
+		-- pg_cron's own words: "30 seconds", and $ for the last day of the month.
+		text_of := regexp_replace(job.schedule, '^\s*(\d+)\s+seconds?\s*$', 'every \1 seconds');
+		text_of := replace(text_of, '$', 'L');
+		IF job.database::text IS DISTINCT FROM current_database()::text THEN
+			problem := format('it is for database %I: schedule it there', job.database);
+		ELSIF job.username::text IS DISTINCT FROM current_user::text THEN
+			problem := format('it is of role %I: import it as that role', job.username);
+		ELSE
+			BEGIN
+				next_due := factory.schedule_task(name, job.command, text_of, zone, enabled => job.active);
+			EXCEPTION WHEN OTHERS THEN
+				problem := SQLERRM;
+			END;
+		END IF;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION factory.import_cron() IS
+'makes tasks of the caller''s jobs of pg_cron in this database; unschedule them there afterwards';
+
+REVOKE ALL ON FUNCTION factory.schedule_task(text, text, text, text, text, interval, text, interval, interval,
+	integer, interval, integer, interval, text, bool), factory.unschedule_task(text), factory.resume_task(text),
+	factory.import_cron() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.schedule_task(text, text, text, text, text, interval, text, interval, interval,
+	integer, interval, integer, interval, text, bool), factory.unschedule_task(text), factory.resume_task(text),
+	factory.import_cron() TO factory_admin, factory_author;
+
+CREATE OR REPLACE TRIGGER audit_change
+	AFTER INSERT OR DELETE OR UPDATE OF command, owner, schedule, timezone, enabled, paused_since ON factory.task
+	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('task', 'name', 'next_due', 'due_why', 'attempts', 'failures', 'times');

@@ -34,9 +34,10 @@
 /* Due times in a row that may be holidays. */
 #define REFRESH_MAX_HOLIDAYS 1000
 
-static int timeout_ms = 0;
-static int lock_timeout_ms = 0;
+int refresh_timeout_ms = 0;
+int refresh_lock_timeout_ms = 0;
 int refresh_history_runs = 0;
+int refresh_history_days = 0;
 int refresh_retries = 0;
 int refresh_retry_delay_ms = 0;
 int refresh_pause_after = 0;
@@ -44,11 +45,11 @@ int refresh_pause_after = 0;
 static const Setting settings[] = {
 	{"factory.refresh_timeout",
 	 "Sets the longest time that a scheduled refresh may take; 0 means no limit.",
-	 SETTING_INT, &timeout_ms, .boot = 3600 * 1000, .min = 0, .max = INT_MAX,
+	 SETTING_INT, &refresh_timeout_ms, .boot = 3600 * 1000, .min = 0, .max = INT_MAX,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MS},
 	{"factory.refresh_lock_timeout",
 	 "Sets how long a scheduled refresh waits for its locks; 0 means no limit.",
-	 SETTING_INT, &lock_timeout_ms, .boot = 60 * 1000, .min = 0, .max = INT_MAX,
+	 SETTING_INT, &refresh_lock_timeout_ms, .boot = 60 * 1000, .min = 0, .max = INT_MAX,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MS,
 	 .detail = "While a plain refresh waits for its lock, readers of the view queue "
 			   "behind it."},
@@ -64,7 +65,11 @@ static const Setting settings[] = {
 	 "paused; 0 means never.",
 	 SETTING_INT, &refresh_pause_after, .boot = 5, .min = 0, .max = 1000,
 	 .context = PGC_SIGHUP},
-	{"factory.refresh_history_runs", "Sets how many refresh runs a database remembers.",
+	{"factory.refresh_history_days",
+	 "Sets for how many days runs of refreshes and tasks are remembered.", SETTING_INT,
+	 &refresh_history_days, .boot = 90, .min = 1, .max = 36500, .context = PGC_SIGHUP},
+	{"factory.refresh_history_runs",
+	 "Sets how many runs of refreshes, and how many of tasks, a database remembers.",
 	 SETTING_INT, &refresh_history_runs, .boot = 10000, .min = 1, .max = 10000000,
 	 .context = PGC_SIGHUP},
 };
@@ -73,6 +78,38 @@ void
 refresh_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+}
+
+/* --- statements that are prepared once ------------------------------------------ */
+
+#define MAX_PREPARED 32
+
+int
+refresh_query(const char *query, int count, Oid *types, Datum *values, const char *nulls,
+			  bool read_only, long limit)
+{
+	static struct
+	{
+		const char *query;
+		SPIPlanPtr plan;
+	} prepared[MAX_PREPARED];
+	int i = 0;
+
+	while (i < MAX_PREPARED && prepared[i].query != NULL && prepared[i].query != query)
+		i++;
+	if (i == MAX_PREPARED)
+		return SPI_execute_with_args(query, count, types, values, nulls, read_only,
+									 limit);
+	if (prepared[i].query == NULL)
+	{
+		SPIPlanPtr plan = SPI_prepare(query, count, types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", query);
+		prepared[i].plan = plan;
+		prepared[i].query = query;
+	}
+	return SPI_execute_plan(prepared[i].plan, values, nulls, read_only, limit);
 }
 
 /*
@@ -92,29 +129,6 @@ refresh_is_installed(void)
 }
 
 /* --- a schedule's row ----------------------------------------------------------- */
-
-typedef struct DueSchedule
-{
-	char *tenant;
-	Oid view;
-	char *view_name;
-	char *times; /* NULL where no times are named */
-	char *timezone;
-	char *why;
-	char *catch_up;
-	char *holidays;
-	RefreshWish wish;
-	bool within;       /* it has a target of staleness */
-	int64 window_usec; /* missed due times older than this are not caught up */
-	int64 jitter_usec;
-	int64 within_usec;
-	int timeout_ms;
-	int lock_timeout_ms;
-	TimestampTz due;
-	TimestampTz now;
-	TimestampTz next; /* computed; DT_NOEND where no time is named */
-	bool worth_it;    /* computed: not too late to catch up */
-} DueSchedule;
 
 /* A shape for what several queries select, so that one function reads it. */
 #define SCHEDULE_COLUMNS \
@@ -167,8 +181,8 @@ read_schedule(DueSchedule *due)
 	due->window_usec = row_number(11, 0);
 	due->jitter_usec = row_number(12, 0);
 	due->within_usec = row_number(13, 0);
-	due->timeout_ms = (int) Min(row_number(14, timeout_ms), INT_MAX);
-	due->lock_timeout_ms = (int) Min(row_number(15, lock_timeout_ms), INT_MAX);
+	due->timeout_ms = (int) Min(row_number(14, refresh_timeout_ms), INT_MAX);
+	due->lock_timeout_ms = (int) Min(row_number(15, refresh_lock_timeout_ms), INT_MAX);
 }
 
 /*
@@ -181,35 +195,45 @@ lock_schedule(Oid view, DueSchedule *due)
 	Oid types[] = {OIDOID, TIMESTAMPTZOID};
 	Datum values[] = {ObjectIdGetDatum(view), TimestampTzGetDatum(due->now)};
 
-	SPI_execute_with_args("SELECT " SCHEDULE_COLUMNS " FROM factory.refresh_schedule "
-						  "WHERE view::pg_catalog.oid = $1 AND enabled "
-						  "AND paused_since IS NULL AND next_due <= $2 "
-						  "FOR UPDATE SKIP LOCKED",
-						  2, types, values, NULL, false, 1);
+	refresh_query("SELECT " SCHEDULE_COLUMNS " FROM factory.refresh_schedule "
+				  "WHERE view::pg_catalog.oid = $1 AND enabled "
+				  "AND paused_since IS NULL AND next_due <= $2 "
+				  "FOR UPDATE SKIP LOCKED",
+				  2, types, values, NULL, false, 1);
 	if (SPI_processed == 0)
 		return false;
 	read_schedule(due);
 	return true;
 }
 
-/*
- * The schedule that has been due longest, its row locked; else when the next is due.
- * What was skipped because nothing had changed is due when memory says so.
- */
-static RefreshClaim
-find_due(DueSchedule *due, TimestampTz *next_due)
+/* Whether one of the materialized views that this one reads is due or under way. */
+static bool
+source_is_ahead(Oid view, const List *due)
 {
-	SPITupleTable *rows;
-	uint64 count;
-	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
+	static const char *const query =
+		"SELECT s.relation FROM factory.view_sources($1, true) AS s WHERE s.kind = 'm'";
+	Oid types[] = {OIDOID};
+	Datum values[] = {ObjectIdGetDatum(view)};
 
-	SPI_execute("SELECT view::pg_catalog.oid, next_due FROM factory.refresh_schedule "
-				"WHERE enabled AND paused_since IS NULL "
-				"ORDER BY next_due, view::pg_catalog.oid",
-				false, 0);
-	rows = SPI_tuptable;
-	count = SPI_processed;
-	*next_due = DT_NOEND;
+	refresh_query(query, 1, types, values, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool isnull;
+		Oid source = DatumGetObjectId(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		if (list_member_oid(due, source) || refresh_is_busy(source))
+			return true;
+	}
+	return false;
+}
+
+/* The views that are due, but for those that somebody refreshes. */
+static List *
+list_due(const SPITupleTable *rows, uint64 count, TimestampTz now, TimestampTz *next_due)
+{
+	List *due = NIL;
+
 	for (uint64 i = 0; i < count; i++)
 	{
 		bool isnull;
@@ -219,12 +243,47 @@ find_due(DueSchedule *due, TimestampTz *next_due)
 		TimestampTz moment = isnull ? DT_NOEND : DatumGetTimestampTz(value);
 
 		moment = Max(moment, refresh_skipped_to(view));
-		claim = REFRESH_CLAIM_WAIT;
-		if (moment <= due->now && lock_schedule(view, due))
-			return REFRESH_CLAIM_RUN;
-		*next_due = Min(*next_due, moment);
+		if (moment > now)
+			*next_due = Min(*next_due, moment);
+		else if (!refresh_is_busy(view))
+			due = lappend_oid(due, view);
 	}
-	return claim;
+	return due;
+}
+
+/*
+ * The schedule that has been due longest, its row locked; else when the next is due.
+ * What was skipped because nothing had changed is due when memory says so.  A view
+ * comes after those that it reads; when they are done, somebody looks again.
+ */
+static RefreshClaim
+find_due(DueSchedule *due, TimestampTz *next_due)
+{
+	static const char *const query =
+		"SELECT view::pg_catalog.oid, next_due FROM factory.refresh_schedule "
+		"WHERE enabled AND paused_since IS NULL ORDER BY next_due, view::pg_catalog.oid";
+	List *views;
+	ListCell *cell;
+	bool held = false;
+
+	*next_due = DT_NOEND;
+	refresh_query(query, 0, NULL, NULL, NULL, false, 0);
+	if (SPI_processed == 0)
+		return REFRESH_CLAIM_NOTHING;
+	views = list_due(SPI_tuptable, SPI_processed, due->now, next_due);
+	foreach (cell, views)
+	{
+		if (refresh_awaits_busy(lfirst_oid(cell)) ||
+			source_is_ahead(lfirst_oid(cell), views))
+			continue;
+		if (lock_schedule(lfirst_oid(cell), due))
+			return REFRESH_CLAIM_RUN;
+		held = true;
+	}
+	/* A session holds its row: look again soon. */
+	if (held)
+		*next_due = due->now;
+	return REFRESH_CLAIM_WAIT;
 }
 
 static void
@@ -235,10 +294,10 @@ move_on(const DueSchedule *due, const char *view_name)
 					  CStringGetTextDatum(view_name)};
 	char nulls[] = {' ', due->next == DT_NOEND ? 'n' : ' ', ' '};
 
-	SPI_execute_with_args("UPDATE factory.refresh_schedule "
-						  "SET next_due = $2, view_name = $3, due_why = 'schedule' "
-						  "WHERE view::pg_catalog.oid = $1",
-						  3, types, values, nulls, false, 0);
+	refresh_query("UPDATE factory.refresh_schedule "
+				  "SET next_due = $2, view_name = $3, due_why = 'schedule' "
+				  "WHERE view::pg_catalog.oid = $1",
+				  3, types, values, nulls, false, 0);
 }
 
 /* --- what becomes of it ----------------------------------------------------------- */
@@ -261,11 +320,11 @@ record_no_run(const DueSchedule *due, const char *status, const char *reason,
 							: (Datum) 0};
 	char nulls[] = {' ', ' ', ' ', ' ', ' ', ' ', error ? ' ' : 'n', error ? ' ' : 'n'};
 
-	SPI_execute_with_args("INSERT INTO factory.refresh_run (view_oid, view, "
-						  "scheduled_for, started_at, finished_at, duration_ms, status, "
-						  "reason, error, sqlstate) "
-						  "VALUES ($1, $2, $3, $4, $4, 0, $5, $6, $7, $8)",
-						  8, types, values, nulls, false, 0);
+	refresh_query("INSERT INTO factory.refresh_run (view_oid, view, "
+				  "scheduled_for, started_at, finished_at, duration_ms, status, "
+				  "reason, error, sqlstate) "
+				  "VALUES ($1, $2, $3, $4, $4, 0, $5, $6, $7, $8)",
+				  8, types, values, nulls, false, 0);
 }
 
 static void
@@ -275,9 +334,9 @@ forget_dropped_view(const DueSchedule *due)
 	Datum values[] = {ObjectIdGetDatum(due->view)};
 
 	record_no_run(due, "skipped", "the view was dropped, and its schedule with it", NULL);
-	SPI_execute_with_args("DELETE FROM factory.refresh_schedule "
-						  "WHERE view::pg_catalog.oid = $1",
-						  1, types, values, NULL, false, 0);
+	refresh_query("DELETE FROM factory.refresh_schedule "
+				  "WHERE view::pg_catalog.oid = $1",
+				  1, types, values, NULL, false, 0);
 }
 
 /* A schedule that cannot be computed any more would be due forever. */
@@ -288,9 +347,9 @@ disable_unreadable(const DueSchedule *due, const ErrorData *error)
 	Datum values[] = {ObjectIdGetDatum(due->view)};
 
 	record_no_run(due, "failed", "the schedule cannot be read and is disabled", error);
-	SPI_execute_with_args("UPDATE factory.refresh_schedule SET enabled = false "
-						  "WHERE view::pg_catalog.oid = $1",
-						  1, types, values, NULL, false, 0);
+	refresh_query("UPDATE factory.refresh_schedule SET enabled = false "
+				  "WHERE view::pg_catalog.oid = $1",
+				  1, types, values, NULL, false, 0);
 }
 
 /* Whether that moment's day, in the schedule's zone, is a holiday of its calendar. */
@@ -301,9 +360,9 @@ is_holiday(const DueSchedule *due, TimestampTz moment)
 	Datum values[] = {CStringGetTextDatum(due->holidays), TimestampTzGetDatum(moment),
 					  CStringGetTextDatum(due->timezone)};
 
-	SPI_execute_with_args("SELECT FROM factory.holiday WHERE calendar = $1 "
-						  "AND day = pg_catalog.timezone($3, $2)::pg_catalog.date",
-						  3, types, values, NULL, true, 1);
+	refresh_query("SELECT FROM factory.holiday WHERE calendar = $1 "
+				  "AND day = pg_catalog.timezone($3, $2)::pg_catalog.date",
+				  3, types, values, NULL, true, 1);
 	return SPI_processed > 0;
 }
 
@@ -352,8 +411,8 @@ earliest_to_catch_up(const DueSchedule *due, const Schedule *schedule, pg_tz *zo
 }
 
 /* An AttemptBody: the text and the zone may have become unreadable. */
-static void
-compute_next(void *argument)
+void
+refresh_compute_next(void *argument)
 {
 	DueSchedule *due = argument;
 	Schedule *schedule;
@@ -394,7 +453,7 @@ find_stale_source(const DueSchedule *due, Oid *source)
 	bool isnull, failed;
 
 	*source = InvalidOid;
-	SPI_execute_with_args(
+	refresh_query(
 		"SELECT s.relation, coalesce((SELECT r.status = 'failed' FROM "
 		"factory.refresh_run AS r WHERE r.view_oid = s.relation AND r.started_at >= $2 "
 		"ORDER BY r.id DESC LIMIT 1), false) "
@@ -477,6 +536,9 @@ settle_within(DueSchedule *due, RefreshRun *run)
 	}
 	if (!OidIsValid(source))
 		return REFRESH_CLAIM_NOTHING;
+	refresh_await(due->view, source);
+	if (refresh_is_busy(source))
+		return REFRESH_CLAIM_SETTLED;
 	begin_source_run(due, source, run);
 	return REFRESH_CLAIM_RUN;
 }
@@ -493,7 +555,7 @@ settle_due(DueSchedule *due, TimestampTz serving_since, RefreshRun *run)
 		forget_dropped_view(due);
 		return REFRESH_CLAIM_SETTLED;
 	}
-	error = attempt(compute_next, due);
+	error = attempt(refresh_compute_next, due);
 	if (error != NULL)
 	{
 		disable_unreadable(due, error);
@@ -519,10 +581,14 @@ settle_due(DueSchedule *due, TimestampTz serving_since, RefreshRun *run)
 }
 
 /* Changes of tables make due what reads them and wants to be refreshed on change. */
-static void
-take_changes(void)
+void
+refresh_take_changes(void)
 {
-	SPI_execute(
+	HouseRights saved;
+
+	SPI_connect();
+	house_enter_for_all(&saved);
+	refresh_query(
 		"WITH change AS (DELETE FROM factory.refresh_change RETURNING relation, "
 		"changed_at), early AS (SELECT s.view, pg_catalog.min(c.changed_at) AS at "
 		"FROM factory.refresh_schedule AS s, "
@@ -533,7 +599,9 @@ take_changes(void)
 		"changed', "
 		"next_due = LEAST(s.next_due, early.at + coalesce(s.quiet, '1 second')) "
 		"FROM early WHERE s.view::pg_catalog.oid = early.view::pg_catalog.oid",
-		false, 0);
+		0, NULL, NULL, NULL, false, 0);
+	house_leave(&saved);
+	SPI_finish();
 }
 
 RefreshClaim
@@ -546,7 +614,6 @@ refresh_claim(TimestampTz serving_since, RefreshRun *run, TimestampTz *next_due)
 	memset(run, 0, sizeof(*run));
 	SPI_connect();
 	house_enter_for_all(&saved);
-	take_changes();
 	claim = find_due(&due, next_due);
 	house_leave(&saved);
 	if (claim == REFRESH_CLAIM_RUN)
@@ -562,13 +629,14 @@ refresh_claim(TimestampTz serving_since, RefreshRun *run, TimestampTz *next_due)
 
 /*
  * A lost run is due again at once, but only once: a view that brings the server
- * down must not do so for ever.
+ * down must not do so for ever.  Of a task nobody knows how far it came: it is not
+ * repeated.
  */
 void
-refresh_settle_lost(void)
+refresh_settle_lost(Datum alive_refreshes, Datum alive_tasks)
 {
-	Oid types[] = {TIMESTAMPTZOID};
-	Datum values[] = {TimestampTzGetDatum(clock_now())};
+	Oid types[] = {TIMESTAMPTZOID, INT8ARRAYOID};
+	Datum values[] = {TimestampTzGetDatum(clock_now()), alive_refreshes};
 	HouseRights saved;
 
 	house_enter_for_all(&saved);
@@ -576,12 +644,18 @@ refresh_settle_lost(void)
 	SPI_execute_with_args(
 		"WITH lost AS (UPDATE factory.refresh_run SET status = 'failed', "
 		"finished_at = $1, error = 'server stopped', sqlstate = '57P01' "
-		"WHERE status = 'running' RETURNING view_oid, scheduled_for, reason) "
-		"UPDATE factory.refresh_schedule AS s "
+		"WHERE status = 'running' AND id <> ALL ($2) RETURNING view_oid, scheduled_for, "
+		"reason) UPDATE factory.refresh_schedule AS s "
 		"SET next_due = least(s.next_due, lost.scheduled_for) FROM lost "
 		"WHERE s.view::pg_catalog.oid = lost.view_oid AND lost.scheduled_for IS NOT NULL "
 		"AND lost.reason NOT LIKE 'caught up%'",
-		1, types, values, NULL, false, 0);
+		2, types, values, NULL, false, 0);
+	values[1] = alive_tasks;
+	SPI_execute_with_args("UPDATE factory.task_run SET status = 'failed', "
+						  "finished_at = $1, error = 'server stopped; how far it came is "
+						  "not known', sqlstate = '57P01' "
+						  "WHERE status = 'running' AND id <> ALL ($2)",
+						  2, types, values, NULL, false, 0);
 	SPI_finish();
 	house_leave(&saved);
 }
@@ -592,7 +666,9 @@ refresh_is_wanted(void)
 	bool wanted;
 
 	SPI_connect();
-	SPI_execute("SELECT FROM factory.refresh_schedule WHERE enabled LIMIT 1", true, 1);
+	SPI_execute("SELECT FROM factory.refresh_schedule WHERE enabled "
+				"UNION ALL SELECT FROM factory.task WHERE enabled LIMIT 1",
+				true, 1);
 	wanted = SPI_processed > 0;
 	SPI_finish();
 	return wanted;

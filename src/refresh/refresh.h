@@ -9,7 +9,9 @@
 
 #include "base/tenant.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "utils/elog.h"
+#include "utils/palloc.h"
 
 /* A qualified name of two quoted identifiers, each character doubled at worst. */
 #define REFRESH_NAME_SIZE (4 * NAMEDATALEN + 8)
@@ -37,6 +39,15 @@ typedef struct RefreshRun
 	int lock_timeout_ms; /* 0 for no limit */
 } RefreshRun;
 
+/* A command of its owner's, claimed; its run has its name for a view's. */
+typedef struct RefreshTask
+{
+	RefreshRun run;
+	Oid owner;
+	char *command;
+	int64 instead_of; /* a run of the same task that shall be cancelled first; or 0 */
+} RefreshTask;
+
 typedef enum RefreshClaim
 {
 	REFRESH_CLAIM_RUN,     /* a run to do: it is recorded as running */
@@ -53,8 +64,14 @@ extern void refresh_define_settings(void);
  */
 extern bool refresh_is_installed(void);
 
-/* Settles the runs that a stopped server or worker left behind. */
-extern void refresh_settle_lost(void);
+/* Settles the runs that a stopped server or worker left behind: all but the alive. */
+extern void refresh_settle_lost(Datum alive_refreshes, Datum alive_tasks);
+
+/* What was changed makes due what awaits changes; before claims. */
+extern void refresh_take_changes(void);
+
+/* Somebody refreshes that view: it is not claimed, nor what reads it. */
+extern void refresh_set_busy(Oid view, bool busy);
 
 /*
  * Takes the next due schedule and moves it on to its next due time.  What was due
@@ -62,6 +79,16 @@ extern void refresh_settle_lost(void);
  */
 extern RefreshClaim refresh_claim(TimestampTz serving_since, RefreshRun *run,
 								  TimestampTz *next_due);
+
+/*
+ * The tasks that are due, at most so many: each is recorded as running and moved on.
+ * *next_due becomes earlier where the next task is.
+ */
+extern List *task_claim(TimestampTz serving_since, int most, TimestampTz *next_due,
+						MemoryContext context);
+
+/* Records how a task's run ended. */
+extern void task_record(const RefreshRun *run, const ErrorData *error);
 
 /* Refreshes the view.  Touches none of our tables; raises as REFRESH does. */
 extern void refresh_perform(const RefreshRun *run);

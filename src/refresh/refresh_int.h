@@ -16,6 +16,39 @@ typedef enum RefreshWish
 	WISH_FULL
 } RefreshWish;
 
+typedef struct DueSchedule
+{
+	char *tenant;
+	Oid view;
+	char *view_name;
+	char *times; /* NULL where no times are named */
+	char *timezone;
+	char *why;
+	char *catch_up;
+	char *holidays;
+	RefreshWish wish;
+	bool within;       /* it has a target of staleness */
+	int64 window_usec; /* missed due times older than this are not caught up */
+	int64 jitter_usec;
+	int64 within_usec;
+	int timeout_ms;
+	int lock_timeout_ms;
+	TimestampTz due;
+	TimestampTz now;
+	TimestampTz next; /* computed; DT_NOEND where no time is named */
+	bool worth_it;    /* computed: not too late to catch up */
+} DueSchedule;
+
+/* SPI_execute_with_args for constant texts: each is prepared once a process. */
+extern int refresh_query(const char *query, int count, Oid *types, Datum *values,
+						 const char *nulls, bool read_only, long limit);
+
+/* An AttemptBody on a DueSchedule: computes next and worth_it. */
+extern void refresh_compute_next(void *due);
+
+/* What listeners of the house hear on. */
+#define REFRESH_CHANNEL "factory_events"
+
 /* method.c: chooses method and reason by the catalogue as it is now. */
 extern void refresh_choose_method(Oid view, RefreshWish wish, RefreshMethod *method,
 								  char *reason);
@@ -34,6 +67,11 @@ extern bool refresh_seems_unchanged(Oid view);
 extern void refresh_remember_run(Oid view, bool succeeded);
 extern void refresh_skip_to(Oid view, TimestampTz moment);
 extern TimestampTz refresh_skipped_to(Oid view);
+extern bool refresh_is_busy(Oid view);
+
+/* A view that is due waits until that source of its has been refreshed. */
+extern void refresh_await(Oid view, Oid source);
+extern bool refresh_awaits_busy(Oid view);
 
 /* watch.c: raises where a view would wait for itself. */
 extern void refresh_refuse_cycle(Oid view, List *after);
@@ -41,13 +79,24 @@ extern void refresh_refuse_cycle(Oid view, List *after);
 /* Puts a trigger on each table that the view reads, as the caller. */
 extern void refresh_watch_sources(Oid view);
 
-/* Settings factory.refresh_retries, refresh_retry_delay, refresh_pause_after. */
+/* The settings of these names. */
+extern int refresh_timeout_ms;
+extern int refresh_lock_timeout_ms;
 extern int refresh_retries;
 extern int refresh_retry_delay_ms;
 extern int refresh_pause_after;
 
 /* Setting factory.refresh_history_runs. */
 extern int refresh_history_runs;
+
+/* Setting factory.refresh_history_days. */
+extern int refresh_history_days;
+
+/* Message and detail, as a person would read them. */
+extern Datum refresh_error_text(const ErrorData *error);
+
+/* A DELETE of what is older than $1 by number or $2 by age. */
+extern void refresh_prune(const char *statement, int64 newest);
 
 /* run.c: records a run that begins now, and fills in its id. */
 extern void refresh_record_start(RefreshRun *run);

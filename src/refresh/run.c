@@ -20,9 +20,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* What listeners of the house hear on. */
-#define REFRESH_CHANNEL "factory_events"
-
 static const char *const method_names[] = {
 	[REFRESH_FULL] = "full",
 	[REFRESH_CONCURRENT] = "concurrent",
@@ -51,10 +48,10 @@ refresh_record_start(RefreshRun *run)
 	bool isnull;
 
 	run->started = clock_now();
-	SPI_execute_with_args("INSERT INTO factory.refresh_run (view_oid, view, "
-						  "scheduled_for, started_at, status, method, reason) "
-						  "VALUES ($1, $2, $3, $4, 'running', $5, $6) RETURNING id",
-						  6, types, values, nulls, false, 0);
+	refresh_query("INSERT INTO factory.refresh_run (view_oid, view, "
+				  "scheduled_for, started_at, status, method, reason) "
+				  "VALUES ($1, $2, $3, $4, 'running', $5, $6) RETURNING id",
+				  6, types, values, nulls, false, 0);
 	run->id = DatumGetInt64(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	run->began_us = monotonic_us();
@@ -88,21 +85,21 @@ refresh_perform(const RefreshRun *run)
 	PopActiveSnapshot();
 }
 
-/* The history keeps its length: usually this takes away one row. */
-static void
-prune_history(int64 newest)
+/* The history keeps its length and its age: usually this takes away one row. */
+void
+refresh_prune(const char *statement, int64 newest)
 {
-	Oid types[] = {INT8OID};
-	Datum values[] = {Int64GetDatum(newest - refresh_history_runs)};
+	Oid types[] = {INT8OID, TIMESTAMPTZOID};
+	Datum values[] = {Int64GetDatum(newest - refresh_history_runs),
+					  TimestampTzGetDatum(clock_now() -
+										  refresh_history_days * USECS_PER_DAY)};
 
-	SPI_execute_with_args("DELETE FROM factory.refresh_run "
-						  "WHERE id <= $1 AND status <> 'running'",
-						  1, types, values, NULL, false, 0);
+	refresh_query(statement, 2, types, values, NULL, false, 0);
 }
 
 /* Message and detail, as a person would read them. */
-static Datum
-error_text(const ErrorData *error)
+Datum
+refresh_error_text(const ErrorData *error)
 {
 	return CStringGetTextDatum(error->detail
 								   ? psprintf("%s: %s", error->message, error->detail)
@@ -123,7 +120,7 @@ settle_success(const RefreshRun *run, double duration_ms)
 	 * A target of staleness is met when the next run ends in time: it begins two of
 	 * the last run's durations before, but not in the first half of the target.
 	 */
-	SPI_execute_with_args(
+	refresh_query(
 		"UPDATE factory.refresh_schedule SET fresh_as_of = $2, attempts = 0, "
 		"failures = 0, next_due = CASE WHEN within IS NOT NULL THEN LEAST(next_due, "
 		"$2 + within - LEAST(within / 2, pg_catalog.make_interval(secs => $3 / 500))) "
@@ -132,7 +129,7 @@ settle_success(const RefreshRun *run, double duration_ms)
 		"ELSE next_due END WHERE view::pg_catalog.oid = $1",
 		4, types, values, NULL, false, 0);
 	/* Whoever waits for this view, and for others that were refreshed since, too. */
-	SPI_execute_with_args(
+	refresh_query(
 		"UPDATE factory.refresh_schedule AS f SET next_due = LEAST(f.next_due, $4), "
 		"due_why = 'after ' || (SELECT s.view FROM factory.refresh_run AS s "
 		"WHERE s.view_oid = $1 ORDER BY s.id DESC LIMIT 1) "
@@ -155,7 +152,7 @@ settle_failure(const RefreshRun *run)
 					  Float8GetDatum(refresh_retry_delay_ms / 1000.0),
 					  Int32GetDatum(refresh_pause_after)};
 
-	SPI_execute_with_args(
+	refresh_query(
 		"UPDATE factory.refresh_schedule AS s SET "
 		"attempts = CASE WHEN p.again THEN attempts + 1 ELSE 0 END, "
 		"failures = failures + CASE WHEN p.again THEN 0 ELSE 1 END, "
@@ -201,7 +198,7 @@ refresh_record(const RefreshRun *run, const ErrorData *error)
 					  TimestampTzGetDatum(clock_now()),
 					  Float8GetDatum(duration_ms),
 					  CStringGetTextDatum(status),
-					  error ? error_text(error) : (Datum) 0,
+					  error ? refresh_error_text(error) : (Datum) 0,
 					  error ? CStringGetTextDatum(unpack_sql_state(error->sqlerrcode))
 							: (Datum) 0};
 	char nulls[] = {' ', ' ', ' ', ' ', error ? ' ' : 'n', error ? ' ' : 'n'};
@@ -211,11 +208,13 @@ refresh_record(const RefreshRun *run, const ErrorData *error)
 		tenant_act_for(run->tenant);
 	house_enter(&saved);
 	SPI_connect();
-	SPI_execute_with_args("UPDATE factory.refresh_run SET finished_at = $2, "
-						  "duration_ms = $3, status = $4, error = $5, sqlstate = $6 "
-						  "WHERE id = $1",
-						  6, types, values, nulls, false, 0);
-	prune_history(run->id);
+	refresh_query("UPDATE factory.refresh_run SET finished_at = $2, "
+				  "duration_ms = $3, status = $4, error = $5, sqlstate = $6 "
+				  "WHERE id = $1",
+				  6, types, values, nulls, false, 0);
+	refresh_prune("DELETE FROM factory.refresh_run WHERE (id <= $1 OR started_at < $2) "
+				  "AND status <> 'running'",
+				  run->id);
 	if (error == NULL)
 		settle_success(run, duration_ms);
 	else

@@ -109,3 +109,67 @@ GRANT SELECT ON factory.refresh_schedule, factory.refresh_run
 -- may be another view's where it is restored.
 SELECT pg_catalog.pg_extension_config_dump('factory.refresh_schedule',
 	'WHERE view::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_class)');
+
+-- A command that runs as its owner by a schedule.
+CREATE TABLE factory.task (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	id bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+	name text NOT NULL CHECK (pg_catalog.octet_length(name) BETWEEN 1 AND 63),
+	command text NOT NULL,
+	owner regrole NOT NULL,
+	schedule text NOT NULL,
+	times text NOT NULL,
+	timezone text NOT NULL,
+	enabled bool NOT NULL DEFAULT true,
+	-- Its policies; null where the setting or the default decides.
+	catch_up text CHECK (catch_up IN ('none', 'last', 'all')),
+	catch_up_window interval,
+	overlap text CHECK (overlap IN ('skip', 'queue_one', 'cancel_running')),
+	timeout interval,
+	lock_timeout interval,
+	retries integer CHECK (retries BETWEEN 0 AND 1000),
+	retry_delay interval,
+	pause_after integer CHECK (pause_after BETWEEN 0 AND 1000),
+	jitter interval,
+	holidays text,
+	-- What happens to it.
+	next_due timestamptz NOT NULL,
+	due_why text NOT NULL DEFAULT 'schedule',
+	attempts integer NOT NULL DEFAULT 0,
+	failures integer NOT NULL DEFAULT 0,
+	paused_since timestamptz,
+	created_at timestamptz NOT NULL DEFAULT factory.clock_now(),
+	PRIMARY KEY (tenant_id, name)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE factory.task IS
+'commands that run as their owner by a schedule; written by schedule_task(), read as task_status';
+COMMENT ON COLUMN factory.task.owner IS
+'the role that scheduled it: the command runs in a session of that role';
+REVOKE ALL ON factory.task FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('factory.task',
+	'WHERE owner::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_roles)');
+
+CREATE TABLE factory.task_run (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	task_id bigint NOT NULL,
+	task text NOT NULL,
+	owner oid NOT NULL,
+	scheduled_for timestamptz NOT NULL,
+	started_at timestamptz NOT NULL,
+	finished_at timestamptz,
+	duration_ms float8,
+	status text NOT NULL CHECK (status IN ('running', 'succeeded', 'failed', 'skipped')),
+	reason text,
+	error text,
+	sqlstate text
+);
+COMMENT ON TABLE factory.task_run IS
+'the last runs of tasks, at most factory.refresh_history_runs and factory.refresh_history_days old';
+COMMENT ON COLUMN factory.task_run.reason IS
+'why there was no run, or why it ran at another time than its schedule says';
+CREATE INDEX task_run_task_idx ON factory.task_run (task_id, id);
+CREATE INDEX task_run_running_idx ON factory.task_run (id) WHERE status = 'running';
+REVOKE ALL ON factory.task_run FROM PUBLIC;
+GRANT SELECT ON factory.task_run
+	TO factory_admin, factory_author, factory_operator, factory_monitor;

@@ -7,6 +7,8 @@
  * A change that is missed now is seen at the next due time.  What reads foreign
  * tables, or calls anything that is not immutable (now(), say), is never unchanged.
  *
+ * Here is also what this scheduler is doing: which views are being refreshed.
+ *
  * It is remembered in the scheduler's memory: whoever restarts knows nothing, and
  * refreshes.
  */
@@ -32,6 +34,8 @@ typedef struct Known
 	char *taken;         /* the state before the run under way; or NULL */
 	char *seen;          /* the state that the contents are at least as new as; or NULL */
 	TimestampTz skip_to; /* not due before, though its row says so */
+	bool busy;           /* somebody refreshes it */
+	Oid awaits;          /* the source that is refreshed for it; or InvalidOid */
 } Known;
 
 static HTAB *known = NULL;
@@ -51,6 +55,8 @@ known_of(Oid view)
 	{
 		entry->taken = entry->seen = NULL;
 		entry->skip_to = 0;
+		entry->busy = false;
+		entry->awaits = InvalidOid;
 	}
 	return entry;
 }
@@ -166,4 +172,32 @@ refresh_skipped_to(Oid view)
 	Known *entry = known ? hash_search(known, &view, HASH_FIND, NULL) : NULL;
 
 	return entry ? entry->skip_to : 0;
+}
+
+void
+refresh_set_busy(Oid view, bool busy)
+{
+	known_of(view)->busy = busy;
+}
+
+bool
+refresh_is_busy(Oid view)
+{
+	Known *entry = known ? hash_search(known, &view, HASH_FIND, NULL) : NULL;
+
+	return entry != NULL && entry->busy;
+}
+
+void
+refresh_await(Oid view, Oid source)
+{
+	known_of(view)->awaits = source;
+}
+
+bool
+refresh_awaits_busy(Oid view)
+{
+	Known *entry = known ? hash_search(known, &view, HASH_FIND, NULL) : NULL;
+
+	return entry != NULL && refresh_is_busy(entry->awaits);
 }

@@ -11,6 +11,11 @@ CREATE OR REPLACE TRIGGER wake_scheduler
 	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
 ALTER TABLE factory.refresh_schedule ENABLE ALWAYS TRIGGER wake_scheduler;
 
+CREATE OR REPLACE TRIGGER wake_scheduler
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON factory.task
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();
+ALTER TABLE factory.task ENABLE ALWAYS TRIGGER wake_scheduler;
+
 -- Whoever changes a table that a view scheduled on change reads.
 CREATE OR REPLACE TRIGGER wake_scheduler AFTER INSERT ON factory.refresh_change
 	FOR EACH STATEMENT EXECUTE FUNCTION factory.wake_scheduler();

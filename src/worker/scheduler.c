@@ -199,8 +199,8 @@ set_limit(const char *name, int milliseconds)
 	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
 }
 
-static void
-perform(const RefreshRun *run)
+void
+perform_refresh(const RefreshRun *run)
 {
 	set_limit("lock_timeout", run->lock_timeout_ms);
 	SetCurrentStatementStartTimestamp();
@@ -240,7 +240,7 @@ run_error(const RefreshRun *run, MemoryContext context)
 
 	PG_TRY();
 	{
-		perform(run);
+		perform_refresh(run);
 	}
 	PG_CATCH();
 	{
@@ -251,8 +251,38 @@ run_error(const RefreshRun *run, MemoryContext context)
 	return error;
 }
 
+/* A PerformedFunction. */
 static void
-run_claimed(const RefreshRun *run, MemoryContext context)
+record(const RefreshRun *run, bool is_task, const ErrorData *error)
+{
+	if (error != NULL)
+		ereport(LOG, (errmsg("%s run " INT64_FORMAT " of \"%s\" failed: %s",
+							 is_task ? "task" : "refresh", run->id, run->view_name,
+							 error->message)));
+	if (is_task)
+		task_record(run, error);
+	else
+	{
+		refresh_record(run, error);
+		refresh_set_busy(run->view, false);
+	}
+}
+
+/* What performers have done goes into the books. */
+static void
+settle_performed(void)
+{
+	if (performers_busy(false) + performers_busy(true) == 0)
+		return;
+	if (begin_transaction())
+		(void) performers_tell(record);
+	end_transaction();
+	performers_forget_told();
+}
+
+/* Here and now: where performers are not wanted, or cannot be had. */
+static void
+run_here(const RefreshRun *run, MemoryContext context)
 {
 	ErrorData *error;
 	char doing[REFRESH_NAME_SIZE + 32];
@@ -261,14 +291,83 @@ run_claimed(const RefreshRun *run, MemoryContext context)
 	pgstat_report_activity(STATE_RUNNING, doing);
 	show_in_slot(true, 0);
 	error = run_error(run, context);
-	if (error != NULL)
-		ereport(LOG, (errmsg("refresh run " INT64_FORMAT " of \"%s\" failed: %s", run->id,
-							 run->view_name, error->message)));
-
 	if (begin_transaction())
-		refresh_record(run, error);
+		record(run, false, error);
 	end_transaction();
-	show_in_slot(false, 0);
+	refresh_set_busy(run->view, false);
+}
+
+/* --- what is claimed -------------------------------------------------------------------- */
+
+/* Of one look: runs and tasks that are recorded and shall begin. */
+typedef struct Claimed
+{
+	List *runs;
+	List *tasks;
+} Claimed;
+
+/* How many refreshes may be claimed: as many as can begin at once. */
+static int
+room_for_runs(void)
+{
+	int room = performers_free();
+
+	return room > 0 || performers_busy(false) > 0 ? room : 1;
+}
+
+static RefreshClaim
+claim_runs(Claimed *claimed, TimestampTz *next_due)
+{
+	int room = room_for_runs();
+	RefreshClaim claim = REFRESH_CLAIM_WAIT;
+
+	refresh_take_changes();
+	while (list_length(claimed->runs) < room)
+	{
+		RefreshRun run = {0};
+
+		claim = refresh_claim(serving_since, &run, next_due);
+		if (claim == REFRESH_CLAIM_SETTLED)
+			continue;
+		if (claim != REFRESH_CLAIM_RUN)
+			return claim;
+		claimed->runs =
+			lappend(claimed->runs, memcpy(palloc(sizeof(run)), &run, sizeof(run)));
+		refresh_set_busy(run.view, true);
+	}
+	/* Whatever else is due waits for one of those under way. */
+	*next_due = DT_NOEND;
+	return REFRESH_CLAIM_WAIT;
+}
+
+static void
+start_task(const RefreshTask *task)
+{
+	ErrorData error = {.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+					   .message = "no background worker is free",
+					   .detail = "\"max_worker_processes\" is too small."};
+
+	if (task->instead_of != 0)
+		performers_cancel(task->instead_of);
+	else if (!performers_start_task(task))
+	{
+		if (begin_transaction())
+			record(&task->run, true, &error);
+		end_transaction();
+	}
+}
+
+static void
+start_claimed(const Claimed *claimed, MemoryContext context)
+{
+	ListCell *cell;
+
+	foreach (cell, claimed->tasks)
+		start_task(lfirst(cell));
+	foreach (cell, claimed->runs)
+		if (!performers_give(lfirst(cell)))
+			run_here(lfirst(cell), context);
+	show_in_slot(performers_busy(false) + performers_busy(true) > 0, 0);
 }
 
 /* --- rest --------------------------------------------------------------------------------- */
@@ -316,53 +415,59 @@ tidy_audit_log(void)
 
 /* --- a step ----------------------------------------------------------------------------- */
 
+/* Into the books: what was lost, then what is due; where nothing is, the rest. */
+static RefreshClaim
+claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
+{
+	TimestampTz next_tend = DT_NOEND;
+	RefreshClaim claim;
+	MemoryContext before = MemoryContextSwitchTo(context);
+
+	if (unsettled)
+		refresh_settle_lost(performers_runs(false), performers_runs(true));
+	unsettled = false;
+	claim = claim_runs(claimed, next_due);
+	claimed->tasks =
+		task_claim(serving_since, performers_max_tasks - performers_busy(true), next_due,
+				   context);
+	MemoryContextSwitchTo(before);
+	if (claimed->runs == NIL && claimed->tasks == NIL)
+		next_tend = tend();
+	*next_due = Min(*next_due, next_tend);
+	if (claim == REFRESH_CLAIM_NOTHING && (next_tend != DT_NOEND || refresh_is_wanted()))
+		claim = REFRESH_CLAIM_WAIT;
+	return claim;
+}
+
 /* One look, in a transaction of its own, and what follows from it. */
 static StepResult
 step(MemoryContext context, TimestampTz *next_due)
 {
 	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
-	RefreshRun claimed;
+	Claimed claimed = {NIL, NIL};
 	const char *reason = NULL;
-	TimestampTz next_tend = DT_NOEND;
 
 	begin_look();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
+	settle_performed();
 	if (begin_transaction())
 	{
-		if (!house_may_work(&reason))
-			claim = refresh_is_wanted() ? REFRESH_CLAIM_WAIT : REFRESH_CLAIM_NOTHING;
+		if (house_may_work(&reason))
+			claim = claim_all(&claimed, next_due, context);
 		else
-		{
-			if (unsettled)
-				refresh_settle_lost();
-			claim = refresh_claim(serving_since, &claimed, next_due);
-			unsettled = false;
-			if (claim == REFRESH_CLAIM_WAIT || claim == REFRESH_CLAIM_NOTHING)
-				next_tend = tend();
-		}
-		if (claim == REFRESH_CLAIM_NOTHING && next_tend != DT_NOEND)
-			claim = REFRESH_CLAIM_WAIT;
-		*next_due = Min(*next_due, next_tend);
+			claim = refresh_is_wanted() ? REFRESH_CLAIM_WAIT : REFRESH_CLAIM_NOTHING;
 		show_rest(claim == REFRESH_CLAIM_WAIT ? reason : NULL);
 	}
 	end_transaction();
-
-	switch (claim)
-	{
-		case REFRESH_CLAIM_RUN:
-			run_claimed(&claimed, context);
-			return STEP_AGAIN;
-		case REFRESH_CLAIM_SETTLED:
-			return STEP_AGAIN;
-		case REFRESH_CLAIM_WAIT:
-			if (reason != NULL || clock_now() - tidied_at < USECS_PER_DAY)
-				return STEP_WAIT;
-			tidy_audit_log();
-			return STEP_AGAIN;
-		case REFRESH_CLAIM_NOTHING:
-			break;
-	}
-	return give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
+	start_claimed(&claimed, context);
+	if (claimed.runs != NIL || claimed.tasks != NIL)
+		return STEP_AGAIN;
+	if (claim == REFRESH_CLAIM_NOTHING)
+		return give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
+	if (reason != NULL || clock_now() - tidied_at < USECS_PER_DAY)
+		return STEP_WAIT;
+	tidy_audit_log();
+	return STEP_AGAIN;
 }
 
 /* A step that cannot end the process: what fails is logged and tried again. */
@@ -435,7 +540,7 @@ heed_interrupts(void)
 static void
 wait_until(TimestampTz moment)
 {
-	show_in_slot(false, moment);
+	show_in_slot(performers_busy(false) + performers_busy(true) > 0, moment);
 	/* Only we write it. */
 	pgstat_report_activity(STATE_IDLE, my_slot->rest[0] != '\0'
 										   ? psprintf("resting: %s", my_slot->rest)
@@ -487,6 +592,7 @@ factory_scheduler_main(Datum argument)
 	BackgroundWorkerUnblockSignals();
 	connect_database(database);
 	lock_out_others();
+	performers_wait_for_old();
 	serving_since = clock_now();
 	context = AllocSetContextCreate(TopMemoryContext, "factory scheduler",
 									ALLOCSET_DEFAULT_SIZES);

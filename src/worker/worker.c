@@ -47,6 +47,7 @@ void
 worker_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
+	performers_define_settings();
 }
 
 static Size

@@ -17,6 +17,7 @@
 #define FACTORY_WORKER_INT_H
 
 #include "postmaster/bgworker.h"
+#include "refresh/refresh.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -94,6 +95,44 @@ extern long writers_start_wanted(void);
  */
 extern TimestampTz tend(void);
 
+/*
+ * performer.c: processes of a scheduler's that do what is due, so that it never waits
+ * for them.  A refresh goes to one that is warm; a task gets its own, as its role.
+ */
+
+/* How many refreshes can be given now; 0 where all are busy. */
+extern int performers_free(void);
+
+/* False where no process can be had. */
+extern bool performers_give(const RefreshRun *run);
+extern bool performers_start_task(const RefreshTask *task);
+
+/* What one has done; error is NULL where it worked. */
+typedef void (*PerformedFunction)(const RefreshRun *run, bool is_task,
+								  const ErrorData *error);
+
+/* Tells of everything that was done since the last forget; true where there was any. */
+extern bool performers_tell(PerformedFunction told);
+
+/* What was told is settled: the processes are free again. */
+extern void performers_forget_told(void);
+
+/* The ids of what is under way or not yet told of: an array as SQL has it. */
+extern Datum performers_runs(bool tasks);
+
+extern int performers_busy(bool tasks);
+
+/* Cancels what runs for that task or view. */
+extern void performers_cancel(int64 run);
+
+/* Waits until those of a scheduler before us have gone. */
+extern void performers_wait_for_old(void);
+extern void performers_define_settings(void);
+extern int performers_max_tasks;
+
+/* Refreshes in this process; raises as REFRESH does. */
+extern void perform_refresh(const RefreshRun *run);
+
 /* database.c: what needs a database empty. */
 extern void database_install_hooks(void);
 
@@ -102,6 +141,7 @@ extern void database_unbar_all(void);
 
 PGDLLEXPORT void factory_launcher_main(Datum argument);
 PGDLLEXPORT void factory_scheduler_main(Datum argument);
+PGDLLEXPORT void factory_performer_main(Datum argument);
 PGDLLEXPORT void factory_writer_main(Datum argument);
 
 #endif /* FACTORY_WORKER_INT_H */

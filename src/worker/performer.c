@@ -1,0 +1,573 @@
+/*
+ * performer.c
+ *		Processes that do what is due on a scheduler's behalf.
+ *
+ * One that refreshes is warm: it waits on its latch for the next order and leaves
+ * after a minute without.  A task gets a process of its own, connected as the task's
+ * owner, which ends with it: nothing of a session outlives it, and VACUUM works.
+ * Orders and outcomes lie in a segment of shared memory each; the scheduler keeps
+ * the books.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/settings.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "postmaster/interrupt.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/array.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timeout.h"
+#include "worker/command.h"
+#include "worker/worker_int.h"
+
+/* A warm performer without an order leaves after this. */
+#define PERFORMER_IDLE_MS (60 * 1000L)
+
+#define OUTCOME_TEXT_SIZE 2048
+
+/* Key of the lock that performers share; SQL cannot reach class 3. */
+#define PERFORMER_LOCK_KEY 0x50466164
+#define PERFORMER_LOCK_CLASS 3
+
+/* GIVEN -> DONE -> NONE by turns; a performer that leaves makes NONE to GONE. */
+typedef enum OrderState
+{
+	ORDER_NONE,
+	ORDER_GIVEN,
+	ORDER_DONE,
+	ORDER_GONE
+} OrderState;
+
+/* In shared memory.  All but the state belongs to whose turn it is. */
+typedef struct Order
+{
+	pg_atomic_uint32 state;
+	Oid database;
+	Oid owner; /* a task's; InvalidOid for refreshes */
+	PGPROC *scheduler;
+	PGPROC *performer; /* NULL until it is there */
+	RefreshRun run;
+	bool failed;
+	int sqlstate;
+	char message[OUTCOME_TEXT_SIZE];
+	char detail[OUTCOME_TEXT_SIZE];
+	char command[FLEXIBLE_ARRAY_MEMBER];
+} Order;
+
+typedef struct Performer
+{
+	dsm_segment *segment;
+	Order *order;
+	BackgroundWorkerHandle *handle;
+	bool told;
+} Performer;
+
+static int max_refreshes = 2;
+int performers_max_tasks = 2;
+
+static uint32 wait_event = 0;
+static List *performers = NIL;
+static bool ending_at_exit = false;
+
+static const Setting settings[] = {
+	{"factory.refresh_workers",
+	 "Sets how many views of a database are refreshed at the same time; 0 leaves them "
+	 "to the scheduler, one by one.",
+	 SETTING_INT, &max_refreshes, .boot = 2, .min = 0, .max = 64, .context = PGC_SIGHUP,
+	 .detail = "Each takes one of \"max_worker_processes\" while there is work for it."},
+	{"factory.task_workers",
+	 "Sets how many scheduled tasks of a database run at the same time.", SETTING_INT,
+	 &performers_max_tasks, .boot = 2, .min = 1, .max = 64, .context = PGC_SIGHUP,
+	 .detail = "Each takes one of \"max_worker_processes\" while it runs."},
+};
+
+void
+performers_define_settings(void)
+{
+	settings_define(settings, lengthof(settings));
+}
+
+/* --- the scheduler's side: who there is ----------------------------------------------- */
+
+static OrderState
+state_of(const Performer *performer)
+{
+	return (OrderState) pg_atomic_read_u32(&performer->order->state);
+}
+
+static bool
+is_task(const Performer *performer)
+{
+	return OidIsValid(performer->order->owner);
+}
+
+static bool
+has_ended(const Performer *performer)
+{
+	pid_t pid;
+
+	return GetBackgroundWorkerPid(performer->handle, &pid) == BGWH_STOPPED;
+}
+
+static bool
+is_busy(const Performer *performer)
+{
+	return state_of(performer) == ORDER_GIVEN || state_of(performer) == ORDER_DONE;
+}
+
+/* Its outcome is there, or will never be. */
+static bool
+is_over(const Performer *performer)
+{
+	return state_of(performer) == ORDER_DONE ||
+		   (state_of(performer) == ORDER_GIVEN && has_ended(performer));
+}
+
+static void
+let_go(Performer *performer)
+{
+	performers = list_delete_ptr(performers, performer);
+	dsm_detach(performer->segment);
+	pfree(performer->handle);
+	pfree(performer);
+}
+
+/* Those that left on their own. */
+static void
+forget_gone(void)
+{
+	ListCell *cell;
+	List *all = list_copy(performers);
+
+	foreach (cell, all)
+	{
+		Performer *performer = lfirst(cell);
+
+		if (!is_busy(performer) &&
+			(state_of(performer) == ORDER_GONE || has_ended(performer)))
+			let_go(performer);
+	}
+	list_free(all);
+}
+
+int
+performers_busy(bool tasks)
+{
+	ListCell *cell;
+	int busy = 0;
+
+	foreach (cell, performers)
+		if (is_task(lfirst(cell)) == tasks && is_busy(lfirst(cell)))
+			busy++;
+	return busy;
+}
+
+int
+performers_free(void)
+{
+	return Max(0, max_refreshes - performers_busy(false));
+}
+
+Datum
+performers_runs(bool tasks)
+{
+	Datum *ids = palloc(sizeof(Datum) * (list_length(performers) + 1));
+	ListCell *cell;
+	int n = 0;
+
+	foreach (cell, performers)
+	{
+		Performer *performer = lfirst(cell);
+
+		if (is_task(performer) == tasks && is_busy(performer))
+			ids[n++] = Int64GetDatum(performer->order->run.id);
+	}
+	return PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* --- the scheduler's side: starting ------------------------------------------------------ */
+
+/* The scheduler ends: nobody is left who would hear of an outcome. */
+static void
+end_all(int code, Datum argument)
+{
+	ListCell *cell;
+
+	foreach (cell, performers)
+		TerminateBackgroundWorker(((Performer *) lfirst(cell))->handle);
+}
+
+static Performer *
+make_performer(Oid owner, const char *command)
+{
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+	Performer *performer = palloc0(sizeof(Performer));
+	size_t size = offsetof(Order, command) + strlen(command) + 1;
+
+	performer->segment = dsm_create(size, 0);
+	dsm_pin_mapping(performer->segment);
+	performer->order = dsm_segment_address(performer->segment);
+	memset(performer->order, 0, offsetof(Order, command));
+	pg_atomic_init_u32(&performer->order->state, ORDER_NONE);
+	performer->order->database = MyDatabaseId;
+	performer->order->owner = owner;
+	performer->order->scheduler = MyProc;
+	strcpy(performer->order->command, command);
+	MemoryContextSwitchTo(before);
+	return performer;
+}
+
+static bool
+register_process(Performer *performer)
+{
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+	BackgroundWorker worker;
+	const char *what = is_task(performer) ? "task" : "refresh";
+	bool registered;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION |
+					   COMPAT_BGWORKER_INTERRUPTIBLE;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "pg_factory", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "factory_performer_main",
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_factory %s worker for database %u", what,
+			 MyDatabaseId);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "pg_factory %s worker", what);
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(performer->segment));
+	registered = RegisterDynamicBackgroundWorker(&worker, &performer->handle);
+	if (registered)
+		performers = lappend(performers, performer);
+	MemoryContextSwitchTo(before);
+	if (registered && !ending_at_exit)
+	{
+		before_shmem_exit(end_all, (Datum) 0);
+		ending_at_exit = true;
+	}
+	return registered;
+}
+
+static void
+give(Performer *performer, const RefreshRun *run)
+{
+	Order *order = performer->order;
+
+	order->run = *run;
+	order->failed = false;
+	performer->told = false;
+	pg_write_barrier();
+	pg_atomic_write_u32(&order->state, ORDER_GIVEN);
+}
+
+/* False where it left meanwhile. */
+static bool
+give_to_warm(Performer *performer, const RefreshRun *run)
+{
+	uint32 none = ORDER_NONE;
+	PGPROC *process = performer->order->performer;
+
+	/* It may not leave while the order is being written: DONE is our turn. */
+	if (!pg_atomic_compare_exchange_u32(&performer->order->state, &none, ORDER_DONE))
+		return false;
+	give(performer, run);
+	if (process != NULL)
+		SetLatch(&process->procLatch);
+	return true;
+}
+
+static bool
+start_performer(Oid owner, const char *command, const RefreshRun *run)
+{
+	Performer *performer = make_performer(owner, command);
+
+	give(performer, run);
+	if (register_process(performer))
+		return true;
+	dsm_detach(performer->segment);
+	pfree(performer);
+	return false;
+}
+
+bool
+performers_give(const RefreshRun *run)
+{
+	ListCell *cell;
+
+	if (max_refreshes == 0)
+		return false;
+	forget_gone();
+	foreach (cell, performers)
+	{
+		Performer *performer = lfirst(cell);
+
+		if (!is_task(performer) && state_of(performer) == ORDER_NONE &&
+			give_to_warm(performer, run))
+			return true;
+	}
+	return start_performer(InvalidOid, "", run);
+}
+
+bool
+performers_start_task(const RefreshTask *task)
+{
+	return start_performer(task->owner, task->command, &task->run);
+}
+
+void
+performers_cancel(int64 run)
+{
+	ListCell *cell;
+
+	foreach (cell, performers)
+	{
+		Performer *performer = lfirst(cell);
+		pid_t pid;
+
+		if (performer->order->run.id == run && state_of(performer) == ORDER_GIVEN &&
+			GetBackgroundWorkerPid(performer->handle, &pid) == BGWH_STARTED)
+			kill(pid, SIGINT);
+	}
+}
+
+/* --- the scheduler's side: outcomes ------------------------------------------------------- */
+
+static ErrorData *
+outcome(const Performer *performer)
+{
+	const Order *order = performer->order;
+	ErrorData *error;
+
+	if (state_of(performer) == ORDER_DONE && !order->failed)
+		return NULL;
+	error = palloc0(sizeof(ErrorData));
+	if (state_of(performer) == ORDER_DONE)
+	{
+		error->sqlerrcode = order->sqlstate;
+		error->message = pstrdup(order->message);
+		error->detail = order->detail[0] != '\0' ? pstrdup(order->detail) : NULL;
+		return error;
+	}
+	error->sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
+	error->message = pstrdup("its process ended before it was done");
+	error->detail = pstrdup("The server's log says why.");
+	return error;
+}
+
+bool
+performers_tell(PerformedFunction told)
+{
+	ListCell *cell;
+	bool any = false;
+
+	foreach (cell, performers)
+	{
+		Performer *performer = lfirst(cell);
+
+		if (!is_over(performer))
+			continue;
+		pg_read_barrier();
+		told(&performer->order->run, is_task(performer), outcome(performer));
+		performer->told = true;
+		any = true;
+	}
+	return any;
+}
+
+void
+performers_forget_told(void)
+{
+	ListCell *cell;
+	List *all = list_copy(performers);
+
+	foreach (cell, all)
+	{
+		Performer *performer = lfirst(cell);
+
+		if (!performer->told)
+			continue;
+		performer->told = false;
+		if (is_task(performer) || has_ended(performer))
+			let_go(performer);
+		else
+			pg_atomic_write_u32(&performer->order->state, ORDER_NONE);
+	}
+	list_free(all);
+	forget_gone();
+}
+
+static void
+lock_performers(LOCKMODE mode, bool for_session)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, PERFORMER_LOCK_KEY, 0, PERFORMER_LOCK_CLASS);
+	StartTransactionCommand();
+	(void) LockAcquire(&tag, mode, for_session, false);
+	CommitTransactionCommand();
+}
+
+void
+performers_wait_for_old(void)
+{
+	lock_performers(ExclusiveLock, false);
+}
+
+/* --- the performer's side -------------------------------------------------------------------- */
+
+static void
+perform(const Order *order, MemoryContext context)
+{
+	const RefreshRun *run = &order->run;
+	char doing[REFRESH_NAME_SIZE + 32];
+
+	if (OidIsValid(order->owner))
+	{
+		pgstat_report_activity(STATE_RUNNING, order->command);
+		command_run(order->command, run->timeout_ms, run->lock_timeout_ms, context);
+	}
+	else
+	{
+		snprintf(doing, sizeof(doing), "refreshing %s", run->view_name);
+		pgstat_report_activity(STATE_RUNNING, doing);
+		perform_refresh(run);
+	}
+}
+
+static void
+keep_error(Order *order, const ErrorData *error)
+{
+	order->failed = true;
+	order->sqlstate = error->sqlerrcode;
+	strlcpy(order->message, error->message ? error->message : "", OUTCOME_TEXT_SIZE);
+	strlcpy(order->detail, error->detail ? error->detail : "", OUTCOME_TEXT_SIZE);
+}
+
+static void
+carry_out(Order *order, MemoryContext context)
+{
+	MemoryContextReset(context);
+	MemoryContextSwitchTo(context);
+	/* A cancel was meant for what came before. */
+	QueryCancelPending = false;
+	PG_TRY();
+	{
+		perform(order, context);
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		MemoryContextSwitchTo(context);
+		keep_error(order, CopyErrorData());
+		FlushErrorState();
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(context);
+		QueryCancelPending = false;
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, "waiting for an order");
+	pg_write_barrier();
+	pg_atomic_write_u32(&order->state, ORDER_DONE);
+	SetLatch(&order->scheduler->procLatch);
+}
+
+/* False where none came for long, and none will: we are gone. */
+static bool
+wait_for_order(Order *order)
+{
+	long idle = PERFORMER_IDLE_MS;
+
+	while (pg_atomic_read_u32(&order->state) != ORDER_GIVEN)
+	{
+		uint32 none = ORDER_NONE;
+		int events;
+
+		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, idle,
+						   compat_named_wait(&wait_event, "FactoryPerformerMain"));
+		if (events & WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		HOLD_CANCEL_INTERRUPTS();
+		CHECK_FOR_INTERRUPTS();
+		RESUME_CANCEL_INTERRUPTS();
+		if ((events & WL_LATCH_SET) == 0 &&
+			pg_atomic_compare_exchange_u32(&order->state, &none, ORDER_GONE))
+			return false;
+	}
+	pg_read_barrier();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	return true;
+}
+
+static void
+connect_as(const Order *order)
+{
+	const char *name =
+		OidIsValid(order->owner) ? "pg_factory task" : "pg_factory refresh";
+
+	BackgroundWorkerInitializeConnectionByOid(order->database, order->owner,
+											  OidIsValid(order->owner)
+												  ? COMPAT_BYPASS_ROLE_LOGIN
+												  : 0);
+	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
+	if (OidIsValid(order->owner))
+		return;
+	/* A standby that is away must not hold up a refresh or a shutdown. */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
+					PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+}
+
+void
+factory_performer_main(Datum argument)
+{
+	dsm_segment *segment;
+	Order *order;
+	MemoryContext context;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	segment = dsm_attach(DatumGetUInt32(argument));
+	if (segment == NULL) /* the scheduler has gone */
+		proc_exit(0);
+	dsm_pin_mapping(segment);
+	order = dsm_segment_address(segment);
+	/* Of a task, DROP EXTENSION and the like are commands like others. */
+	worker_is_scheduler = !OidIsValid(order->owner);
+	connect_as(order);
+	lock_performers(ShareLock, true);
+	order->performer = MyProc;
+	context = AllocSetContextCreate(TopMemoryContext, "factory performer",
+									ALLOCSET_DEFAULT_SIZES);
+	while (wait_for_order(order))
+	{
+		bool once = OidIsValid(order->owner);
+
+		carry_out(order, context);
+		if (once)
+			break;
+	}
+	proc_exit(0);
+}
