@@ -343,6 +343,9 @@ note_rejection(Exchange *exchange, CallFault fault)
 		COUNT(exchange->counters->rejected[REJECTED_DATABASE], 1);
 }
 
+static bool is_refused_tenant(const Exchange *exchange, const CallOutcome *outcome);
+static void refuse_tenant(Exchange *exchange);
+
 static void
 answer_failure(Exchange *exchange, const CallOutcome *outcome)
 {
@@ -351,6 +354,11 @@ answer_failure(Exchange *exchange, const CallOutcome *outcome)
 	const char *code = status->code;
 
 	note_rejection(exchange, outcome->fault);
+	if (is_refused_tenant(exchange, outcome))
+	{
+		refuse_tenant(exchange);
+		return;
+	}
 	if (exchange->style == STYLE_METRICS)
 	{
 		Buffer *body = fresh_body(exchange);
@@ -594,8 +602,58 @@ take_key(Exchange *exchange)
 	exchange->call.claims = exchange->token->claims_text;
 }
 
-bool
-exchange_authenticate(Exchange *exchange)
+/* --- which tenant ------------------------------------------------------------------- */
+
+/* By the role itself.  The cast cannot be folded: it fails where it is reached. */
+static const char tenant_check_sql[] =
+	"SELECT WHERE CASE WHEN factory.current_tenant() = $1::pg_catalog.text THEN true"
+	" ELSE ('X-Tenant-ID is not ' || factory.current_tenant())::pg_catalog.bool END";
+
+static void
+refuse_tenant(Exchange *exchange)
+{
+	exchange_reply_problem(
+		exchange, 403, exchange->style == STYLE_API ? "ERR_FORBIDDEN" : "42501",
+		"X-Tenant-ID names another tenant than the caller's.", NULL,
+		"The tenant is the token's, or follows from its role: leave the header out.");
+}
+
+/* Whether the check refused the call, rather than the call's own statement. */
+static bool
+is_refused_tenant(const Exchange *exchange, const CallOutcome *outcome)
+{
+	return exchange->tenant && strcmp(outcome->sqlstate, "22P02") == 0 &&
+		   strstr(outcome->message, "\"X-Tenant-ID is not ") != NULL;
+}
+
+/*
+ * X-Tenant-ID never chooses a tenant: it is held against the one that is verified, here
+ * where the token names it, and in the database where it follows from the role.
+ */
+static bool
+tenant_agrees(Exchange *exchange)
+{
+	const char *named = http_head_value(&exchange->request->head, "x-tenant-id");
+	Call *call = &exchange->call;
+
+	if (named == NULL || *named == '\0')
+		return true;
+	if (!text_is_utf8(named, strlen(named)) ||
+		(call->tenant && strcmp(call->tenant, named) != 0))
+	{
+		refuse_tenant(exchange);
+		return false;
+	}
+	if (call->tenant == NULL)
+	{
+		exchange->tenant = named;
+		call->check = (CallStatement){tenant_check_sql, &exchange->tenant, 1};
+	}
+	return true;
+}
+
+static bool
+take_role(Exchange *exchange)
 {
 	const char *header = http_head_value(&exchange->request->head, "authorization");
 	const Factoryd *factoryd = exchange->factoryd;
@@ -631,6 +689,12 @@ exchange_authenticate(Exchange *exchange)
 		return false;
 	}
 	return true;
+}
+
+bool
+exchange_authenticate(Exchange *exchange)
+{
+	return take_role(exchange) && tenant_agrees(exchange);
 }
 
 /* --- to the database ---------------------------------------------------------------- */

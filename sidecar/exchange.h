@@ -43,18 +43,19 @@ struct Exchange
 	const char *timeout_code;
 	int status; /* of an answer that is fine */
 	bool anonymous;
-	bool fixed_sql;    /* the statement is a route's own: what it misses is our fault */
-	bool reads;        /* may go to the standby */
-	bool tried_read;   /* and was away there */
-	Token *token;      /* NULL without one */
-	char *claims;      /* owned, where they are made for it */
-	char *role;        /* owned, likewise */
-	Buffer path;       /* decoded */
-	Buffer headers;    /* request.headers */
-	char *sql;         /* owned, where the call's is made for it */
-	Values values;     /* of the call's statement */
-	json_t *body;      /* parsed, where it was asked for */
-	struct Rest *rest; /* of PostgREST's conventions */
+	bool fixed_sql;     /* the statement is a route's own: what it misses is our fault */
+	bool reads;         /* may go to the standby */
+	bool tried_read;    /* and was away there */
+	Token *token;       /* NULL without one */
+	char *claims;       /* owned, where they are made for it */
+	char *role;         /* owned, likewise */
+	const char *tenant; /* what X-Tenant-ID says, where the database has to know */
+	Buffer path;        /* decoded */
+	Buffer headers;     /* request.headers */
+	char *sql;          /* owned, where the call's is made for it */
+	Values values;      /* of the call's statement */
+	json_t *body;       /* parsed, where it was asked for */
+	struct Rest *rest;  /* of PostgREST's conventions */
 	void (*resume)(Exchange *exchange); /* once the catalogue is there */
 	/* Answers a call that is fine; NULL for the result as it is. */
 	void (*answer)(Exchange *exchange, CallOutcome *outcome);

@@ -57,6 +57,8 @@ typedef struct CallStatement
 struct Call
 {
 	CallStatement main;
+	CallStatement
+		check; /* by the role, before all else: raises what forbids it; or none */
 	CallStatement asides[CALL_ASIDES_MOST];
 	int aside_count;
 	const char *role;    /* "none" for the connection's own user */

@@ -495,29 +495,30 @@ send_settings(PoolConnection *connection, Slot *slot, const Call *call)
 }
 
 static bool
+send_beside(PoolConnection *connection, Slot *slot, const Call *call, StepKind kind,
+			const CallStatement *statement)
+{
+	Pool *pool = connection->pool;
+	int number = pool_statement_number(pool, call->role, statement->sql);
+
+	/* Where all numbers have changed, those it has are not those that are meant. */
+	return connection->generation == pool->generation &&
+		   send_one(connection, slot, kind, number, statement);
+}
+
+static bool
 send_statements(PoolConnection *connection, Slot *slot, Call *call)
 {
 	Pool *pool = connection->pool;
-	const CallStatement *statement;
-	int number;
 
-	for (int i = 0; i <= call->aside_count; i++)
-	{
-		statement = i < call->aside_count ? &call->asides[i] : &call->main;
-		number = i < call->aside_count
-					 ? pool_statement_number(pool, call->role, statement->sql)
-					 : number_of(pool, call);
-		if (connection->generation != pool->generation)
-		{
-			/* All numbers have changed: those it has are not those that are meant. */
+	if (call->check.sql && !send_beside(connection, slot, call, STEP_CHECK, &call->check))
+		return false;
+	for (int i = 0; i < call->aside_count; i++)
+		if (!send_beside(connection, slot, call, STEP_ASIDE, &call->asides[i]))
 			return false;
-		}
-		slot->statement = number;
-		if (!send_one(connection, slot, i < call->aside_count ? STEP_ASIDE : STEP_MAIN,
-					  number, statement))
-			return false;
-	}
-	return true;
+	slot->statement = number_of(pool, call);
+	return connection->generation == pool->generation &&
+		   send_one(connection, slot, STEP_MAIN, slot->statement, &call->main);
 }
 
 static Slot *
@@ -578,8 +579,8 @@ connection_may_share(const PoolConnection *connection, Call *call)
 	if (connection->state != CONNECTION_RUNNING || connection->slot_count == 0 ||
 		connection->slot_count == SLOTS_MOST || connection->on_errand ||
 		connection->cancel_deadline || connection->paused || connection->probing ||
-		!call->read_only || call->row || call->aside_count || call->tenant ||
-		is_stalled(connection))
+		!call->read_only || call->row || call->aside_count || call->check.sql ||
+		call->tenant || is_stalled(connection))
 		return false;
 	for (int i = 0; i < connection->slot_count; i++)
 		if (!connection_slot((PoolConnection *) connection, i)->shares)
@@ -597,7 +598,7 @@ call_is_swift(Pool *pool, Call *call)
 {
 	int number;
 
-	if (call->row || call->aside_count)
+	if (call->row || call->aside_count || call->check.sql)
 		return false;
 	number = number_of(pool, call);
 	return pool->statement_us[number] > 0 && pool->statement_us[number] < SWIFT_US;
@@ -610,6 +611,8 @@ call_start(PoolConnection *connection, Call *call)
 	Slot *slot;
 
 	/* It may make all numbers change; then the connection learns them anew. */
+	if (call->check.sql)
+		pool_statement_number(pool, call->role, call->check.sql);
 	for (int i = 0; i < call->aside_count; i++)
 		pool_statement_number(pool, call->role, call->asides[i].sql);
 	number_of(pool, call);

@@ -150,6 +150,22 @@ is($body->{tenant}, 'umbrella', 'but for its own');
 $node->safe_psql('postgres', q(SELECT factory.unmap_tenant_role('machine')));
 is(who(bearer(signed('EdDSA', 'ed', 'd', %good, tenant_id => 7))), '401 PGRST303', 'a tenant that is no string');
 
+# X-Tenant-ID never chooses: it is held against what is verified.
+my @acme = bearer(signed('EdDSA', 'ed', 'd', %good, tenant_id => 'acme'));
+my @plain = bearer(signed('EdDSA', 'ed', 'd', %good));
+is(who(@acme, 'X-Tenant-ID' => 'acme'), '200 machine', "a token's tenant, named once more");
+is(who(@acme, 'X-Tenant-ID' => 'umbrella'), '403 42501', 'and another than that');
+is(who(@plain, 'X-Tenant-ID' => 'default'), '200 machine', "a role's tenant, named once more") for 1 .. 2;
+is(who(@plain, 'X-Tenant-ID' => 'acme'), '403 42501', 'a role cannot take another by the header');
+is(who(@plain, 'X-Tenant-ID' => "x' OR 'y"), '403 42501', 'whatever it says');
+$node->safe_psql('postgres', q(SELECT factory.map_tenant_role('umbrella', 'machine')));
+is(who(@plain, 'X-Tenant-ID' => 'umbrella'), '200 machine', 'a role that is mapped to a tenant, named');
+is($body->{tenant}, 'umbrella', 'is of that one');
+is(who(@plain, 'X-Tenant-ID' => 'default'), '403 42501', 'and of no other');
+($status, $body) = $factoryd->call(GET => '/api/v1/dashboard', undef, @plain, 'X-Tenant-ID' => 'acme');
+is("$status $body->{error}{code}", '403 ERR_FORBIDDEN', 'in the envelope, too');
+$node->safe_psql('postgres', q(SELECT factory.unmap_tenant_role('machine')));
+
 # --- keys of machines ------------------------------------------------------------------------
 
 my $key = $node->safe_psql('postgres', q(SET ROLE chief; SELECT factory.create_api_key('press 4', 'machine', '{"line": "LINE-A"}')));
@@ -159,6 +175,8 @@ is(who('X-API-Key' => $key), '200 machine', 'and lets in');
 is("$body->{claims}{api_key} $body->{claims}{line} $body->{tenant}", 'press 4 LINE-A default', 'as whom it was made for');
 who('X-API-Key' => $theirs);
 is("$body->{role} $body->{tenant}", 'machine acme', 'each for its tenant');
+is(who('X-API-Key' => $theirs, 'X-Tenant-ID' => 'acme') . ' ' . who('X-API-Key' => $key, 'X-Tenant-ID' => 'default'), '200 machine 200 machine', 'which may be named');
+is(who('X-API-Key' => $theirs, 'X-Tenant-ID' => 'default') . ' ' . who('X-API-Key' => $key, 'X-Tenant-ID' => 'acme'), '403 42501 403 42501', 'but not another');
 is($node->safe_psql('postgres', q(SET ROLE chief; SELECT count(*) FROM factory.api_key)), 1, 'and each tenant sees its own');
 is($node->safe_psql('postgres', q(SELECT key_hash FROM factory.api_key WHERE tenant_id = 'default')), sha256_hex($key), 'only a hash is kept');
 is(who('X-API-Key' => $_), '401 PGRST301', 'no key: ' . substr($_, 0, 12)) for "fk.default." . '0' x 64, 'fk.acme.' . substr($key, -64), 'nonsense', 'fk..x', 'fk.' . 'x' x 400 . '.y';
