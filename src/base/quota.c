@@ -67,6 +67,7 @@ static const QuotaRow quota_table[QUOTA_COUNT] = {
 };
 
 static const char *history[QUOTA_COUNT]; /* see quota_count_from() */
+static const char *census[QUOTA_COUNT];  /* see quota_counted_by() */
 static QuotaShared *shared = NULL;
 static int max_tenants = 256;
 
@@ -115,6 +116,12 @@ void
 quota_count_from(Quota quota, const char *sql)
 {
 	history[quota] = sql;
+}
+
+void
+quota_counted_by(Quota quota, const char *sql)
+{
+	census[quota] = sql;
 }
 
 /* --- months --------------------------------------------------------------------------- */
@@ -340,6 +347,13 @@ limited_slot(Tenant *tenant, Quota quota, QuotaSlot *slot)
 	return slot;
 }
 
+pg_attribute_noreturn() static void refuse(const Tenant *tenant, Quota quota)
+{
+	ereport(ERROR, (errcode(ERRCODE_FACTORY_QUOTA_EXCEEDED),
+					errmsg_internal("%s", exceeded_reason(tenant, quota)),
+					errhint("%s", exceeded_hint(quota))));
+}
+
 void
 quota_take(Quota quota, int64 amount, TimestampTz now)
 {
@@ -357,10 +371,28 @@ quota_take(Quota quota, int64 amount, TimestampTz now)
 	if (used > tenant->limits[quota])
 	{
 		pg_atomic_fetch_sub_u64(&slot->used[quota], amount);
-		ereport(ERROR, (errcode(ERRCODE_FACTORY_QUOTA_EXCEEDED),
-						errmsg_internal("%s", exceeded_reason(tenant, quota)),
-						errhint("%s", exceeded_hint(quota))));
+		refuse(tenant, quota);
 	}
+	warn_once(tenant, slot, quota, used);
+}
+
+int64
+quota_limit(Quota quota)
+{
+	return tenant_session()->limits[quota];
+}
+
+void
+quota_check(Quota quota, int64 used, TimestampTz now)
+{
+	Tenant *tenant = tenant_session();
+	QuotaSlot *slot = limited_slot(tenant, quota, slot_of(tenant, now));
+
+	if (slot == NULL)
+		return;
+	pg_atomic_write_u64(&slot->used[quota], (uint64) used);
+	if (used > tenant->limits[quota])
+		refuse(tenant, quota);
 	warn_once(tenant, slot, quota, used);
 }
 
@@ -394,7 +426,51 @@ quota_add(Quota quota, int64 amount)
 
 /* --- for SQL ----------------------------------------------------------------------------------- */
 
+#define USAGE_COLUMNS 5
+
 FACTORY_FUNCTION(factory_quota_usage);
+
+static void
+put_usage(ReturnSetInfo *result, QuotaSlot *slot, Quota quota)
+{
+	bool loaded = !pg_atomic_unlocked_test_flag(&slot->loaded[quota]);
+	bool nulls[USAGE_COLUMNS] = {0};
+	Datum values[USAGE_COLUMNS] = {
+		CStringGetTextDatum(slot->name), CStringGetTextDatum(quota_table[quota].name),
+		Int64GetDatum((int64) pg_atomic_read_u64(&slot->used[quota])),
+		TimestampTzGetDatum(slot->month_start),
+		TimestampTzGetDatum(loaded ? slot->month_start : slot->counted_since)};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* What a table counts, it counts for each tenant at this moment. */
+static void
+put_census(ReturnSetInfo *result, Quota quota)
+{
+	HouseRights saved;
+
+	house_enter_for_all(&saved);
+	SPI_connect();
+	if (SPI_execute(census[quota], true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", census[quota]);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		char *tenant = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+		bool nulls[USAGE_COLUMNS] = {false, false, false, true, true};
+		Datum values[USAGE_COLUMNS] = {0};
+
+		if (!tenant_may_see(tenant))
+			continue;
+		values[0] = CStringGetTextDatum(tenant);
+		values[1] = CStringGetTextDatum(quota_table[quota].name);
+		values[2] = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &nulls[2]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	SPI_finish();
+	house_leave(&saved);
+}
 
 /* What each tenant of this database has used since we count, as far as the caller may see. */
 Datum
@@ -403,26 +479,15 @@ factory_quota_usage(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < max_tenants; i++)
+	for (int quota = 0; quota < QUOTA_COUNT; quota++)
 	{
-		QuotaSlot *slot = &shared->slots[i];
-
-		if (slot->database != MyDatabaseId || !tenant_may_see(slot->name))
-			continue;
-		for (int quota = 0; quota < QUOTA_COUNT; quota++)
-		{
-			Datum values[] = {
-				CStringGetTextDatum(slot->name),
-				CStringGetTextDatum(quota_table[quota].name),
-				Int64GetDatum((int64) pg_atomic_read_u64(&slot->used[quota])),
-				TimestampTzGetDatum(slot->month_start),
-				TimestampTzGetDatum(!pg_atomic_unlocked_test_flag(&slot->loaded[quota])
-										? slot->month_start
-										: slot->counted_since)};
-			bool nulls[lengthof(values)] = {0};
-
-			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		}
+		if (census[quota] != NULL)
+			put_census(result, quota);
+		else
+			for (int i = 0; i < max_tenants; i++)
+				if (shared->slots[i].database == MyDatabaseId &&
+					tenant_may_see(shared->slots[i].name))
+					put_usage(result, &shared->slots[i], quota);
 	}
 	return (Datum) 0;
 }

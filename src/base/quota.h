@@ -29,6 +29,15 @@ extern void quota_take(Quota quota, int64 amount, TimestampTz now);
  */
 extern char *quota_obstacle(Quota quota, const char **hint);
 
+/*
+ * For who counts in a table of his own, the one to come included: raises and warns as
+ * quota_take() does.
+ */
+extern void quota_check(Quota quota, int64 used, TimestampTz now);
+
+/* The session's tenant's quota; -1 where it has none. */
+extern int64 quota_limit(Quota quota);
+
 /* Counts what has been used already, or gives back (negative); never raises. */
 extern void quota_add(Quota quota, int64 amount);
 
@@ -38,6 +47,12 @@ extern void quota_add(Quota quota, int64 amount);
  * beyond which it need not count.  It runs as the house.
  */
 extern void quota_count_from(Quota quota, const char *sql);
+
+/*
+ * A quota whose use is a count of rows, not what was taken: a query of tenant text and
+ * count bigint, for all tenants.  It runs as the server's own user.
+ */
+extern void quota_counted_by(Quota quota, const char *sql);
 
 extern void quota_define_settings(void);
 extern void quota_request_shmem(void);

@@ -376,6 +376,8 @@ take_model(LlmCall *call)
 	if (call->request.options != NULL)
 		options_read(&call->options, call->request.options);
 	call->deadline = TimestampTzPlusMilliseconds(call->started, timeout_of(call));
+	if (call->request.not_after != 0)
+		call->deadline = Min(call->deadline, call->request.not_after);
 }
 
 /* What is switched off, or is a copy that nobody has activated, spends nothing. */

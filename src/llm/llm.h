@@ -30,6 +30,7 @@ typedef struct LlmRequest
 	const char *user;
 	Jsonb *schema;                 /* JSON schema of the answer; NULL: plain text */
 	int deadline_ms;               /* over all tries; 0: factory.llm_timeout */
+	TimestampTz not_after;         /* it ends by then, too; 0: no such moment */
 	const char *purpose;           /* "judgment", "question", "complete" */
 	const char *subject;           /* the decision's name, or NULL */
 	Jsonb *options;                /* override the model's own, or NULL */
@@ -110,6 +111,12 @@ extern char *llm_check_schema(Jsonb *schema, Jsonb *value);
  * says something we do not check and so must not ignore.
  */
 extern char *llm_schema_error(Jsonb *schema);
+
+/* One phrase of an answer's failure: what the model did, and why. */
+extern char *llm_failure_text(const char *model, const LlmAnswer *answer);
+
+/* An answer as complete() gives it. */
+extern Jsonb *llm_answer_document(const LlmAnswer *answer);
 
 extern void llm_define_settings(void);
 extern void llm_request_shmem(void);

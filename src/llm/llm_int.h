@@ -242,9 +242,6 @@ extern void ledger_enter(const LlmLedgerRow *row);
 
 /* --- llm_sql.c: how SQL sees an answer --------------------------------------------------- */
 
-extern char *llm_failure_text(const char *model, const LlmAnswer *answer);
-extern Jsonb *llm_answer_document(const LlmAnswer *answer);
-
 /* Raises where we cannot check by that schema. */
 extern void llm_refuse_unusable_schema(Jsonb *schema);
 

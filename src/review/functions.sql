@@ -395,7 +395,7 @@ CREATE OR REPLACE FUNCTION factory.tend() RETURNS timestamptz
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT least(factory.tend_reviews(), factory.tend_canaries())
+	SELECT least(factory.tend_reviews(), factory.tend_canaries(), factory.tend_jobs())
 $$;
 COMMENT ON FUNCTION factory.tend() IS
 'what the scheduler looks after besides refreshing; returns when it is needed next, null for never';

@@ -44,20 +44,22 @@ remember(List *list, Oid database)
 
 /* --- barring ---------------------------------------------------------------------------- */
 
-/* False once scheduler and writer have gone. */
+/* False once scheduler, writer and job runner have gone. */
 static bool
 ask_to_leave(Oid database)
 {
 	WorkerSlot *slot;
 	int pid;
+	bool runs_jobs;
 
 	LWLockAcquire(worker_shared->lock, LW_SHARED);
 	slot = slot_of_database(database);
 	pid = slot != NULL ? slot->pid : 0;
 	if (pid != 0)
 		kill(pid, SIGTERM);
+	runs_jobs = job_runner_ask_to_leave(database);
 	LWLockRelease(worker_shared->lock);
-	return queue_ask_to_leave(database) || pid != 0;
+	return queue_ask_to_leave(database) || pid != 0 || runs_jobs;
 }
 
 static void

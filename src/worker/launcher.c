@@ -306,12 +306,13 @@ factory_launcher_main(Datum argument)
 									 worker_max_databases * sizeof(handles[0]));
 	take_table();
 	writers_prepare();
+	job_runners_prepare();
 	MemoryContextSwitchTo(TopMemoryContext);
 	list_databases(TopMemoryContext);
 
 	for (;;)
 	{
-		long timeout, writers;
+		long timeout, others;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -325,10 +326,13 @@ factory_launcher_main(Datum argument)
 			list_databases(TopMemoryContext);
 		want_looks();
 		start_wanted();
-		writers = writers_start_wanted();
 		timeout = time_to_next_try();
-		if (writers >= 0)
-			timeout = timeout < 0 ? writers : Min(timeout, writers);
+		others = writers_start_wanted();
+		if (others >= 0)
+			timeout = timeout < 0 ? others : Min(timeout, others);
+		others = job_runners_start_wanted();
+		if (others >= 0)
+			timeout = timeout < 0 ? others : Min(timeout, others);
 		pgstat_report_activity(STATE_IDLE, NULL);
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |

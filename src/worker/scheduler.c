@@ -431,6 +431,9 @@ claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
 		task_claim(serving_since, performers_max_tasks - performers_busy(true), next_due,
 				   context);
 	MemoryContextSwitchTo(before);
+	/* Of a runner that is there nothing needs to be said. */
+	if (!job_runner_is_wanted() && jobs_are_waiting())
+		job_runner_want();
 	if (claimed->runs == NIL && claimed->tasks == NIL)
 		next_tend = tend();
 	*next_due = Min(*next_due, next_tend);

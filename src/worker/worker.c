@@ -48,6 +48,7 @@ worker_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
 	performers_define_settings();
+	jobs_define_settings();
 }
 
 static Size
@@ -60,7 +61,7 @@ shared_size(void)
 void
 worker_request_shmem(void)
 {
-	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(add_size(shared_size(), job_slots_size()));
 	RequestNamedLWLockTranche(WORKER_TRANCHE, 1);
 }
 
@@ -77,6 +78,7 @@ worker_attach_shmem(void)
 		worker_shared->lock = &GetNamedLWLockTranche(WORKER_TRANCHE)->lock;
 		ConditionVariableInit(&worker_shared->gone);
 	}
+	job_slots_attach();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -161,8 +163,8 @@ launcher_wake(void)
 
 /* --- announcing work ---------------------------------------------------------------- */
 
-static void
-announce_work(void)
+void
+worker_announce(void)
 {
 	WorkerSlot *slot;
 
@@ -189,12 +191,14 @@ at_transaction_end(XactEvent event, void *argument)
 {
 	if (event == XACT_EVENT_COMMIT && wake_at_commit)
 	{
-		announce_work();
+		worker_announce();
 		queue_wake_writer();
+		job_runner_wake();
 	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 	{
 		wake_at_commit = false;
+		job_runner_at_transaction_end(event == XACT_EVENT_COMMIT);
 		database_unbar_all();
 	}
 }
@@ -324,6 +328,16 @@ factory_worker_slots(PG_FUNCTION_ARGS)
 		if (OidIsValid(slot->database))
 			put_row(result, "scheduler", slot->database, slot->pid, slot_state_name(slot),
 					slot->since, slot->next_wake);
+	}
+	for (int i = 0; i < worker_max_databases; i++)
+	{
+		Oid database;
+		int pid;
+		char *state;
+		TimestampTz since;
+
+		if (job_runner_info(i, &database, &pid, &state, &since))
+			put_row(result, "job_runner", database, pid, state, since, 0);
 	}
 	for (int i = 0; i < queue_max_databases; i++)
 	{

@@ -133,6 +133,29 @@ extern int performers_max_tasks;
 /* Refreshes in this process; raises as REFRESH does. */
 extern void perform_refresh(const RefreshRun *run);
 
+/* worker.c: this database's scheduler looks, and is started where there is none. */
+extern void worker_announce(void);
+
+/*
+ * job_slots.c: job runners.  Who asks one to leave holds the lock; wake is for one that
+ * is there, want for one that shall be.
+ */
+extern Size job_slots_size(void);
+extern void job_slots_attach(void);
+extern void job_runners_prepare(void);
+extern long job_runners_start_wanted(void);
+extern void job_runner_want(void);
+extern bool job_runner_is_wanted(void);
+extern void job_runner_wake(void);
+extern void job_runner_at_transaction_end(bool committed);
+extern bool job_runner_ask_to_leave(Oid database);
+extern bool job_runner_info(int place, Oid *database, int *pid, char **state,
+							TimestampTz *since);
+
+/* job_table.c: whether there are jobs that wait or run; inside a transaction. */
+extern bool jobs_are_waiting(void);
+extern void jobs_define_settings(void);
+
 /* database.c: what needs a database empty. */
 extern void database_install_hooks(void);
 
@@ -140,6 +163,7 @@ extern void database_install_hooks(void);
 extern void database_unbar_all(void);
 
 PGDLLEXPORT void factory_launcher_main(Datum argument);
+PGDLLEXPORT void factory_job_runner_main(Datum argument);
 PGDLLEXPORT void factory_scheduler_main(Datum argument);
 PGDLLEXPORT void factory_performer_main(Datum argument);
 PGDLLEXPORT void factory_writer_main(Datum argument);

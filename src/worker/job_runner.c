@@ -1,0 +1,648 @@
+/*
+ * job_runner.c
+ *		One process in a database that has jobs: asks models for all of them at once.
+ *
+ * A job goes through three short transactions, and nothing but memory and a connection
+ * is held between them:
+ *
+ *		look		jobs are claimed and their rules run; what needs no model is done
+ *		start		the models are asked, now that "running" is committed
+ *		answer		the answer is combined, logged, entered into the ledger, and told
+ *
+ * A crash after the look leaves "running" rows that nobody runs: the next look finds
+ * them and does what each job asked for.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/activity.h"
+#include "base/attempt.h"
+#include "base/compat.h"
+#include "base/document.h"
+#include "base/errors.h"
+#include "base/house.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "refresh/refresh.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "worker/job_int.h"
+
+/* Without a job for so long it gives up its place. */
+#define RUNNER_IDLE_MS (60 * 1000L)
+
+/* A transaction that failed is tried again after this. */
+#define RUNNER_RETRY_MS 1000L
+
+/* Claimed at once at most, so that a transaction stays short. */
+#define CLAIM_MAX 256
+
+/* Key of the lock that keeps a second runner out; SQL cannot reach class 3. */
+#define RUNNER_LOCK_KEY 0x50466163
+#define RUNNER_LOCK_NUMBER 1
+#define RUNNER_LOCK_CLASS 3
+
+static MemoryContext scratch = NULL;
+
+/* Jobs whose models think, and how many; and those claimed that are not so far yet. */
+static dlist_head under_way = DLIST_STATIC_INIT(under_way);
+static int call_count = 0;
+static dlist_head fresh = DLIST_STATIC_INIT(fresh);
+
+/* There may be rows that say "running" and nobody runs. */
+static bool unsettled = true;
+
+/* The queue had more than there were places for. */
+static bool backlog = false;
+
+/* Why it does nothing; empty where it works. */
+static char rest[REST_SIZE];
+
+static bool extension_is_gone = false;
+static TimestampTz not_before = 0; /* after a failure */
+static TimestampTz idle_since = 0;
+
+/* --- for a job: with its rights and its tenant ------------------------------------------- */
+
+typedef struct Acting
+{
+	Job *job;
+	void (*body)(Job *job);
+} Acting;
+
+static void
+act(void *argument)
+{
+	Acting *acting = argument;
+	int level = NewGUCNestLevel();
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	tenant_act_for(acting->job->tenant);
+	SetUserIdAndSecContext(acting->job->role, security | SECURITY_LOCAL_USERID_CHANGE);
+	acting->body(acting->job);
+	SetUserIdAndSecContext(user, security);
+	AtEOXact_GUC(true, level);
+}
+
+static ErrorData *
+act_for(Job *job, void (*body)(Job *job))
+{
+	Acting acting = {job, body};
+
+	return attempt(act, &acting);
+}
+
+/* --- the pieces of a job -------------------------------------------------------------------- */
+
+static Jsonb *
+object_of(Jsonb *input, const char *key)
+{
+	JsonbValue *value = doc_get(input, key);
+
+	return value == NULL || value->type == jbvNull ? NULL : doc_from_value(value);
+}
+
+static void
+begin_completion(Job *job)
+{
+	Jsonb *input = job->task.input;
+
+	job->request = (LlmRequest){
+		.model = job->task.decision,
+		.system = doc_get_string(input, "system"),
+		.user = doc_get_string(input, "prompt"),
+		.schema = object_of(input, "schema"),
+		.options = object_of(input, "options"),
+		.purpose = "complete",
+	};
+	job->asks = true;
+}
+
+static void
+begin_judgment(Job *job)
+{
+	judgment_task_begin(&job->task);
+	job->asks = job->task.request != NULL;
+	if (job->asks)
+		job->request = *job->task.request;
+}
+
+static bool
+is_judgment(const Job *job)
+{
+	return strcmp(job->kind, "judgment") == 0;
+}
+
+static void
+begin(Job *job)
+{
+	MemoryContext before = MemoryContextSwitchTo(job->context);
+
+	if (is_judgment(job))
+		begin_judgment(job);
+	else
+		begin_completion(job);
+	job->request.not_after = job->deadline;
+	MemoryContextSwitchTo(before);
+}
+
+static void
+start(Job *job)
+{
+	MemoryContext before = MemoryContextSwitchTo(job->context);
+
+	job->call = llm_start(&job->request);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+step(Job *job)
+{
+	(void) llm_step(job->call);
+}
+
+static void
+complete_judgment(Job *job)
+{
+	Datum result;
+
+	judgment_task_complete(&job->task, job->call ? llm_answer(job->call) : NULL);
+	result = judgment_task_result(&job->task);
+	job_table_done(job, result, judgment_result_type());
+}
+
+static void
+complete_completion(Job *job)
+{
+	LlmAnswer *answer = llm_answer(job->call);
+
+	if (answer->failure == LLM_OK)
+		job_table_done(job, JsonbPGetDatum(llm_answer_document(answer)), JSONBOID);
+	else
+		job_table_failed(job, answer->sqlstate,
+						 llm_failure_text(job->task.decision, answer));
+}
+
+static void
+complete(Job *job)
+{
+	if (is_judgment(job))
+		complete_judgment(job);
+	else
+		complete_completion(job);
+}
+
+/* False, with the job's row settled, where it failed. */
+static bool
+try_piece(Job *job, void (*body)(Job *job))
+{
+	ErrorData *error = act_for(job, body);
+
+	if (error != NULL)
+		job_table_failed(job, error->sqlerrcode, error->message);
+	return error == NULL;
+}
+
+/* --- jobs in memory --------------------------------------------------------------------------- */
+
+/* The memory's end is the call's, too. */
+static void
+forget(Job *job)
+{
+	dlist_delete(&job->node);
+	if (job->is_under_way)
+		call_count--;
+	MemoryContextDelete(job->context);
+}
+
+static void
+forget_every(dlist_head *jobs)
+{
+	while (!dlist_is_empty(jobs))
+		forget(dlist_head_element(Job, node, jobs));
+}
+
+static void
+set_under_way(Job *job)
+{
+	dlist_delete(&job->node);
+	dlist_push_tail(&under_way, &job->node);
+	job->is_under_way = true;
+	call_count++;
+}
+
+static void
+forget_all(List *jobs)
+{
+	ListCell *cell;
+
+	foreach (cell, jobs)
+		forget(lfirst(cell));
+}
+
+static List *
+known_jobs(void)
+{
+	List *jobs = NIL;
+	dlist_iter iter;
+
+	dlist_foreach(iter, &under_way) jobs =
+		lappend(jobs, dlist_container(Job, node, iter.cur));
+	return jobs;
+}
+
+/* --- transactions ------------------------------------------------------------------------------- */
+
+static bool
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	extension_is_gone =
+		!refresh_is_installed() || !OidIsValid(house_relation_if_exists("job"));
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(scratch);
+	return !extension_is_gone;
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(scratch);
+	pgstat_report_stat(false);
+}
+
+/* --- look ------------------------------------------------------------------------------------------ */
+
+/* Why a claimed job is not even begun, or NULL. */
+static char *
+obstacle(const Job *job, int *sqlstate)
+{
+	*sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
+	if (!OidIsValid(job->role))
+		return "the role that submitted it does not exist any more";
+	if (!job->allowed)
+		return "the role that submitted it may not any more";
+	*sqlstate = ERRCODE_QUERY_CANCELED;
+	if (job->deadline <= GetCurrentTimestamp())
+		return "its deadline came before it was begun";
+	return NULL;
+}
+
+/* True where a model is to be asked; else the job's row is settled. */
+static bool
+begin_claimed(Job *job)
+{
+	int sqlstate;
+	char *why = obstacle(job, &sqlstate);
+
+	if (why != NULL)
+		job_table_failed(job, sqlstate, why);
+	else if (try_piece(job, begin))
+	{
+		if (job->asks)
+			return true;
+		(void) try_piece(job, complete);
+	}
+	return false;
+}
+
+static List *
+take_cancelled(void)
+{
+	List *taken = NIL;
+	ListCell *cell;
+
+	foreach (cell, job_table_cancelled())
+	{
+		ListCell *other;
+
+		foreach (other, known_jobs())
+		{
+			Job *job = lfirst(other);
+
+			if (job->id != *(int64 *) lfirst(cell))
+				continue;
+			job_table_cancel(job);
+			taken = lappend(taken, job);
+		}
+	}
+	return taken;
+}
+
+/* Claimed jobs whose models are to be asked, once this is committed. */
+static List *
+claim(List **settled)
+{
+	int places = Min(job_concurrency - call_count, CLAIM_MAX);
+	List *claimed = places > 0 ? job_table_claim(places) : NIL;
+	List *asking = NIL;
+	ListCell *cell;
+
+	backlog = places <= 0 || list_length(claimed) == places;
+	foreach (cell, claimed)
+		dlist_push_tail(&fresh, &((Job *) lfirst(cell))->node);
+	foreach (cell, claimed)
+	{
+		if (begin_claimed(lfirst(cell)))
+			asking = lappend(asking, lfirst(cell));
+		else
+			*settled = lappend(*settled, lfirst(cell));
+	}
+	job_table_mark_running(asking);
+	return asking;
+}
+
+static List *
+look(void)
+{
+	const char *reason = NULL;
+	List *cancelled = NIL;
+	List *settled = NIL;
+	List *asking = NIL;
+
+	job_slot_begin_look();
+	backlog = false;
+	if (begin_transaction())
+	{
+		cancelled = take_cancelled();
+		if (house_may_work(&reason))
+		{
+			if (unsettled)
+				job_table_settle_lost(known_jobs());
+			asking = claim(&settled);
+		}
+		strlcpy(rest, reason ? reason : "", sizeof(rest));
+	}
+	end_transaction();
+	unsettled = unsettled && rest[0] != '\0';
+	forget_all(cancelled);
+	if (settled != NIL)
+		idle_since = 0;
+	forget_all(settled);
+	return asking;
+}
+
+/* --- start ------------------------------------------------------------------------------------------ */
+
+static void
+start_calls(List *asking)
+{
+	List *failed = NIL;
+	ListCell *cell;
+
+	if (begin_transaction())
+	{
+		foreach (cell, asking)
+		{
+			Job *job = lfirst(cell);
+
+			if (try_piece(job, start))
+				set_under_way(job);
+			else
+				failed = lappend(failed, job);
+		}
+	}
+	end_transaction();
+	forget_all(failed);
+}
+
+/* --- answer ----------------------------------------------------------------------------------------- */
+
+static List *
+ready_jobs(void)
+{
+	List *ready = NIL;
+	dlist_iter iter;
+
+	dlist_foreach(iter, &under_way)
+	{
+		Job *job = dlist_container(Job, node, iter.cur);
+
+		if (llm_ready(job->call))
+			ready = lappend(ready, job);
+	}
+	return ready;
+}
+
+static void
+take_answers(List *ready)
+{
+	List *ended = NIL;
+	ListCell *cell;
+
+	if (begin_transaction())
+	{
+		foreach (cell, ready)
+		{
+			Job *job = lfirst(cell);
+
+			if (try_piece(job, step))
+			{
+				/* It may go on: another try. */
+				if (!llm_ready(job->call))
+					continue;
+				(void) try_piece(job, complete);
+			}
+			ended = lappend(ended, job);
+		}
+	}
+	end_transaction();
+	forget_all(ended);
+}
+
+/* --- waiting ---------------------------------------------------------------------------------------- */
+
+static TimestampTz
+next_moment(void)
+{
+	TimestampTz moment = DT_NOEND;
+	dlist_iter iter;
+
+	/* At rest it has no reason to leave, and is told when to go on. */
+	if (idle_since != 0)
+		moment = TimestampTzPlusMilliseconds(idle_since, RUNNER_IDLE_MS);
+
+	dlist_foreach(iter, &under_way) moment =
+		Min(moment, llm_next_moment(dlist_container(Job, node, iter.cur)->call));
+	return not_before > 0 ? Max(moment, not_before) : moment;
+}
+
+/* Here is no statement to cancel. */
+static void
+heed_interrupts(void)
+{
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+static void
+wait(void)
+{
+	job_slot_show(call_count, rest);
+	pgstat_report_activity(STATE_IDLE, rest[0] != '\0' ? psprintf("resting: %s", rest)
+									   : call_count > 0
+										   ? psprintf("%d calls under way", call_count)
+										   : "waiting for jobs");
+	pgstat_report_stat(true);
+	HOLD_CANCEL_INTERRUPTS();
+	llm_wait(next_moment());
+	RESUME_CANCEL_INTERRUPTS();
+}
+
+/* Whether it has had nothing to do for long enough. */
+static bool
+is_idle(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (call_count > 0 || backlog || rest[0] != '\0' || job_slot_announced())
+		idle_since = 0;
+	else if (idle_since == 0)
+		idle_since = now;
+	return idle_since != 0 && now - idle_since >= RUNNER_IDLE_MS * 1000;
+}
+
+/* --- the process --------------------------------------------------------------------------------------- */
+
+static void
+turn(void)
+{
+	List *ready = ready_jobs();
+	List *asking = NIL;
+
+	if (ready != NIL)
+		take_answers(ready);
+	if (job_slot_announced() || unsettled || rest[0] != '\0' ||
+		(backlog && call_count < job_concurrency))
+		asking = look();
+	if (asking != NIL)
+		start_calls(asking);
+}
+
+static void
+rescue(void)
+{
+	HOLD_INTERRUPTS();
+	EmitErrorReport();
+	MemoryContextSwitchTo(scratch);
+	FlushErrorState();
+	AbortCurrentTransaction();
+	QueryCancelPending = false;
+	/* Their rows are as they were, or say "running" and will be found. */
+	forget_every(&fresh);
+	RESUME_INTERRUPTS();
+}
+
+/* What fails is logged and tried again; it cannot end the process. */
+static void
+safe_turn(void)
+{
+	MemoryContextReset(scratch);
+	MemoryContextSwitchTo(scratch);
+	not_before = 0;
+	PG_TRY();
+	{
+		turn();
+	}
+	PG_CATCH();
+	{
+		rescue();
+		unsettled = true;
+		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RUNNER_RETRY_MS);
+	}
+	PG_END_TRY();
+}
+
+static void
+connect_database(Oid database)
+{
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	SetConfigOption("application_name", "pg_factory job runner", PGC_USERSET,
+					PGC_S_SESSION);
+	/* A standby that is away must not hold up jobs or a shutdown. */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
+					PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+}
+
+/* The runner before us may be on its way out: waits for it. */
+static void
+lock_out_others(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RUNNER_LOCK_KEY, RUNNER_LOCK_NUMBER,
+						 RUNNER_LOCK_CLASS);
+	StartTransactionCommand();
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+	CommitTransactionCommand();
+}
+
+/* What calls hold of budgets and of a server's trial goes back, however we end. */
+static void
+let_go_of_calls(int code, Datum argument)
+{
+	forget_every(&fresh);
+	forget_every(&under_way);
+}
+
+static void
+at_exit(int code, Datum argument)
+{
+	job_slot_abandon();
+}
+
+void
+factory_job_runner_main(Datum argument)
+{
+	Oid database;
+
+	memcpy(&database, MyBgworkerEntry->bgw_extra, sizeof(database));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	worker_is_job_runner = true;
+	if (!job_slot_enter(DatumGetInt32(argument), database))
+		proc_exit(0);
+	on_shmem_exit(at_exit, (Datum) 0);
+	before_shmem_exit(let_go_of_calls, (Datum) 0);
+	BackgroundWorkerUnblockSignals();
+	connect_database(database);
+	lock_out_others();
+	scratch = AllocSetContextCreate(TopMemoryContext, "factory job runner",
+									ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		heed_interrupts();
+		safe_turn();
+		if (extension_is_gone || is_idle())
+		{
+			if (job_slot_leave())
+			{
+				/* What has ended is tidied away by the scheduler, when its time comes. */
+				if (!extension_is_gone)
+					worker_announce();
+				proc_exit(0);
+			}
+		}
+		else if (!job_slot_announced())
+			wait();
+	}
+}
