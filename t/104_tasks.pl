@@ -87,7 +87,7 @@ becomes($running, 'it runs again');
 now('slow');
 becomes(q{SELECT EXISTS (SELECT FROM factory.task_run WHERE task = 'slow' AND status = 'skipped' AND reason = 'its last run is still going on')}, 'due again it is skipped');
 sql(q{UPDATE factory.task SET overlap = 'cancel_running', next_due = now() WHERE name = 'slow'});
-becomes(q{SELECT EXISTS (SELECT FROM factory.task_run WHERE task = 'slow' AND error LIKE 'canceling statement%user request')}, 'or the run is cancelled, where it says so');
+becomes(q{SELECT EXISTS (SELECT FROM factory.task_run WHERE task = 'slow' AND error LIKE 'cancelled, because it came due again%')}, 'or the run is cancelled, where it says so');
 becomes($running, 'for the new one');
 
 # The scheduler's end is the end of its processes; a task is not repeated.

@@ -627,6 +627,40 @@ refresh_claim(TimestampTz serving_since, RefreshRun *run, TimestampTz *next_due)
 	return claim;
 }
 
+List *
+refresh_overdue(TimestampTz *next_due, MemoryContext context)
+{
+	TimestampTz now = clock_now();
+	List *overdue = NIL;
+	HouseRights saved;
+
+	SPI_connect();
+	house_enter_for_all(&saved);
+	refresh_query("SELECT view::pg_catalog.oid, next_due FROM factory.refresh_schedule "
+				  "WHERE overlap = 'cancel_running' AND enabled "
+				  "AND paused_since IS NULL AND next_due IS NOT NULL",
+				  0, NULL, NULL, NULL, true, 0);
+	house_leave(&saved);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext before = MemoryContextSwitchTo(context);
+		HeapTuple row = SPI_tuptable->vals[i];
+		bool isnull;
+		Oid view =
+			DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+		TimestampTz due =
+			DatumGetTimestampTz(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
+
+		if (refresh_is_busy(view) && due <= now)
+			overdue = lappend_oid(overdue, view);
+		else if (refresh_is_busy(view))
+			*next_due = Min(*next_due, due);
+		MemoryContextSwitchTo(before);
+	}
+	SPI_finish();
+	return overdue;
+}
+
 /*
  * A lost run is due again at once, but only once: a view that brings the server
  * down must not do so for ever.  Of a task nobody knows how far it came: it is not

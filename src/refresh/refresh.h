@@ -70,6 +70,12 @@ extern void refresh_settle_lost(Datum alive_refreshes, Datum alive_tasks);
 /* What was changed makes due what awaits changes; before claims. */
 extern void refresh_take_changes(void);
 
+/*
+ * The views that came due again while somebody refreshes them, and whose schedules say
+ * to cancel that.  *next_due becomes earlier where one comes due later.
+ */
+extern List *refresh_overdue(TimestampTz *next_due, MemoryContext context);
+
 /* Somebody refreshes that view: it is not claimed, nor what reads it. */
 extern void refresh_set_busy(Oid view, bool busy);
 
@@ -86,6 +92,9 @@ extern RefreshClaim refresh_claim(TimestampTz serving_since, RefreshRun *run,
  */
 extern List *task_claim(TimestampTz serving_since, int most, TimestampTz *next_due,
 						MemoryContext context);
+
+/* A run that could not begin: its task is due again, as if it had not been claimed. */
+extern void task_put_back(const RefreshRun *run);
 
 /* Records how a task's run ended. */
 extern void task_record(const RefreshRun *run, const ErrorData *error);

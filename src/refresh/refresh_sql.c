@@ -83,7 +83,7 @@ static const struct
 } policies[] = {
 	{"catch_up", TEXTOID, POLICY_WORD, "none, last, all"},
 	{"catch_up_window", INTERVALOID, POLICY_SPAN},
-	{"overlap", TEXTOID, POLICY_WORD, "skip, queue_one"},
+	{"overlap", TEXTOID, POLICY_WORD, "skip, queue_one, cancel_running"},
 	{"timeout", INTERVALOID, POLICY_SPAN},
 	{"lock_timeout", INTERVALOID, POLICY_SPAN},
 	{"retries", INT4OID, POLICY_COUNT},

@@ -18,7 +18,7 @@ CREATE TABLE factory.refresh_schedule (
 	-- Its policies; null where the setting or the default decides.
 	catch_up text CHECK (catch_up IN ('none', 'last', 'all')),
 	catch_up_window interval,
-	overlap text CHECK (overlap IN ('skip', 'queue_one')),
+	overlap text CHECK (overlap IN ('skip', 'queue_one', 'cancel_running')),
 	timeout interval,
 	lock_timeout interval,
 	retries integer,

@@ -297,6 +297,26 @@ task_claim(TimestampTz serving_since, int most, TimestampTz *next_due,
 	return claimed;
 }
 
+void
+task_put_back(const RefreshRun *run)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(run->id)};
+	HouseRights saved;
+
+	tenant_act_for(run->tenant);
+	house_enter(&saved);
+	SPI_connect();
+	refresh_query("WITH gone AS (DELETE FROM factory.task_run WHERE id = $1 "
+				  "RETURNING task_id, scheduled_for, reason) "
+				  "UPDATE factory.task AS t SET next_due = gone.scheduled_for, "
+				  "due_why = coalesce(gone.reason, 'schedule') FROM gone "
+				  "WHERE t.id = gone.task_id",
+				  1, types, values, NULL, false, 0);
+	SPI_finish();
+	house_leave(&saved);
+}
+
 /* --- how it ended ------------------------------------------------------------------------ */
 
 static void

@@ -70,6 +70,7 @@ typedef struct Performer
 	Order *order;
 	BackgroundWorkerHandle *handle;
 	bool told;
+	bool cancelled; /* to make room for the next run */
 } Performer;
 
 static int max_refreshes = 2;
@@ -269,6 +270,7 @@ give(Performer *performer, const RefreshRun *run)
 	order->run = *run;
 	order->failed = false;
 	performer->told = false;
+	performer->cancelled = false;
 	pg_write_barrier();
 	pg_atomic_write_u32(&order->state, ORDER_GIVEN);
 }
@@ -327,19 +329,44 @@ performers_start_task(const RefreshTask *task)
 	return start_performer(task->owner, task->command, &task->run);
 }
 
+/* Once a run: it may take a while to end. */
+static void
+cancel(Performer *performer)
+{
+	pid_t pid;
+
+	if (performer->cancelled || state_of(performer) != ORDER_GIVEN ||
+		GetBackgroundWorkerPid(performer->handle, &pid) != BGWH_STARTED)
+		return;
+	performer->cancelled = true;
+	kill(pid, SIGINT);
+}
+
 void
-performers_cancel(int64 run)
+performers_cancel_task(int64 run)
 {
 	ListCell *cell;
 
 	foreach (cell, performers)
 	{
 		Performer *performer = lfirst(cell);
-		pid_t pid;
 
-		if (performer->order->run.id == run && state_of(performer) == ORDER_GIVEN &&
-			GetBackgroundWorkerPid(performer->handle, &pid) == BGWH_STARTED)
-			kill(pid, SIGINT);
+		if (is_task(performer) && performer->order->run.id == run)
+			cancel(performer);
+	}
+}
+
+void
+performers_cancel_refresh(Oid view)
+{
+	ListCell *cell;
+
+	foreach (cell, performers)
+	{
+		Performer *performer = lfirst(cell);
+
+		if (!is_task(performer) && performer->order->run.view == view)
+			cancel(performer);
 	}
 }
 
@@ -359,6 +386,8 @@ outcome(const Performer *performer)
 		error->sqlerrcode = order->sqlstate;
 		error->message = pstrdup(order->message);
 		error->detail = order->detail[0] != '\0' ? pstrdup(order->detail) : NULL;
+		if (performer->cancelled && order->sqlstate == ERRCODE_QUERY_CANCELED)
+			error->message = pstrdup("cancelled, because it came due again");
 		return error;
 	}
 	error->sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;

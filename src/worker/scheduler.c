@@ -18,6 +18,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "postmaster/interrupt.h"
 #include "refresh/refresh.h"
 #include "storage/ipc.h"
@@ -56,6 +57,9 @@ static TimestampTz tidied_at = 0;
 
 /* There may be runs in the table that nobody is doing. */
 static bool unsettled = true;
+
+/* No process could be had for a task: none is tried before. */
+static int64 no_worker_until = 0;
 
 typedef enum StepResult
 {
@@ -304,7 +308,20 @@ typedef struct Claimed
 {
 	List *runs;
 	List *tasks;
+	List *overdue; /* views whose refresh is to be cancelled */
 } Claimed;
+
+/* What is only to be cancelled ends when it ends. */
+static bool
+anything_begins(const Claimed *claimed)
+{
+	ListCell *cell;
+
+	foreach (cell, claimed->tasks)
+		if (((const RefreshTask *) lfirst(cell))->instead_of == 0)
+			return true;
+	return claimed->runs != NIL;
+}
 
 /* How many refreshes may be claimed: as many as can begin at once. */
 static int
@@ -340,21 +357,45 @@ claim_runs(Claimed *claimed, TimestampTz *next_due)
 	return REFRESH_CLAIM_WAIT;
 }
 
+static int64
+monotonic_ms(void)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
+}
+
+/* How many tasks may be claimed. */
+static int
+room_for_tasks(void)
+{
+	if (monotonic_ms() < no_worker_until)
+		return 0;
+	return performers_max_tasks - performers_busy(true);
+}
+
+/* It stays due, until there is a place. */
+static void
+put_back(const RefreshTask *task)
+{
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("no background worker is free for task \"%s\"", task->run.view_name),
+			 errhint("Raise \"max_worker_processes\".")));
+	no_worker_until = monotonic_ms() + SCHEDULER_RETRY_MS;
+	if (begin_transaction())
+		task_put_back(&task->run);
+	end_transaction();
+}
+
 static void
 start_task(const RefreshTask *task)
 {
-	ErrorData error = {.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-					   .message = "no background worker is free",
-					   .detail = "\"max_worker_processes\" is too small."};
-
 	if (task->instead_of != 0)
-		performers_cancel(task->instead_of);
-	else if (!performers_start_task(task))
-	{
-		if (begin_transaction())
-			record(&task->run, true, &error);
-		end_transaction();
-	}
+		performers_cancel_task(task->instead_of);
+	else if (monotonic_ms() < no_worker_until || !performers_start_task(task))
+		put_back(task);
 }
 
 static void
@@ -362,6 +403,8 @@ start_claimed(const Claimed *claimed, MemoryContext context)
 {
 	ListCell *cell;
 
+	foreach (cell, claimed->overdue)
+		performers_cancel_refresh(lfirst_oid(cell));
 	foreach (cell, claimed->tasks)
 		start_task(lfirst(cell));
 	foreach (cell, claimed->runs)
@@ -427,14 +470,16 @@ claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
 		refresh_settle_lost(performers_runs(false), performers_runs(true));
 	unsettled = false;
 	claim = claim_runs(claimed, next_due);
-	claimed->tasks =
-		task_claim(serving_since, performers_max_tasks - performers_busy(true), next_due,
-				   context);
+	if (performers_busy(false) > 0)
+		claimed->overdue = refresh_overdue(next_due, context);
+	claimed->tasks = task_claim(serving_since, room_for_tasks(), next_due, context);
 	MemoryContextSwitchTo(before);
 	/* Of a runner that is there nothing needs to be said. */
 	if (!job_runner_is_wanted() && jobs_are_waiting())
 		job_runner_want();
-	if (claimed->runs == NIL && claimed->tasks == NIL)
+	if (monotonic_ms() < no_worker_until)
+		*next_due = Min(*next_due, clock_now() + SCHEDULER_RETRY_MS * 1000);
+	if (!anything_begins(claimed))
 		next_tend = tend();
 	*next_due = Min(*next_due, next_tend);
 	if (claim == REFRESH_CLAIM_NOTHING && (next_tend != DT_NOEND || refresh_is_wanted()))
@@ -447,7 +492,7 @@ static StepResult
 step(MemoryContext context, TimestampTz *next_due)
 {
 	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
-	Claimed claimed = {NIL, NIL};
+	Claimed claimed = {NIL, NIL, NIL};
 	const char *reason = NULL;
 
 	begin_look();
@@ -463,7 +508,7 @@ step(MemoryContext context, TimestampTz *next_due)
 	}
 	end_transaction();
 	start_claimed(&claimed, context);
-	if (claimed.runs != NIL || claimed.tasks != NIL)
+	if (anything_begins(&claimed))
 		return STEP_AGAIN;
 	if (claim == REFRESH_CLAIM_NOTHING)
 		return give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
@@ -537,6 +582,11 @@ heed_interrupts(void)
 	CHECK_FOR_INTERRUPTS();
 	RESUME_CANCEL_INTERRUPTS();
 	QueryCancelPending = false;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
 }
 
 /* Until the moment comes, or a session announces work. */
@@ -552,11 +602,6 @@ wait_until(TimestampTz moment)
 	if (sleep_until(moment))
 		ResetLatch(MyLatch);
 	heed_interrupts();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
 }
 
 /* --- the process ------------------------------------------------------------------------ */

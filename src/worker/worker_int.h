@@ -122,8 +122,9 @@ extern Datum performers_runs(bool tasks);
 
 extern int performers_busy(bool tasks);
 
-/* Cancels what runs for that task or view. */
-extern void performers_cancel(int64 run);
+/* Cancels that run of a task, or what refreshes that view, to make room for the next. */
+extern void performers_cancel_task(int64 run);
+extern void performers_cancel_refresh(Oid view);
 
 /* Waits until those of a scheduler before us have gone. */
 extern void performers_wait_for_old(void);
