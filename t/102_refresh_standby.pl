@@ -26,6 +26,14 @@ DROP MATERIALIZED VIEW mv_dropped;
 SELECT factory.activate(ARRAY['primary', 'standby']);
 });
 
+# A job that has ended.
+$primary->safe_psql('postgres', q{
+CREATE SERVER nowhere FOREIGN DATA WRAPPER factory_llm OPTIONS (base_url 'http://127.0.0.1:9/v1', allow_http 'true', allow_private 'true');
+SELECT factory.create_model('mini', 'nowhere', 'm');
+SELECT factory.complete_async('mini', 'x', deadline => '1 second');
+});
+$primary->poll_query_until('postgres', q{SELECT state = 'failed' FROM factory.job_status});
+
 # On a standby nothing runs, and the status can be read.
 $primary->backup('copy');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -38,6 +46,9 @@ is($standby->safe_psql('postgres', q{SELECT string_agg(kind || ' ' || state, ','
 	'launcher not running', 'where no worker runs');
 my ($rc, $out, $err) = $standby->psql('postgres', q{SELECT factory.schedule_refresh('"Line A".mv', 'hourly')});
 like($err, qr/read-only transaction/, 'nothing can be scheduled there');
+($rc, $out, $err) = $standby->psql('postgres', q{SELECT factory.complete_async('mini', 'x')});
+like($err, qr/read-only transaction/, 'no job can be submitted');
+is($standby->safe_psql('postgres', q{SELECT subject, state FROM factory.job_status}), 'mini|failed', 'those there are can be seen');
 
 # Promotion starts the schedulers.
 $primary->stop('immediate');
@@ -48,6 +59,9 @@ is($standby->safe_psql('postgres', q{SELECT count(*) FROM factory.refresh_run AS
 	ON a.view_oid = b.view_oid AND a.scheduled_for = b.scheduled_for AND a.id < b.id AND a.status = 'succeeded'}),
 	0, 'and no due time was served twice');
 
+$standby->safe_psql('postgres', q{SELECT factory.complete_async('mini', 'y', deadline => '1 second')});
+ok($standby->poll_query_until('postgres', q{SELECT count(*) = 2 FROM factory.job_status WHERE state = 'failed'}), 'and jobs are run');
+
 # A dump keeps the schedules, by name.
 my $file = PostgreSQL::Test::Utils::tempdir() . '/plant.dump';
 $standby->command_ok([ 'pg_dump', '-Fc', '-f', $file, '-d', $standby->connstr('postgres') ], 'a database with schedules can be dumped');
@@ -56,8 +70,13 @@ $standby->command_ok([ 'pg_restore', '--exit-on-error', '-d', $standby->connstr(
 is($standby->safe_psql('restored', q{SELECT view, schedule, timezone FROM factory.refresh_status}),
 	'"Line A".mv|every second|Asia/Seoul', 'with its schedules, but none of a dropped view');
 ok($standby->poll_query_until('restored', q{SELECT state LIKE 'resting: this database is a copy or a restored dump%'
-	FROM factory.worker_status WHERE database = 'restored'}), 'which rest: what is restored does not act on its own');
+	FROM factory.worker_status WHERE kind = 'scheduler' AND database = 'restored'}), 'which rest: what is restored does not act on its own');
 is($standby->safe_psql('restored', 'SELECT count(*) FROM factory.refresh_run'), 0, 'nothing has run');
+is($standby->safe_psql('restored', q{SELECT string_agg(state, ' ') FROM factory.job_status}), 'failed failed', 'jobs are restored, too');
+is($standby->safe_psql('restored', q{SELECT factory.complete_async('mini', 'z') > 2, (SELECT string_agg(DISTINCT state, ' ') FROM factory.job_status)}),
+	't|failed', 'new ones can be submitted');
+ok($standby->poll_query_until('restored', q{SELECT count(*) = 1 FROM factory.worker_status WHERE kind = 'job_runner' AND database = 'restored'
+	AND state LIKE 'resting: this database is a copy or a restored dump%'}), 'and wait until it is activated');
 $standby->safe_psql('restored', 'SELECT factory.activate()');
 ok($standby->poll_query_until('restored', q{SELECT last_status = 'succeeded' FROM factory.refresh_status}),
 	'until somebody activates it');
@@ -78,7 +97,7 @@ $clone->stop;
 # The switches: a pause is the database's, factory.enabled the server's.
 $standby->safe_psql('restored', q{SELECT factory.pause_workers('new presses on line 3')});
 ok($standby->poll_query_until('restored', q{SELECT state LIKE 'resting: workers are paused by % new presses on line 3'
-	FROM factory.worker_status WHERE database = 'restored'}), 'a pause shows by whom and why');
+	FROM factory.worker_status WHERE kind = 'scheduler' AND database = 'restored'}), 'a pause shows by whom and why');
 is($standby->safe_psql('restored', 'SELECT factory.resume_workers(), factory.resume_workers()'), 't|f', 'it is ended once');
 $last = $standby->safe_psql('restored', 'SELECT at FROM "Line A".mv');
 ok($standby->poll_query_until('restored', qq{SELECT at > '$last' FROM "Line A".mv}), 'and the refreshes go on');

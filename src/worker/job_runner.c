@@ -67,6 +67,7 @@ static char rest[REST_SIZE];
 static bool extension_is_gone = false;
 static TimestampTz not_before = 0; /* after a failure */
 static TimestampTz idle_since = 0;
+static bool had_work = false;
 
 /* --- for a job: with its rights and its tenant ------------------------------------------- */
 
@@ -382,11 +383,14 @@ look(void)
 				job_table_settle_lost(known_jobs());
 			asking = claim(&settled);
 		}
+		else if (!jobs_are_waiting())
+			reason = NULL; /* nobody waits for its rest to end */
 		strlcpy(rest, reason ? reason : "", sizeof(rest));
 	}
 	end_transaction();
 	unsettled = unsettled && rest[0] != '\0';
 	forget_all(cancelled);
+	had_work |= settled != NIL || asking != NIL;
 	if (settled != NIL)
 		idle_since = 0;
 	forget_all(settled);
@@ -515,7 +519,8 @@ is_idle(void)
 		idle_since = 0;
 	else if (idle_since == 0)
 		idle_since = now;
-	return idle_since != 0 && now - idle_since >= RUNNER_IDLE_MS * 1000;
+	/* Without ever a job, it came for nothing: a restored dump, say. */
+	return idle_since != 0 && (!had_work || now - idle_since >= RUNNER_IDLE_MS * 1000);
 }
 
 /* --- the process --------------------------------------------------------------------------------------- */
