@@ -53,14 +53,26 @@ BEGIN
 	END CASE;
 END $$;
 
-CREATE FUNCTION pg_temp.random_decision(rules int, hit_policy text, may_raise boolean) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
+-- One of those that leave a version its image: no order of texts, no enum.
+CREATE FUNCTION pg_temp.settled_part(may_raise boolean) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	part text;
+BEGIN
+	LOOP
+		part := pg_temp.part(may_raise);
+		EXIT WHEN part !~ '\mt [<>]|\m[eh] ([<=>]|IN)';
+	END LOOP;
+	RETURN part;
+END $$;
+
+CREATE FUNCTION pg_temp.random_decision(rules int, hit_policy text, may_raise boolean, settled boolean) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
 	SELECT jsonb_build_object('hit_policy', hit_policy,
 		'inputs', '{"f": "float8", "g": "float4", "i": "int", "b": "bigint", "s": "smallint", "t": "text", "c": "varchar", "o": "boolean", "d": "date", "z": "timestamptz",
 			"n": "numeric", "h": "char(2)", "u": "uuid", "w": "interval", "e": "public.mood"}'::jsonb,
 		'on_null', pg_temp.pick('unknown', 'no_match'),
 		'default', '{"status": "NONE"}'::jsonb,
 		'rules', jsonb_agg(jsonb_build_object('id', 'r' || r, 'then', jsonb_build_object('status', 'S' || r),
-			'when', (SELECT string_agg(pg_temp.part(may_raise), ' AND ') FROM generate_series(0, floor(random() * 4)::int + r * 0)))))
+			'when', (SELECT string_agg(CASE WHEN settled THEN pg_temp.settled_part(may_raise) ELSE pg_temp.part(may_raise) END, ' AND ') FROM generate_series(0, floor(random() * 4)::int + r * 0)))))
 	FROM generate_series(1, rules) AS r
 $$;
 
@@ -129,13 +141,14 @@ DECLARE
 	different int := 0;
 	elsewhere int := 0;
 	wrong int := 0;
+	from_image int;
 	n int;
 	m int;
 BEGIN
 	PERFORM setseed(coalesce(current_setting('rule_index.seed', true), '0.42')::float8);
 	FOR round IN 1 .. rounds LOOP
 		name := 'index_' || round;
-		definition := pg_temp.random_decision(5 + round % 41 * 3, CASE WHEN round % 4 = 0 THEN 'first' ELSE 'collect' END, round % 2 = 0);
+		definition := pg_temp.random_decision(5 + round % 41 * 3, CASE WHEN round % 4 = 0 THEN 'first' ELSE 'collect' END, round % 2 = 0, round % 3 = 0);
 		PERFORM factory.create_decision(name, definition);
 		PERFORM pg_temp.random_inputs(250);
 		SELECT count(*), count(*) FILTER (WHERE on_answer.answer IS DISTINCT FROM off_answer.answer)
@@ -154,6 +167,8 @@ BEGIN
 	END LOOP;
 	RAISE NOTICE '% answers compared with and without the index, % differ', compared, different;
 	RAISE NOTICE 'as JSON and by typed functions % differ', elsewhere;
+	SELECT count(*) INTO from_image FROM factory.decision_memory AS d WHERE d.from_image;
+	RAISE NOTICE 'at least a fifth of the indexes were read from images: %', from_image * 5 >= rounds;
 	RAISE NOTICE 'plain SQL agrees: %, and there was something to agree on: %', wrong = 0, with_hits > 500;
 END $$;
 
@@ -169,3 +184,53 @@ SELECT count(*) AS compared, count(*) FILTER (WHERE cardinality(j.matched_rules)
 FROM (SELECT (i * 0.185 - 300)::float8 AS f, (i / 2)::numeric AS n FROM generate_series(1, 8000, 40) AS i) AS x,
 	factory.judge_row('index_coarse', x) AS j;
 RESET factory.log;
+SELECT rules, rules_read < rules AS lazy, from_image, index_bytes <= 10 * 1024 * 1024 AS bounded, memory_bytes > index_bytes AS all_of_it
+FROM factory.decision_memory WHERE decision = 'index_coarse';
+
+-- An image that is damaged, cut short or of other software is left alone; answers are the same.
+SELECT factory.create_decision('index_image', jsonb_build_object('inputs', '{"i": "int", "t": "text", "d": "date", "n": "numeric"}'::jsonb, 'default', '{"status": "NONE"}'::jsonb,
+	'rules', jsonb_agg(jsonb_build_object('id', 'r' || r, 'then', jsonb_build_object('status', 'S' || r), 'because', 'i is {i}',
+		'when', format('i = %s AND t IN (''a'', ''word %s of more than sixteen bytes'') AND d > ''2026-01-0%s'' AND n <= %s.5', r, r, 1 + r % 9, r)))))
+FROM generate_series(1, 40) AS r;
+CREATE TABLE sound_image AS SELECT image FROM factory.rule_index WHERE decision = 'index_image';
+CREATE VIEW judged AS SELECT string_agg(j.status || coalesce(' ' || (j.explanation->'nearest_miss'->>'rule'), ''), ', ' ORDER BY i) AS statuses
+FROM generate_series(0, 41, 7) AS i,
+	factory.decide('index_image', jsonb_build_object('i', i, 't', format('word %s of more than sixteen bytes', i), 'd', '2026-02-01', 'n', i)) AS j;
+SELECT * FROM judged;
+SELECT from_image, rules_read FROM factory.decision_memory WHERE decision = 'index_image';
+UPDATE factory.rule_index SET image = set_byte(image, 3000, get_byte(image, 3000) # 255) WHERE decision = 'index_image';
+\c -
+SELECT * FROM judged;
+SELECT from_image, rules_read FROM factory.decision_memory WHERE decision = 'index_image';
+UPDATE factory.rule_index SET image = (SELECT substr(s.image, 1, 900) FROM sound_image AS s) WHERE decision = 'index_image';
+\c -
+SELECT * FROM judged;
+SELECT from_image, rules_read FROM factory.decision_memory WHERE decision = 'index_image';
+-- The format's number is the second of the header.
+UPDATE factory.rule_index SET image = (SELECT set_byte(s.image, 8, 99) FROM sound_image AS s) WHERE decision = 'index_image';
+\c -
+SELECT * FROM judged;
+SELECT from_image, rules_read FROM factory.decision_memory WHERE decision = 'index_image';
+UPDATE factory.rule_index SET image = '' WHERE decision = 'index_image';
+\c -
+SELECT * FROM judged;
+UPDATE factory.rule_index SET image = (SELECT s.image FROM sound_image AS s) WHERE decision = 'index_image';
+\c -
+SELECT * FROM judged;
+SELECT from_image, rules_read FROM factory.decision_memory WHERE decision = 'index_image';
+-- Constants that are dates were read with settings: with others they are read again.
+\c -
+SET datestyle = 'ISO, DMY';
+SELECT * FROM judged;
+SELECT from_image FROM factory.decision_memory WHERE decision = 'index_image';
+-- No memory for bitmaps: coarse segments, the same answers.
+\c -
+SET factory.rule_index_memory = '64kB';
+SELECT count(*) FILTER (WHERE cardinality(j.matched_rules) > 0) AS with_hits, count(*) FILTER (WHERE j.matched_rules IS DISTINCT FROM coalesce((
+		SELECT array_agg(r::text ORDER BY r) FROM generate_series(1, 4000) AS r
+		WHERE f >= (r * 0.37 - 300)::float8 AND f < (r * 0.37 - 299.1)::float8 AND n <> r), '{}')) AS different
+FROM (SELECT (i * 0.185 - 300)::float8 AS f, (i / 2)::numeric AS n FROM generate_series(1, 8000, 400) AS i) AS x,
+	factory.judge_row('index_coarse', x) AS j;
+SELECT from_image, index_bytes < 800 * 1024 AS bounded FROM factory.decision_memory WHERE decision = 'index_coarse';
+DROP VIEW judged;
+DROP TABLE sound_image;

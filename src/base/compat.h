@@ -25,6 +25,9 @@
 #error "pg_factory needs PostgreSQL 15 or later"
 #endif
 
+/* For what one major version writes and only the same may read. */
+#define COMPAT_SERVER_MAJOR (PG_VERSION_NUM / 10000)
+
 /*
  * We build with hidden visibility.  Before 16 the server's own macro does not
  * mark what must stay visible.

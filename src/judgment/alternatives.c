@@ -129,7 +129,7 @@ put_nearest_miss(DocBuilder *b, Decision *decision, int before)
 		return;
 	tests = &set->rules[rule];
 	doc_begin_object(b, "nearest_miss");
-	doc_put_string(b, "rule", decision->rules[rule].id);
+	doc_put_string(b, "rule", decision_rule(decision, rule)->id);
 	doc_begin_array(b, "needs");
 	for (int i = 0; i < tests->count; i++)
 	{
@@ -156,7 +156,7 @@ static const char *
 status_of(const Decision *decision, int rule)
 {
 	const Verdict *verdict =
-		rule >= 0 ? &decision->rules[rule].then : decision->otherwise;
+		rule >= 0 ? &decision_rule(decision, rule)->then : decision->otherwise;
 
 	return verdict && verdict->status ? verdict->status : "unknown";
 }
@@ -178,7 +178,7 @@ put_flip(DocBuilder *b, const Decision *decision, const IndexStep *step)
 							  step->upward ? PG_INT64_MIN : PG_INT64_MAX));
 	doc_put_string(b, "status", status_of(decision, step->rule));
 	if (step->rule >= 0)
-		doc_put_string(b, "rule", decision->rules[step->rule].id);
+		doc_put_string(b, "rule", decision_rule(decision, step->rule)->id);
 	doc_end_object(b);
 }
 

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "judgment/judgment_int.h"
+#include "judgment/rule_image.h"
 #include "judgment/rule_index.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -30,6 +31,7 @@ typedef struct Reader
 	Decision *decision;
 	Problems *problems;
 	const char *rule; /* id of the rule being read, or NULL */
+	bool lazily;      /* rules are read when they are asked for */
 } Reader;
 
 /* The name of the hidden column with the judgment's time: no input can have it. */
@@ -618,6 +620,7 @@ read_rule(Reader *reader, Jsonb *document, int index, Rule *rule)
 		rule->because = MemoryContextStrdup(decision->context, because);
 	}
 	rule->priority = doc_get_number(document, "priority", 0);
+	rule->ready = true;
 	reader->rule = NULL;
 }
 
@@ -638,6 +641,33 @@ check_rule_ids(Reader *reader)
 }
 
 static void
+keep_rule_list(Decision *decision, const JsonbValue *list)
+{
+	MemoryContext caller = MemoryContextSwitchTo(decision->context);
+
+	decision->rule_list = doc_from_value(list);
+	decision->rule_count = JB_ROOT_COUNT(decision->rule_list);
+	decision->rules = palloc0(sizeof(Rule) * Max(decision->rule_count, 1));
+	MemoryContextSwitchTo(caller);
+}
+
+/* With the owner's rights, as when all were read at once. */
+void
+decision_read_rule(const Decision *decision, int number)
+{
+	Problems problems = {.collect = false};
+	Reader reader = {unconstify(Decision *, decision), &problems};
+	OwnerRights rights;
+
+	owner_rights_begin(decision->owner, true, &rights);
+	read_rule(&reader,
+			  doc_from_value(
+				  getIthJsonbValueFromContainer(&decision->rule_list->root, number)),
+			  number, &decision->rules[number]);
+	owner_rights_end(&rights);
+}
+
+static void
 read_rules(Reader *reader, Jsonb *definition)
 {
 	Decision *decision = reader->decision;
@@ -651,6 +681,11 @@ read_rules(Reader *reader, Jsonb *definition)
 				   "Write \"rules\": [{\"id\": ..., \"when\": ..., \"then\": ...}]."));
 	if (list == NULL)
 		return;
+	if (reader->lazily)
+	{
+		keep_rule_list(decision, list);
+		return;
+	}
 	members = doc_elements(doc_from_value(list));
 	if (list_length(members) > JUDGMENT_MAX_RULES)
 	{
@@ -744,7 +779,7 @@ read_statuses(Reader *reader, Jsonb *definition)
 			decision->statuses =
 				lappend(decision->statuses, makeString(doc_value_text(lfirst(cell))));
 	}
-	else
+	else if (!reader->lazily) /* which no model is asked for */
 	{
 		for (int i = 0; i < decision->rule_count; i++)
 			if (decision->rules[i].then.status != NULL)
@@ -990,33 +1025,69 @@ read_definition(Reader *reader, Jsonb *definition)
 	read_cache_ttl(reader, definition);
 }
 
-Decision *
-decision_compile(const char *name, int version, Oid owner, Jsonb *definition,
-				 Problems *problems)
+static Decision *
+decision_begin(const char *name, int version, Oid owner)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_factory decision",
 							  ALLOCSET_DEFAULT_SIZES);
 	Decision *decision = MemoryContextAllocZero(context, sizeof(Decision));
-	Reader reader = {decision, problems, NULL};
-	OwnerRights rights;
 
 	decision->context = context;
 	decision->name = MemoryContextStrdup(context, name);
 	decision->version = version;
 	decision->owner = owner;
+	return decision;
+}
+
+Decision *
+decision_compile(const char *name, int version, Oid owner, Jsonb *definition,
+				 Problems *problems)
+{
+	Decision *decision = decision_begin(name, version, owner);
+	Reader reader = {decision, problems};
+	OwnerRights rights;
+
 	owner_rights_begin(owner, true, &rights);
 	read_definition(&reader, definition);
 	owner_rights_end(&rights);
 	if (problems->errors > 0)
 	{
-		MemoryContextDelete(context);
+		MemoryContextDelete(decision->context);
 		return NULL;
 	}
 	prepare_slot(decision);
 	note_what_may_raise(decision);
 	rule_index_build(decision);
 	return decision;
+}
+
+Decision *
+decision_open(const char *name, int version, Oid owner, Jsonb *definition,
+			  const char *hash, const bytea *image)
+{
+	JsonbValue *rules = doc_get(definition, "rules");
+	Problems problems = {.collect = false};
+	Reader reader = {.problems = &problems, .lazily = true};
+	Decision *decision;
+	OwnerRights rights;
+
+	if (rules == NULL || rules->type != jbvBinary ||
+		!JsonContainerIsArray(rules->val.binary.data) ||
+		!rule_image_fits(image, hash, JsonContainerSize(rules->val.binary.data)))
+		return NULL;
+	reader.decision = decision = decision_begin(name, version, owner);
+	owner_rights_begin(owner, true, &rights);
+	read_definition(&reader, definition);
+	owner_rights_end(&rights);
+	prepare_slot(decision);
+	note_what_may_raise(decision);
+	if (rule_image_load(decision,
+						memcpy(MemoryContextAlloc(decision->context, VARSIZE(image)),
+							   image, VARSIZE(image))))
+		return decision;
+	decision_free(decision);
+	return NULL;
 }
 
 void

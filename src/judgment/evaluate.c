@@ -201,7 +201,7 @@ skip_to_open(Evaluation *run)
 			return true;
 		}
 		run->next_rule = number + 1;
-		note_hit(run, &run->decision->rules[number]);
+		note_hit(run, decision_rule(run->decision, number));
 	}
 	return false;
 }
@@ -209,7 +209,7 @@ skip_to_open(Evaluation *run)
 static void
 decide_next(Evaluation *run)
 {
-	Rule *rule = &run->decision->rules[run->next_rule++];
+	Rule *rule = decision_rule(run->decision, run->next_rule++);
 
 	CHECK_FOR_INTERRUPTS();
 	run->evaluating = true;
@@ -236,7 +236,7 @@ note_failure(Evaluation *run, const ErrorData *error)
 		ReThrowError(unconstify(ErrorData *, error));
 	if (run->evaluating)
 	{
-		Rule *rule = &decision->rules[run->next_rule - 1];
+		Rule *rule = decision_rule(decision, run->next_rule - 1);
 
 		run->evaluating = false;
 		add_undecided(run, rule->index, psprintf(phrase(decision, PHRASE_RULE), rule->id),
@@ -610,7 +610,7 @@ raise_timeout(const Evaluation *run)
 			 errmsg("decision \"%s\" took more than %d ms to evaluate", decision->name,
 					judgment_time_limit_ms),
 			 run->evaluating ? errdetail("Rule \"%s\" was being evaluated.",
-										 decision->rules[run->next_rule - 1].id)
+										 decision_rule(decision, run->next_rule - 1)->id)
 							 : 0,
 			 errhint("Simplify the expression, or raise factory.judgment_time_limit.")));
 }
@@ -657,7 +657,7 @@ lets_part(Evaluation *run)
 static void
 open_rules_part(Evaluation *run)
 {
-	while (!run->decision->rules[run->next_rule].when.may_raise)
+	while (!decision_rule(run->decision, run->next_rule)->when.may_raise)
 	{
 		decide_next(run);
 		if (!skip_to_open(run))
@@ -719,7 +719,7 @@ evaluation_by_index(Evaluation *run, Decision *decision)
 		return false;
 	rule_index_load(decision);
 	number = rule_index_next(decision, 0, &standing);
-	rule = number < 0 ? NULL : &decision->rules[number];
+	rule = number < 0 ? NULL : decision_rule(decision, number);
 	if (rule != NULL ? standing != RULE_HOLDS || rule->computed != NIL
 					 : decision->otherwise == NULL)
 		return false;
@@ -802,7 +802,7 @@ evaluation_resume(Evaluation *run, const int32 *hits, int count, int decided)
 	Decision *decision = run->decision;
 
 	for (int i = 0; i < count; i++)
-		run->hits = lappend(run->hits, &decision->rules[hits[i]]);
+		run->hits = lappend(run->hits, decision_rule(decision, hits[i]));
 	run->stopped = true;
 	run->next_rule = decided;
 	conclude(run);

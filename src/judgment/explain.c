@@ -69,7 +69,7 @@ put_undecided(DocBuilder *b, const Judgment *judgment)
 
 		doc_begin_object(b, NULL);
 		if (one->rule >= 0)
-			doc_put_string(b, "rule", judgment->decision->rules[one->rule].id);
+			doc_put_string(b, "rule", decision_rule(judgment->decision, one->rule)->id);
 		doc_put_string(b, "why", one->why);
 		doc_end_object(b);
 	}

@@ -344,6 +344,20 @@ LEFT JOIN factory.deployment AS p
 WHERE d.tenant_id = factory.current_tenant();
 COMMENT ON VIEW factory.decision_status IS 'decisions and their versions in force';
 
-REVOKE ALL ON factory.decision_definition, factory.decision_status FROM PUBLIC;
-GRANT SELECT ON factory.decision_definition, factory.decision_status
+CREATE OR REPLACE FUNCTION factory.list_compiled_decisions(OUT decision text, OUT version integer, OUT rules integer,
+	OUT rules_read integer, OUT from_image boolean, OUT index_bytes bigint, OUT memory_bytes bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'factory_list_compiled_decisions';
+COMMENT ON FUNCTION factory.list_compiled_decisions() IS 'the decisions that this session keeps compiled, for view decision_memory';
+REVOKE ALL ON FUNCTION factory.list_compiled_decisions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.list_compiled_decisions() TO factory_admin, factory_author, factory_operator;
+
+CREATE OR REPLACE VIEW factory.decision_memory AS
+SELECT decision, version, rules, rules_read, from_image, index_bytes, memory_bytes
+FROM factory.list_compiled_decisions();
+COMMENT ON VIEW factory.decision_memory IS 'memory of this session''s compiled decisions: the rule index, and all of it; how many rules were read so far';
+
+REVOKE ALL ON factory.decision_definition, factory.decision_status, factory.decision_memory FROM PUBLIC;
+GRANT SELECT ON factory.decision_definition, factory.decision_status, factory.decision_memory
 	TO factory_admin, factory_author, factory_operator;

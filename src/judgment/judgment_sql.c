@@ -121,6 +121,11 @@ static const Setting settings[] = {
 	 "nobody.",
 	 SETTING_INT, &review_reminder_minutes, .boot = 60, .min = 0, .max = 366 * 24 * 60,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MIN},
+	{"factory.rule_index_memory",
+	 "Sets how much memory the bitmaps of one decision's rule index may take.",
+	 SETTING_INT, &rule_index_memory_kb, .boot = 8 * 1024, .min = 64, .max = 1024 * 1024,
+	 .context = PGC_SUSET, .flags = GUC_UNIT_KB,
+	 .detail = "With less, more rules are tested one by one; answers are the same."},
 };
 
 void
@@ -382,6 +387,36 @@ factory_judge_row(PG_FUNCTION_ARGS)
 	return result_make(&site->result,
 					   judge(decision_for_request(site, name, &request), &request),
 					   explain);
+}
+
+static void
+put_compiled(const Decision *decision, void *set)
+{
+	ReturnSetInfo *result = set;
+	int read = 0;
+	Datum values[7];
+	bool nulls[7] = {false};
+
+	for (int i = 0; i < decision->rule_count; i++)
+		read += decision->rules[i].ready;
+	values[0] = CStringGetTextDatum(decision->name);
+	values[1] = Int32GetDatum(decision->version);
+	values[2] = Int32GetDatum(decision->rule_count);
+	values[3] = Int32GetDatum(read);
+	values[4] = BoolGetDatum(decision->rule_list != NULL);
+	values[5] = Int64GetDatum(rule_index_size(decision));
+	values[6] = Int64GetDatum(MemoryContextMemAllocated(decision->context, true));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+FACTORY_FUNCTION(factory_list_compiled_decisions);
+
+Datum
+factory_list_compiled_decisions(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	decisions_compiled(put_compiled, fcinfo->resultinfo);
+	return (Datum) 0;
 }
 
 FACTORY_FUNCTION(factory_decide);

@@ -11,9 +11,9 @@
  * are evaluated.
  *
  * A grid over the keys finds a segment in about one step.  Where many rules have
- * many bounds, segments are made coarser, so that a column's bitmaps take no more
- * than INDEX_COLUMN_BYTES; rules that such a column leaves standing have their test
- * of it checked one by one.
+ * many bounds, segments are made coarser, so that all columns' bitmaps take no more
+ * than factory.rule_index_memory; rules that such a column leaves standing have their
+ * test of it checked one by one.
  *
  * A rule that fails a test fails, whatever its other parts are: the interpreter
  * gives the same answer, since conditions are put in an order in which parts that
@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "common/int.h"
+#include "judgment/rule_image.h"
 #include "judgment/rule_index.h"
 #include "judgment/rule_test.h"
 #include "port/pg_bitutils.h"
@@ -29,12 +30,12 @@
 
 #include <math.h>
 
-#define INDEX_COLUMN_BYTES (1024 * 1024)
 #define INDEX_MAX_SEGMENTS 8192
 #define INDEX_MAX_CELLS 4096
 #define CHUNK_WORDS 4 /* a bitmap's length is a multiple of it */
 
 bool rule_index_enabled = true;
+int rule_index_memory_kb;
 
 /* A word of a dictionary by its first and its last bytes; up to 16 that is all of it. */
 typedef struct IndexWord
@@ -131,14 +132,23 @@ index_alloc(RuleIndex *index, Size size)
 	return palloc0(Max(size, 1));
 }
 
+/* A column's share of what bitmaps may take. */
+static int
+most_segments(const RuleIndex *index)
+{
+	Size share = (Size) rule_index_memory_kb * 1024 / Max(index->set.column_count, 1);
+	Size most = share / (sizeof(uint64) * index->word_count);
+
+	return (int) Max(Min(most, INDEX_MAX_SEGMENTS), 2);
+}
+
 /* Sorted, without doubles, and thinned out where they are too many. */
 static void
 make_segments(RuleIndex *index, IndexColumn *column, int rule_count)
 {
 	int64 *starts =
 		palloc(sizeof(int64) * (1 + count_bounds(index, column->number, rule_count)));
-	int most = Min(INDEX_MAX_SEGMENTS,
-				   Max(INDEX_COLUMN_BYTES / (8 * Max(index->word_count, 1)), 64));
+	int most = most_segments(index);
 	int count = 0, kept = 0, step;
 
 	starts[count++] = PG_INT64_MIN;
@@ -477,14 +487,31 @@ sweep(RuleIndex *index, IndexColumn *column, uint64 *standing, const Turn *turns
 	}
 }
 
-static void
-fill_bitmaps(RuleIndex *index, IndexColumn *column, int rule_count)
+/* All turns of a column, in order. */
+static Turn *
+make_turns(const RuleIndex *index, const IndexColumn *column, int rule_count, int *count)
 {
 	Turn *turns =
 		palloc(sizeof(Turn) * (count_bounds(index, column->number, rule_count) + 1));
+
+	*count = 0;
+	for (int i = 0; i < rule_count; i++)
+	{
+		const Test *test = rule_test(index, i, column->number);
+
+		if (test != NULL)
+			*count += add_turns(column, test, i, turns + *count);
+	}
+	qsort(turns, *count, sizeof(Turn), compare_turns);
+	return turns;
+}
+
+static void
+fill_bitmaps(RuleIndex *index, IndexColumn *column, int rule_count, const Turn *turns,
+			 int count)
+{
 	uint64 *standing = palloc0(sizeof(uint64) * Max(index->word_count, 1));
 	uint64 *open = new_bitmap(index);
-	int count = 0;
 	bool any_open = false;
 
 	column->standing =
@@ -496,8 +523,6 @@ fill_bitmaps(RuleIndex *index, IndexColumn *column, int rule_count)
 
 		if (test == NULL)
 			set_rule(standing, i);
-		else
-			count += add_turns(column, test, i, turns + count);
 		if (test == NULL || test->at_null != NULL_FAILS)
 			set_rule(column->standing_null, i);
 		if (test != NULL && test->at_null == NULL_OPEN)
@@ -507,9 +532,7 @@ fill_bitmaps(RuleIndex *index, IndexColumn *column, int rule_count)
 		}
 	}
 	column->open_null = any_open ? open : NULL;
-	qsort(turns, count, sizeof(Turn), compare_turns);
 	sweep(index, column, standing, turns, count);
-	pfree(turns);
 	pfree(standing);
 }
 
@@ -523,8 +546,8 @@ is_used(const RuleIndex *index, int column, int rule_count)
 	return false;
 }
 
-static void
-add_column(RuleIndex *index, int number, int rule_count)
+static IndexColumn *
+new_column(RuleIndex *index, int number)
 {
 	IndexColumn *column = &index->columns[index->column_count++];
 
@@ -532,15 +555,34 @@ add_column(RuleIndex *index, int number, int rule_count)
 	column->form = column->key->form;
 	column->at = column->key->attno - 1;
 	column->number = number;
-	make_segments(index, column, rule_count);
+	return column;
+}
+
+/* Its segments are there. */
+static void
+make_ways(RuleIndex *index, IndexColumn *column)
+{
 	if (is_dictionary(column))
 		make_key_map(index, column);
 	else
 		make_grid(index, column);
 	if (column->form == KEY_WORD)
 		make_word_table(index, column);
-	fill_bitmaps(index, column, rule_count);
 	index->exact &= column->exact;
+}
+
+static void
+add_column(RuleIndex *index, int number, int rule_count)
+{
+	IndexColumn *column = new_column(index, number);
+	Turn *turns;
+	int count;
+
+	make_segments(index, column, rule_count);
+	make_ways(index, column);
+	turns = make_turns(index, column, rule_count, &count);
+	fill_bitmaps(index, column, rule_count, turns, count);
+	pfree(turns);
 }
 
 /* What leaves the fewest rules is asked first. */
@@ -554,36 +596,135 @@ compare_columns(const void *a, const void *b)
 	return left->number - right->number;
 }
 
-void
-rule_index_build(Decision *decision)
+/* The test set is there. */
+static void
+index_begin(RuleIndex *index, int rule_count)
 {
-	MemoryContext caller = MemoryContextSwitchTo(decision->context);
-	RuleIndex *index = palloc0(sizeof(RuleIndex));
-	int columns;
+	int columns = Max(index->set.column_count, 1);
 
-	test_set_build(decision, &index->set);
-	columns = Max(index->set.column_count, 1);
-	index->word_count = TYPEALIGN(CHUNK_WORDS, Max((decision->rule_count + 63) / 64, 1));
+	index->word_count = TYPEALIGN(CHUNK_WORDS, Max((rule_count + 63) / 64, 1));
 	index->exact = true;
 	index->all = new_bitmap(index);
 	index->residue = new_bitmap(index);
-	for (int i = 0; i < decision->rule_count; i++)
+	for (int i = 0; i < rule_count; i++)
 	{
 		set_rule(index->all, i);
 		if (!index->set.rules[i].complete)
 			set_rule(index->residue, i);
 	}
 	index->columns = palloc0(sizeof(IndexColumn) * columns);
+	index->by_number = palloc0(sizeof(IndexColumn *) * columns);
+	index->open = palloc(sizeof(uint64 *) * columns);
+}
+
+static void
+index_end(RuleIndex *index)
+{
+	qsort(index->columns, index->column_count, sizeof(IndexColumn), compare_columns);
+	for (int i = 0; i < index->column_count; i++)
+		index->by_number[index->columns[i].number] = &index->columns[i];
+}
+
+void
+rule_index_build(Decision *decision)
+{
+	MemoryContext caller = MemoryContextSwitchTo(decision->context);
+	RuleIndex *index = palloc0(sizeof(RuleIndex));
+
+	test_set_build(decision, &index->set);
+	index_begin(index, decision->rule_count);
 	for (int i = 0; i < index->set.column_count; i++)
 		if (is_used(index, i, decision->rule_count))
 			add_column(index, i, decision->rule_count);
-	qsort(index->columns, index->column_count, sizeof(IndexColumn), compare_columns);
-	index->by_number = palloc0(sizeof(IndexColumn *) * columns);
-	for (int i = 0; i < index->column_count; i++)
-		index->by_number[index->columns[i].number] = &index->columns[i];
-	index->open = palloc(sizeof(uint64 *) * columns);
+	index_end(index);
 	decision->index = index;
 	MemoryContextSwitchTo(caller);
+}
+
+/* --- as bytes: the segments and what changes at them; bitmaps are made from that -------- */
+
+static void
+write_column(const RuleIndex *index, const IndexColumn *column, int rule_count,
+			 StringInfo image)
+{
+	int count;
+	Turn *turns = make_turns(index, column, rule_count, &count);
+
+	image_put_int(image, column->number);
+	image_put_int(image, column->exact);
+	image_put_int(image, column->segment_count);
+	image_put(image, column->starts, sizeof(int64) * column->segment_count);
+	image_put_int(image, count);
+	image_put(image, turns, sizeof(Turn) * count);
+	pfree(turns);
+}
+
+void
+rule_index_write(const Decision *decision, StringInfo image)
+{
+	const RuleIndex *index = decision->index;
+
+	image_put_int(image, index->column_count);
+	for (int i = 0; i < index->column_count; i++)
+		write_column(index, &index->columns[i], decision->rule_count, image);
+}
+
+/* Turns must be of rules and segments that there are, and in order. */
+static bool
+turns_are_sound(const IndexColumn *column, const Turn *turns, int count, int rule_count)
+{
+	for (int i = 0; i < count; i++)
+		if (turns[i].segment < (i > 0 ? turns[i - 1].segment : 0) ||
+			turns[i].segment > column->segment_count || turns[i].rule < 0 ||
+			turns[i].rule >= rule_count)
+			return false;
+	return true;
+}
+
+static bool
+restore_column(RuleIndex *index, int rule_count, ImageReader *reader)
+{
+	int number = image_take_int(reader, 0, index->set.column_count - 1);
+	IndexColumn *column;
+	const Turn *turns;
+	int count;
+
+	if (reader->failed)
+		return false;
+	column = new_column(index, number);
+	column->exact = image_take_int(reader, 0, 1) != 0;
+	column->segment_count = image_take_int(reader, 1, most_segments(index));
+	column->starts =
+		unconstify(void *, image_take(reader, sizeof(int64) * column->segment_count));
+	count = image_take_int(reader, 0, INT_MAX / (int) sizeof(Turn));
+	turns = image_take(reader, sizeof(Turn) * count);
+	if (reader->failed || !turns_are_sound(column, turns, count, rule_count))
+		return false;
+	make_ways(index, column);
+	fill_bitmaps(index, column, rule_count, turns, count);
+	return true;
+}
+
+bool
+rule_index_restore(Decision *decision, ImageReader *reader)
+{
+	MemoryContext caller = MemoryContextSwitchTo(decision->context);
+	RuleIndex *index = palloc0(sizeof(RuleIndex));
+	bool sound = test_set_read(&index->set, decision, reader);
+	int columns = 0;
+
+	if (sound)
+	{
+		index_begin(index, decision->rule_count);
+		columns = image_take_int(reader, 0, index->set.column_count);
+	}
+	for (int i = 0; i < columns && sound; i++)
+		sound = restore_column(index, decision->rule_count, reader);
+	if (sound)
+		index_end(index);
+	decision->index = index;
+	MemoryContextSwitchTo(caller);
+	return sound && !reader->failed;
 }
 
 const TestSet *

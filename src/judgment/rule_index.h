@@ -15,10 +15,16 @@ typedef enum RuleStanding
 	RULE_OPEN   /* a NULL or a part that is no test: evaluate it */
 } RuleStanding;
 
-extern bool rule_index_enabled; /* setting factory.enable_rule_index */
+extern bool rule_index_enabled;  /* setting factory.enable_rule_index */
+extern int rule_index_memory_kb; /* setting factory.rule_index_memory */
 
 /* Builds decision->index; called once, when the decision is compiled. */
 extern void rule_index_build(Decision *decision);
+
+/* The same from an image (rule_image.h), and into one. */
+struct ImageReader;
+extern void rule_index_write(const Decision *decision, StringInfo image);
+extern bool rule_index_restore(Decision *decision, struct ImageReader *reader);
 
 /* Takes in what is in the decision's slot; before any of the two below. */
 extern void rule_index_load(Decision *decision);

@@ -18,12 +18,14 @@
 #include "base/number.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
+#include "judgment/rule_image.h"
 #include "judgment/rule_test.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -288,6 +290,16 @@ key_of_constant(TestColumn *column, Oid type, Datum value)
 
 /* --- columns --------------------------------------------------------------------------------- */
 
+static void
+prepare_comparison(TestColumn *column)
+{
+	Oid type = is_text(column->type) ? TEXTOID : column->type;
+
+	if (column->form == KEY_ORDINAL)
+		fmgr_info_cxt(lookup_type_cache(type, TYPECACHE_CMP_PROC)->cmp_proc,
+					  &column->compare, CurrentMemoryContext);
+}
+
 static int
 test_column(TestSet *set, const Var *var, KeyForm form, Oid collation)
 {
@@ -313,11 +325,7 @@ test_column(TestSet *set, const Var *var, KeyForm form, Oid collation)
 	column->form = form;
 	column->type = var->vartype;
 	column->collation = collation;
-	if (form == KEY_ORDINAL)
-		fmgr_info_cxt(lookup_type_cache(is_text(var->vartype) ? TEXTOID : var->vartype,
-										TYPECACHE_CMP_PROC)
-						  ->cmp_proc,
-					  &column->compare, CurrentMemoryContext);
+	prepare_comparison(column);
 	return set->column_count++;
 }
 
@@ -885,6 +893,154 @@ test_set_build(const Decision *decision, TestSet *set)
 	MemoryContextSwitchTo(caller);
 	copy_set(decision, &built, set);
 	MemoryContextDelete(scratch);
+}
+
+/* --- as bytes ----------------------------------------------------------------------------- */
+
+typedef struct ColumnImage
+{
+	int32 attno;
+	int32 form;
+	Oid type;
+	Oid collation;
+	int32 word_count;
+	int32 landmark_count;
+} ColumnImage;
+
+static void
+write_column(const TestColumn *column, StringInfo image)
+{
+	ColumnImage fixed = {column->attno,     column->form,       column->type,
+						 column->collation, column->word_count, column->landmark_count};
+	int16 length;
+	bool by_value;
+
+	image_put(image, &fixed, sizeof(fixed));
+	for (int i = 0; i < column->word_count; i++)
+	{
+		image_put_int(image, column->words[i].length);
+		image_put(image, column->words[i].data, column->words[i].length);
+	}
+	get_typlenbyval(column->type, &length, &by_value);
+	for (int i = 0; i < column->landmark_count; i++)
+	{
+		Datum value = column->landmarks[i].value;
+		Size size = datumGetSize(value, by_value, length);
+
+		image_put_int(image, (int) size);
+		image_put(image, DatumGetPointer(value), size);
+	}
+}
+
+void
+test_set_write(const TestSet *set, int rule_count, StringInfo image)
+{
+	image_put_int(image, set->column_count);
+	for (int i = 0; i < set->column_count; i++)
+		write_column(&set->columns[i], image);
+	for (int i = 0; i < rule_count; i++)
+	{
+		const RuleTests *tests = &set->rules[i];
+
+		image_put_int(image, tests->complete ? tests->count : -1 - tests->count);
+		for (int j = 0; j < tests->count; j++)
+			image_put(image, tests->test[j],
+					  offsetof(Test, ranges) + sizeof(KeyRange) * tests->test[j]->count);
+	}
+}
+
+static void
+read_words(TestColumn *column, ImageReader *reader)
+{
+	column->words = palloc0(sizeof(Word) * Max(column->word_count, 1));
+	for (int i = 0; i < column->word_count && !reader->failed; i++)
+	{
+		column->words[i].length = image_take_int(reader, 0, INT_MAX);
+		column->words[i].data = image_take(reader, column->words[i].length);
+	}
+	if (!reader->failed && column->form == KEY_WORD)
+		seal_words(column);
+}
+
+static void
+read_landmarks(TestColumn *column, ImageReader *reader)
+{
+	column->landmarks = palloc0(sizeof(Landmark) * Max(column->landmark_count, 1));
+	for (int i = 0; i < column->landmark_count && !reader->failed; i++)
+	{
+		const void *value = image_take(reader, image_take_int(reader, 1, INT_MAX));
+
+		if (reader->failed)
+			return;
+		column->landmarks[i].value = PointerGetDatum(value);
+		column->landmarks[i].rough = rough_value(column, column->landmarks[i].value);
+	}
+}
+
+static void
+read_column(TestColumn *column, const Decision *decision, ImageReader *reader)
+{
+	const ColumnImage *fixed = image_take(reader, sizeof(ColumnImage));
+	int words;
+
+	if (fixed == NULL)
+		return;
+	column->attno = fixed->attno;
+	column->form = (KeyForm) fixed->form;
+	column->type = fixed->type;
+	column->collation = fixed->collation;
+	column->word_count = words = fixed->word_count;
+	column->landmark_count = fixed->landmark_count;
+	if (column->attno < 1 || column->attno > decision->columns->natts || words < 0 ||
+		column->landmark_count < 0 ||
+		TupleDescAttr(decision->columns, column->attno - 1)->atttypid != column->type)
+	{
+		reader->failed = true;
+		return;
+	}
+	prepare_comparison(column);
+	read_words(column, reader);
+	read_landmarks(column, reader);
+	reader->failed |= column->word_count != words;
+	column->sealed = true;
+}
+
+/* Tests stay where they are, in the image. */
+static void
+read_rule_tests(TestSet *set, RuleTests *tests, ImageReader *reader)
+{
+	int count = image_take_int(reader, -1 - set->column_count, set->column_count);
+
+	tests->complete = count >= 0;
+	tests->count = count >= 0 ? count : -1 - count;
+	tests->test = palloc(sizeof(Test *) * Max(tests->count, 1));
+	for (int i = 0; i < tests->count; i++)
+	{
+		Test *test = unconstify(void *, image_take(reader, offsetof(Test, ranges)));
+
+		if (test == NULL || test->count < 0 || test->column < 0 ||
+			test->column >= set->column_count)
+			reader->failed = true;
+		else
+			(void) image_take(reader, sizeof(KeyRange) * test->count);
+		if (reader->failed)
+			return;
+		tests->test[i] = test;
+	}
+}
+
+bool
+test_set_read(TestSet *set, const Decision *decision, ImageReader *reader)
+{
+	memset(set, 0, sizeof(*set));
+	set->column_count = image_take_int(reader, 0, DECISION_COLUMN_COUNT(decision) * 2);
+	set->columns = palloc0(sizeof(TestColumn) * Max(set->column_count, 1));
+	for (int i = 0; i < set->column_count && !reader->failed; i++)
+		read_column(&set->columns[i], decision, reader);
+	set->rules = palloc0(sizeof(RuleTests) * Max(decision->rule_count, 1));
+	for (int i = 0; i < decision->rule_count && !reader->failed; i++)
+		read_rule_tests(set, &set->rules[i], reader);
+	return !reader->failed;
 }
 
 /* For qsort(). */

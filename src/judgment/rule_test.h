@@ -10,6 +10,7 @@
 #define FACTORY_RULE_TEST_H
 
 #include "judgment/judgment_int.h"
+#include "lib/stringinfo.h"
 
 #include <math.h>
 
@@ -179,6 +180,12 @@ key_of_text(const TestColumn *column, Datum value)
 
 	return key_of_word(column, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
 }
+
+/* The set as bytes of an image (rule_image.h), and back: false where they make no sense. */
+struct ImageReader;
+extern void test_set_write(const TestSet *set, int rule_count, StringInfo image);
+extern bool test_set_read(TestSet *set, const Decision *decision,
+						  struct ImageReader *reader);
 
 /* The key of a value that is not NULL. */
 extern int64 key_of_value(const TestColumn *column, Datum value);

@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "judgment/judgment_int.h"
+#include "judgment/rule_image.h"
 #include "judgment/store.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -273,6 +274,7 @@ typedef struct StoredVersion
 	char *hash;
 	Oid owner;
 	Jsonb *definition;
+	bytea *image; /* of its rule index, or NULL */
 } StoredVersion;
 
 /* with_definition false reads the identity only. */
@@ -289,9 +291,11 @@ read_version(const char *name, int version, bool with_definition, StoredVersion 
 
 	house_query(&saved,
 				with_definition
-					? "SELECT definition_hash, owner, definition "
-					  "FROM factory.decision_version "
-					  "WHERE tenant_id = $1 AND decision = $2 AND version = $3"
+					? "SELECT v.definition_hash, v.owner, v.definition, i.image "
+					  "FROM factory.decision_version v LEFT JOIN factory.rule_index i "
+					  "ON i.tenant_id = v.tenant_id AND i.decision = v.decision AND "
+					  "i.version = v.version WHERE v.tenant_id = $1 AND v.decision = $2 "
+					  "AND v.version = $3"
 					: "SELECT definition_hash, owner FROM factory.decision_version "
 					  "WHERE tenant_id = $1 AND decision = $2 AND version = $3",
 				3, types, values);
@@ -303,7 +307,13 @@ read_version(const char *name, int version, bool with_definition, StoredVersion 
 		stored->hash = pstrdup(column_text(0, 1));
 		stored->owner = DatumGetObjectId(column(0, 2, &isnull));
 		if (with_definition)
+		{
+			Datum image;
+
 			stored->definition = (Jsonb *) PG_DETOAST_DATUM_COPY(column(0, 3, &isnull));
+			image = column(0, 4, &isnull);
+			stored->image = isnull ? NULL : (bytea *) PG_DETOAST_DATUM_COPY(image);
+		}
 		MemoryContextSwitchTo(spi);
 	}
 	house_query_end(&saved);
@@ -362,8 +372,12 @@ compile_version(CachedName *entry, int version, Compiled *compiled)
 				 errmsg("decision \"%s\" has no version %d", entry->key.name, version),
 				 errhint("View factory.decision_definition lists the versions.")));
 	check_owner(entry->key.name, version, stored.owner);
-	decision = decision_compile(entry->key.name, version, stored.owner, stored.definition,
-								&problems);
+	decision = stored.image ? decision_open(entry->key.name, version, stored.owner,
+											stored.definition, stored.hash, stored.image)
+							: NULL;
+	if (decision == NULL)
+		decision = decision_compile(entry->key.name, version, stored.owner,
+									stored.definition, &problems);
 	decision->hash = MemoryContextStrdup(decision->context, stored.hash);
 	caller = MemoryContextSwitchTo(CacheMemoryContext);
 	MemoryContextSetParent(decision->context, CacheMemoryContext);
@@ -415,6 +429,22 @@ cached_name(const char *name)
 		entry->compiled = NIL;
 	}
 	return entry;
+}
+
+void
+decisions_compiled(void (*see)(const Decision *, void *), void *argument)
+{
+	HASH_SEQ_STATUS scan;
+	CachedName *entry;
+	ListCell *cell;
+
+	if (cached_names == NULL)
+		return;
+	hash_seq_init(&scan, cached_names);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		if (entry->key.tenant == tenant_current())
+			foreach (cell, entry->compiled)
+				see(((Compiled *) lfirst(cell))->decision, argument);
 }
 
 /*
@@ -514,8 +544,11 @@ check_name(const char *name)
 				 errmsg("a decision's name has 1 to %d bytes", DECISION_NAME_MAX)));
 }
 
-/* Everything wrong with a definition is raised; what is only odd is warned of. */
-static void
+/*
+ * Everything wrong with a definition is raised; what is only odd is warned of.  It
+ * comes back compiled.
+ */
+static Decision *
 validate(const char *name, Jsonb *definition)
 {
 	Problems problems = {.collect = true};
@@ -524,7 +557,6 @@ validate(const char *name, Jsonb *definition)
 
 	decision = decision_compile(name, 0, GetUserId(), definition, &problems);
 	problems_raise(&problems);
-	decision_free(decision);
 	foreach (cell, problems.list)
 	{
 		const Problem *problem = lfirst(cell);
@@ -533,6 +565,7 @@ validate(const char *name, Jsonb *definition)
 				(errmsg("%s", problem->message), errdetail("At %s.", problem->path),
 				 problem->hint ? errhint("%s", problem->hint) : 0));
 	}
+	return decision;
 }
 
 /* Runs one writing statement as the house's owner; returns the rows touched. */
@@ -554,10 +587,29 @@ house_write(const char *sql, int count, Oid *types, Datum *values, const char *n
 	return rows;
 }
 
+/* So that nobody has to compile all of it at the first judgment. */
+static void
+insert_image(const char *name, int version, const Decision *compiled, const char *hash)
+{
+	bytea *image = rule_image_make(compiled, hash);
+	Oid types[] = {TEXTOID, TEXTOID, INT4OID, BYTEAOID};
+	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
+					  Int32GetDatum(version), PointerGetDatum(image)};
+
+	if (image != NULL)
+		house_write(
+			"INSERT INTO factory.rule_index (tenant_id, decision, version, image) "
+			"VALUES ($1, $2, $3, $4)",
+			4, types, values, NULL);
+}
+
 /* Versions are numbered one after another: the decision's row is locked meanwhile. */
 static int
-insert_version(const char *name, Jsonb *definition, const char *changelog)
+insert_version(const char *name, Jsonb *definition, const char *changelog,
+			   const Decision *compiled)
 {
+	MemoryContext caller = CurrentMemoryContext;
+	char *hash;
 	Oid owner = GetUserId();
 	Oid types[] = {TEXTOID, TEXTOID, JSONBOID, OIDOID, TEXTOID};
 	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
@@ -585,11 +637,13 @@ insert_version(const char *name, Jsonb *definition, const char *changelog)
 		"SELECT $1, $2, coalesce(max(version), 0) + 1, $3, "
 		"encode(sha256(convert_to($3::text, 'UTF8')), 'hex'), $4::regrole, $5 "
 		"FROM factory.decision_version WHERE tenant_id = $1 AND decision = $2 "
-		"RETURNING version",
+		"RETURNING version, definition_hash",
 		5, types, values, nulls, false, 0);
 	version = DatumGetInt32(column(0, 1, &isnull));
+	hash = MemoryContextStrdup(caller, column_text(0, 2));
 	SPI_finish();
 	house_leave(&saved);
+	insert_image(name, version, compiled, hash);
 	return version;
 }
 
@@ -615,10 +669,11 @@ decision_create(const char *name, Jsonb *definition, const char *description)
 					  description ? CStringGetTextDatum(description) : (Datum) 0,
 					  ObjectIdGetDatum(GetUserId())};
 	char nulls[] = {' ', ' ', description ? ' ' : 'n', ' '};
+	Decision *compiled;
 	int version;
 
 	check_name(name);
-	validate(name, definition);
+	compiled = validate(name, definition);
 	if (house_write("INSERT INTO factory.decision (tenant_id, name, description, "
 					"created_by) VALUES ($1, $2, $3, $4::regrole) ON CONFLICT DO NOTHING",
 					4, types, values, nulls) == 0)
@@ -627,7 +682,8 @@ decision_create(const char *name, Jsonb *definition, const char *description)
 						errhint("Add a version with factory.save_version(%s, definition, "
 								"changelog).",
 								quote_literal_cstr(name))));
-	version = insert_version(name, definition, "first version");
+	version = insert_version(name, definition, "first version", compiled);
+	decision_free(compiled);
 	if (require_second_person)
 		ereport(NOTICE, (errmsg("version %d of decision \"%s\" waits for another person "
 								"to deploy it",
@@ -641,12 +697,17 @@ decision_create(const char *name, Jsonb *definition, const char *description)
 int
 decision_save(const char *name, Jsonb *definition, const char *changelog)
 {
+	Decision *compiled;
+	int version;
+
 	if (changelog[strspn(changelog, " \t\r\n")] == '\0')
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a version says what it changes"),
 						errhint("Give it as changelog => '...'.")));
-	validate(name, definition);
-	return insert_version(name, definition, changelog);
+	compiled = validate(name, definition);
+	version = insert_version(name, definition, changelog, compiled);
+	decision_free(compiled);
+	return version;
 }
 
 void

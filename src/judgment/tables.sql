@@ -28,6 +28,19 @@ COMMENT ON COLUMN factory.decision_version.saved_by IS 'who was logged in';
 COMMENT ON COLUMN factory.decision_version.owner IS 'whose rights the conditions run with';
 COMMENT ON COLUMN factory.decision_version.definition_hash IS 'sha256 of the definition''s text, in hex';
 
+-- Made when a version is saved; what is not there, or of other software, is made again
+-- in memory. So it is not dumped.
+CREATE TABLE factory.rule_index (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	decision text NOT NULL,
+	version integer NOT NULL,
+	image bytea NOT NULL,
+	PRIMARY KEY (tenant_id, decision, version),
+	FOREIGN KEY (tenant_id, decision, version) REFERENCES factory.decision_version ON DELETE CASCADE
+);
+ALTER TABLE factory.rule_index ALTER COLUMN image SET STORAGE EXTERNAL;
+COMMENT ON TABLE factory.rule_index IS 'what the conditions of a version come to for its index, so that a first judgment need not compile them';
+
 CREATE TABLE factory.deployment (
 	id bigint GENERATED ALWAYS AS IDENTITY,
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
@@ -96,7 +109,7 @@ SELECT pg_catalog.pg_extension_config_dump('factory.deployment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.judgment_log', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.judgment_log_default', '');
 
-REVOKE ALL ON factory.decision, factory.decision_version, factory.deployment,
+REVOKE ALL ON factory.decision, factory.decision_version, factory.deployment, factory.rule_index,
 	factory.judgment_log, factory.judgment_log_default FROM PUBLIC;
 GRANT SELECT ON factory.decision, factory.decision_version, factory.deployment
 	TO factory_admin, factory_author, factory_operator;
