@@ -347,7 +347,10 @@ limited_slot(Tenant *tenant, Quota quota, QuotaSlot *slot)
 	return slot;
 }
 
-pg_attribute_noreturn() static void refuse(const Tenant *tenant, Quota quota)
+static void refuse(const Tenant *tenant, Quota quota) __attribute__((noreturn));
+
+static void
+refuse(const Tenant *tenant, Quota quota)
 {
 	ereport(ERROR, (errcode(ERRCODE_FACTORY_QUOTA_EXCEEDED),
 					errmsg_internal("%s", exceeded_reason(tenant, quota)),
