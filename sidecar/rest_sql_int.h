@@ -1,0 +1,56 @@
+/*
+ * rest_sql_int.h
+ *		What rest_sql.c, rest_way.c and rest_write.c share.
+ */
+#ifndef FACTORYD_REST_SQL_INT_H
+#define FACTORYD_REST_SQL_INT_H
+
+#include "rest_sql.h"
+
+/* One level of a query while its SELECT is written. */
+typedef struct Scope
+{
+	RestStatement *statement;
+	const RestLevel *level;
+	const CatalogRelation *relation; /* or NULL */
+	int number;                      /* of t */
+	bool counts;                     /* only how many rows */
+	int joins[64];                   /* number of e for each embedding, in order */
+} Scope;
+
+typedef enum LinkKind
+{
+	LINK_TO_ONE,
+	LINK_TO_MANY,
+	LINK_ACROSS /* many to many, by a junction */
+} LinkKind;
+
+/* How one relation leads to another. */
+typedef struct Way
+{
+	LinkKind kind;
+	const CatalogRelation *target;
+	const CatalogLink *link;     /* ours, theirs, or across: the junction's to us */
+	const CatalogLink *far_link; /* across: the junction's to them */
+	bool forward;                /* the link is ours */
+} Way;
+
+/* rest_way.c: false where there is none, or several; the problem then says so. */
+extern bool rest_find_way(RestStatement *statement, const CatalogRelation *origin,
+						  const RestItem *item, Way *way);
+
+/* Notes the problem, and says false. */
+extern bool rest_refuse(RestStatement *statement, int status, const char *code,
+						const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* rest_sql.c: "t1"."column" */
+extern void rest_write_column(Buffer *sql, int number, const char *column);
+
+/* The level's conditions, behind what where holds. */
+extern void rest_write_filters(const Scope *scope, Buffer *where);
+
+/* The SELECT of the whole query, from that source. */
+extern bool rest_write_top(RestStatement *statement, const RestSource *source,
+						   bool counts, Buffer *sql);
+
+#endif /* FACTORYD_REST_SQL_INT_H */
