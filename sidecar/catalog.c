@@ -41,6 +41,10 @@ static const char catalog_sql[] =
 			  "     OR coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false),"
 			  "    'is_void', t.typname = 'void' AND t.typtype = 'p',"
 			  "    'is_variadic', p.provariadic <> 0, 'relation', t.typrelid::text,"
+			  "    'gives_one', NOT p.proretset OR p.prorows = 1, 'row_of', (SELECT "
+			  "o.typrelid::text"
+			  "     FROM pg_catalog.pg_type o WHERE p.pronargs = 1 AND o.oid = "
+			  "p.proargtypes[0]),"
 			  "    'comment', pg_catalog.obj_description(p.oid, 'pg_proc'),"
 			  "    'arguments', coalesce(a.list, '[]'::json)) AS line"
 			  "  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH "
@@ -271,6 +275,7 @@ read_function(CatalogFunction *function, const json_t *line)
 	function->is_composite = is_true(line, "is_composite");
 	function->is_void = is_true(line, "is_void");
 	function->is_variadic = is_true(line, "is_variadic");
+	function->gives_one = is_true(line, "gives_one");
 	function->argument_count = (int) json_array_size(arguments);
 	function->arguments =
 		memory_new((function->argument_count + 1) * sizeof(CatalogArgument));
@@ -340,7 +345,7 @@ relation_with_oid(const json_t *lines, const char *oid)
 
 	json_array_foreach(lines, index, line)
 	{
-		if (strcmp(json_string_value(json_object_get(line, "oid")), oid) == 0)
+		if (oid && strcmp(json_string_value(json_object_get(line, "oid")), oid) == 0)
 			return (int) index;
 	}
 	return -1;
@@ -406,14 +411,22 @@ read_relations(Catalog *catalog, const json_t *relations, const json_t *links)
 	}
 }
 
-/* What rows a function returns, where they are a relation's. */
+/* What rows a function takes and returns, where they are a relation's. */
 static void
 connect_functions(Catalog *catalog, const json_t *functions, const json_t *relations)
 {
 	for (int i = 0; i < catalog->count; i++)
-		catalog->functions[i].relation = relation_with_oid(
-			relations,
-			json_string_value(json_object_get(json_array_get(functions, i), "relation")));
+	{
+		const json_t *line = json_array_get(functions, i);
+		CatalogFunction *function = &catalog->functions[i];
+
+		function->relation =
+			relation_with_oid(relations,
+							  json_string_value(json_object_get(line, "relation")));
+		function->row_of =
+			relation_with_oid(relations,
+							  json_string_value(json_object_get(line, "row_of")));
+	}
 }
 
 /* Whether a role is one that strangers may have. */

@@ -29,6 +29,8 @@ typedef struct CatalogFunction
 	bool is_void;
 	bool is_variadic; /* the last argument */
 	int relation;     /* whose rows it returns, or -1 */
+	int row_of;       /* whose row is its only argument, or -1 */
+	bool gives_one;   /* at most one row */
 	char *comment;    /* or NULL */
 } CatalogFunction;
 

@@ -30,7 +30,8 @@ typedef enum SettingKind
 	SETTING_TEXT,
 	SETTING_COUNT,
 	SETTING_DURATION, /* ms, s, min, h; seconds where none is said */
-	SETTING_SIZE      /* B, kB, MB; bytes where none is said */
+	SETTING_SIZE,     /* B, kB, MB; bytes where none is said */
+	SETTING_SWITCH    /* on, off */
 } SettingKind;
 
 typedef struct Setting
@@ -47,6 +48,8 @@ typedef struct Setting
 #define AT(field) offsetof(Config, field)
 
 static const Setting settings[] = {
+	{"FACTORYD_AGGREGATES", SETTING_SWITCH, AT(aggregates), "off", 0, 1,
+	 "on lets select= use avg(), count(), max(), min() and sum()"},
 	{"FACTORYD_ANON_ROLE", SETTING_TEXT, AT(anon_role), "", 0, 0,
 	 "role of requests without a token; none refuses them"},
 	{"FACTORYD_CHANNEL", SETTING_TEXT, AT(channel), "pgrst", 0, 0,
@@ -109,6 +112,8 @@ static const Setting settings[] = {
 	 "PEM file of the certificate chain; TLS is spoken where it is set"},
 	{"FACTORYD_TLS_KEY_FILE", SETTING_TEXT, AT(tls_key_file), "", 0, 0,
 	 "PEM file of the certificate's key"},
+	{"FACTORYD_TX_ROLLBACK", SETTING_SWITCH, AT(tx_rollback), "off", 0, 1,
+	 "on obeys Prefer: tx=rollback: what a request did is undone, its log included"},
 };
 
 #define SETTING_COUNT_OF (sizeof(settings) / sizeof(settings[0]))
@@ -169,6 +174,11 @@ parse_number(const Setting *setting, const char *value, long *result)
 	char *rest;
 	long number;
 
+	if (setting->kind == SETTING_SWITCH)
+	{
+		*result = strcmp(value, "on") == 0;
+		return *result || strcmp(value, "off") == 0;
+	}
 	errno = 0;
 	number = strtol(value, &rest, 10);
 	if (errno || rest == value)
@@ -193,6 +203,8 @@ unit_names(SettingKind kind)
 			return "a whole number with ms, s, min or h";
 		case SETTING_SIZE:
 			return "a whole number with B, kB or MB";
+		case SETTING_SWITCH:
+			return "on or off";
 		default:
 			return "a whole number";
 	}

@@ -37,6 +37,8 @@ typedef struct Config
 	long max_connections; /* clients */
 	long max_body;        /* bytes */
 	long max_rows;        /* of one answer; 0 for any number */
+	long aggregates;      /* switch: sum() and the like in select= */
+	long tx_rollback;     /* switch: Prefer: tx=rollback is obeyed */
 	long read_timeout;    /* from a request's first byte to its last, in ms */
 	long idle_timeout;    /* between two requests of a connection, in ms */
 	long drain;           /* what running requests get at shutdown, in ms */

@@ -173,6 +173,8 @@ write_headers(Exchange *exchange, int status, const char *type)
 		buffer_add_text(headers, "Retry-After: 1\r\n");
 	if (exchange->allow)
 		buffer_add_format(headers, "Allow: %s\r\n", exchange->allow);
+	if (exchange->call.rolls_back && status < 300)
+		buffer_add_text(headers, "Preference-Applied: tx=rollback\r\n");
 	cors_add_headers(headers, exchange->factoryd->config, &exchange->request->head);
 	buffer_add(headers, buffer_bytes(&exchange->extra), exchange->extra.length);
 	return headers;

@@ -68,7 +68,8 @@ struct Call
 	const char *path;    /* request.path */
 	const char *headers; /* request.headers, JSON */
 	bool read_only;
-	bool urgent; /* goes to the head of the queue and waits URGENT_WAIT at most */
+	bool rolls_back; /* what it did is undone before it is answered */
+	bool urgent;     /* goes to the head of the queue and waits URGENT_WAIT at most */
 
 	/* Where set, it is given the rows one by one; false pauses until pool_resume. */
 	bool (*row)(Call *call, PGresult *row);

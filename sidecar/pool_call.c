@@ -506,6 +506,12 @@ send_beside(PoolConnection *connection, Slot *slot, const Call *call, StepKind k
 		   send_one(connection, slot, kind, number, statement);
 }
 
+/* What would have failed at the commit fails before; ROLLBACK ends what Sync would have. */
+static const CallStatement undo[] = {{"SET CONSTRAINTS ALL IMMEDIATE", NULL, 0},
+									 {"ROLLBACK", NULL, 0}};
+
+#define UNDO_COUNT ((int) (sizeof(undo) / sizeof(undo[0])))
+
 static bool
 send_statements(PoolConnection *connection, Slot *slot, Call *call)
 {
@@ -517,8 +523,13 @@ send_statements(PoolConnection *connection, Slot *slot, Call *call)
 		if (!send_beside(connection, slot, call, STEP_ASIDE, &call->asides[i]))
 			return false;
 	slot->statement = number_of(pool, call);
-	return connection->generation == pool->generation &&
-		   send_one(connection, slot, STEP_MAIN, slot->statement, &call->main);
+	if (connection->generation != pool->generation ||
+		!send_one(connection, slot, STEP_MAIN, slot->statement, &call->main))
+		return false;
+	for (int i = 0; call->rolls_back && i < UNDO_COUNT; i++)
+		if (!send_beside(connection, slot, call, STEP_UNDO, &undo[i]))
+			return false;
+	return true;
 }
 
 static Slot *
@@ -580,7 +591,7 @@ connection_may_share(const PoolConnection *connection, Call *call)
 		connection->slot_count == SLOTS_MOST || connection->on_errand ||
 		connection->cancel_deadline || connection->paused || connection->probing ||
 		!call->read_only || call->row || call->aside_count || call->check.sql ||
-		call->tenant || is_stalled(connection))
+		call->tenant || call->rolls_back || is_stalled(connection))
 		return false;
 	for (int i = 0; i < connection->slot_count; i++)
 		if (!connection_slot((PoolConnection *) connection, i)->shares)
@@ -598,7 +609,7 @@ call_is_swift(Pool *pool, Call *call)
 {
 	int number;
 
-	if (call->row || call->aside_count || call->check.sql)
+	if (call->row || call->aside_count || call->check.sql || call->rolls_back)
 		return false;
 	number = number_of(pool, call);
 	return pool->statement_us[number] > 0 && pool->statement_us[number] < SWIFT_US;
@@ -613,6 +624,8 @@ call_start(PoolConnection *connection, Call *call)
 	/* It may make all numbers change; then the connection learns them anew. */
 	if (call->check.sql)
 		pool_statement_number(pool, call->role, call->check.sql);
+	for (int i = 0; call->rolls_back && i < UNDO_COUNT; i++)
+		pool_statement_number(pool, call->role, undo[i].sql);
 	for (int i = 0; i < call->aside_count; i++)
 		pool_statement_number(pool, call->role, call->asides[i].sql);
 	number_of(pool, call);
@@ -635,8 +648,8 @@ call_start(PoolConnection *connection, Call *call)
 		connection_lose(connection);
 		return;
 	}
-	slot->shares = call->read_only && !call->row && slot->statement >= 0 &&
-				   pool->statement_us[slot->statement] < QUICK_US;
+	slot->shares = call->read_only && !call->row && !call->rolls_back &&
+				   slot->statement >= 0 && pool->statement_us[slot->statement] < QUICK_US;
 }
 
 /* Asks an idle connection whether it lives; it is idle again when it has said so. */

@@ -43,6 +43,7 @@ typedef enum StepKind
 	STEP_PREPARE,
 	STEP_SETTINGS,
 	STEP_CHECK,
+	STEP_UNDO,
 	STEP_ASIDE,
 	STEP_MAIN,
 	STEP_SYNC
@@ -54,7 +55,7 @@ typedef struct Step
 	short statement; /* prepared or run; -1 where it has no number */
 } Step;
 
-#define STEPS_MOST (2 * (3 + CALL_ASIDES_MOST) + 1)
+#define STEPS_MOST (2 * (5 + CALL_ASIDES_MOST) + 1)
 
 /* A call on its connection. */
 typedef struct Slot

@@ -35,6 +35,7 @@ typedef struct RestPreferences
 	RestCounting counting;
 	bool defaults;
 	bool strict;
+	bool rolls_back;
 	long long max_affected;
 } RestPreferences;
 

@@ -103,6 +103,12 @@ set_strict(RestPreferences *prefer, int value)
 	prefer->strict = value;
 }
 
+static void
+set_rollback(RestPreferences *prefer, int value)
+{
+	prefer->rolls_back = value;
+}
+
 static const struct
 {
 	const char *text;
@@ -119,6 +125,8 @@ static const struct
 	{"count=estimated", set_counting, COUNTING_ESTIMATED},
 	{"missing=default", set_defaults, true},
 	{"missing=null", set_defaults, false},
+	{"tx=commit", set_rollback, false},
+	{"tx=rollback", set_rollback, true},
 	{"handling=strict", set_strict, true},
 	{"handling=lenient", set_strict, false},
 };
@@ -169,6 +177,11 @@ rest_read_prefer(Exchange *exchange)
 			buffer_add(&unknown, one, length);
 		}
 	}
+	if (prefer->rolls_back && exchange->factoryd->config->tx_rollback)
+		exchange->call.rolls_back = true;
+	else if (prefer->rolls_back)
+		buffer_add_format(&unknown, "%stx=rollback",
+						  unknown.length ? ", " : "Invalid preferences: ");
 	if (unknown.length == 0 || !prefer->strict)
 	{
 		if (!prefer->strict)

@@ -230,6 +230,27 @@ read_embed(Reader *reader, RestItem *item)
 	return true;
 }
 
+static const char *const aggregates[] = {"avg", "count", "max", "min", "sum"};
+
+/* sum()::type, behind the dot; or count() alone. */
+static bool
+read_aggregate(Reader *reader, RestItem *item)
+{
+	for (size_t i = 0; i < sizeof(aggregates) / sizeof(aggregates[0]); i++)
+		if (take(reader, aggregates[i]))
+		{
+			item->aggregate = aggregates[i];
+			break;
+		}
+	if (item->aggregate == NULL || !take(reader, "()"))
+		return expected(reader, "avg(), count(), max(), min() or sum()");
+	reader->query->has_aggregates = true;
+	if (!take(reader, "::"))
+		return true;
+	item->aggregate_cast = read_name(reader, ",()");
+	return item->aggregate_cast != NULL;
+}
+
 static bool
 read_item(Reader *reader, RestItem *item)
 {
@@ -242,6 +263,8 @@ read_item(Reader *reader, RestItem *item)
 		return true;
 	}
 	item->spread = take(reader, "...");
+	if (strncmp(reader->at, "count()", 7) == 0)
+		return read_aggregate(reader, item);
 	item->field.name = read_name(reader, ends);
 	if (item->field.name == NULL)
 		return false;
@@ -249,6 +272,9 @@ read_item(Reader *reader, RestItem *item)
 	{
 		reader->at++;
 		item->alias = item->field.name;
+		item->field.name = NULL;
+		if (strncmp(reader->at, "count()", 7) == 0)
+			return read_aggregate(reader, item);
 		item->field.name = read_name(reader, ends);
 		if (item->field.name == NULL)
 			return false;
@@ -257,19 +283,15 @@ read_item(Reader *reader, RestItem *item)
 		return read_embed(reader, item);
 	if (item->spread)
 		return expected(reader, "\"(\"");
-	if (!read_path(reader, &item->field.path, ",:()"))
+	if (!read_path(reader, &item->field.path, ",:()."))
 		return false;
 	if (take(reader, "::"))
 	{
-		item->cast = read_name(reader, ",()");
+		item->cast = read_name(reader, ",().");
 		if (item->cast == NULL)
 			return false;
 	}
-	if (*reader->at == '.')
-		return refuse(reader->query, "PGRST123",
-					  "Use of aggregate functions is not allowed",
-					  "Aggregates in select are not served; make a view.");
-	return true;
+	return !take(reader, ".") || read_aggregate(reader, item);
 }
 
 static bool
@@ -283,6 +305,7 @@ read_items(Reader *reader, RestLevel *level)
 
 		if (!read_item(reader, item))
 			return false;
+		level->aggregates = level->aggregates || item->aggregate;
 		*last = item;
 		last = &item->next;
 	} while (take(reader, ","));

@@ -104,6 +104,9 @@ typedef struct RestItem
 	RestField field;
 	char *cast;
 	char *alias;
+	const char
+		*aggregate; /* of the field, or of the rows where it has no name; or NULL */
+	char *aggregate_cast;
 	/* of an embedding: */
 	char *relation;
 	char *hint;
@@ -117,6 +120,7 @@ typedef struct RestLevel
 {
 	RestItem *items; /* NULL: all columns, but where nothing is set */
 	bool nothing;    /* rel(): its rows count, their columns do not */
+	bool aggregates; /* some items are; the others make its groups */
 	RestLogic *filters;
 	RestOrder *order;
 	long long limit; /* -1 for none */
@@ -146,6 +150,7 @@ typedef struct RestQuery
 	bool has_columns;
 	bool has_on_conflict;
 	bool has_limit;
+	bool has_aggregates; /* on some level */
 	RestArgument *arguments;
 	const char *code; /* of what is wrong */
 	char *message;

@@ -20,6 +20,8 @@ typedef struct Parts
 	Buffer list;
 	Buffer from;
 	Buffer where;
+	Buffer groups; /* numbers of the columns that are no aggregates */
+	int columns;   /* in list so far */
 } Parts;
 
 static bool write_level(Scope *scope, const char *from, const char *condition,
@@ -109,6 +111,8 @@ name_of(const RestItem *item)
 
 	if (item->alias)
 		return item->alias;
+	if (item->aggregate)
+		return item->aggregate;
 	for (const RestStep *step = item->field.path; step; step = step->next)
 		if (!step->is_index)
 			name = step->key;
@@ -244,6 +248,13 @@ write_way(RestStatement *statement, const Scope *origin, const Way *way, int tar
 	bool forward = way->forward;
 	int between;
 
+	if (way->function)
+	{
+		buffer_add_format(from, "%s(\"t%d\".*) AS \"t%d\"", way->function->quoted,
+						  origin->number, target);
+		buffer_add_text(condition, "true");
+		return;
+	}
 	buffer_add_format(from, "%s AS \"t%d\"", way->target->quoted, target);
 	if (way->kind != LINK_ACROSS)
 	{
@@ -266,47 +277,91 @@ write_way(RestStatement *statement, const Scope *origin, const Way *way, int tar
 					way->target, link->to_columns[i]);
 }
 
+/* One more column, which is a group of its own where it is no aggregate. */
 static void
-begin_list(Buffer *list)
+begin_column(Parts *parts, bool is_group)
 {
-	buffer_add_text(list, list->length ? ", " : "");
+	buffer_add_text(&parts->list, parts->list.length ? ", " : "");
+	parts->columns++;
+	if (!is_group)
+		return;
+	buffer_add_text(&parts->groups, parts->groups.length ? ", " : "");
+	buffer_add_number(&parts->groups, parts->columns);
 }
 
-/* The columns of what is spread, as columns of the level it is spread into. */
+/* What is spread, one column after the other. */
+typedef void (*SpreadWriter)(Parts *parts, const char *column, int join);
+
 static void
-write_spread(const RestItem *item, const CatalogRelation *target, int join, Buffer *list)
+spread_row(Parts *parts, const char *column, int join)
+{
+	begin_column(parts, true);
+	buffer_add_format(&parts->list, "\"e%d\".", join);
+	buffer_add_identifier(&parts->list, column);
+}
+
+static void
+spread_list(Parts *parts, const char *column, int join)
+{
+	begin_column(parts, true);
+	buffer_add_format(&parts->list, "coalesce(\"e%d\".", join);
+	buffer_add_identifier(&parts->list, column);
+	buffer_add_text(&parts->list, ", '[]') AS ");
+	buffer_add_identifier(&parts->list, column);
+}
+
+/* Each column of many rows is a list. */
+static void
+gather_list(Parts *parts, const char *column, int join)
+{
+	buffer_add_format(&parts->from, "pg_catalog.jsonb_agg(\"r%d\".", join);
+	buffer_add_identifier(&parts->from, column);
+	buffer_add_text(&parts->from, ") AS ");
+	buffer_add_identifier(&parts->from, column);
+	buffer_add_text(&parts->from, ", ");
+}
+
+static void
+for_each_spread(RestStatement *statement, const RestItem *item,
+				const CatalogRelation *target, int join, SpreadWriter write, Parts *parts)
 {
 	const RestItem *one = item->level->items;
+	Way way;
 
-	for (int i = 0; (one == NULL || one->kind == ITEM_ALL) && i < target->column_count;
-		 i++)
-	{
-		begin_list(list);
-		buffer_add_format(list, "\"e%d\".", join);
-		buffer_add_identifier(list, target->columns[i].name);
-	}
+	for (int i = 0; one == NULL && i < target->column_count; i++)
+		write(parts, target->columns[i].name, join);
 	for (; one; one = one->next)
 	{
-		if (one->kind == ITEM_ALL)
+		for (int i = 0; one->kind == ITEM_ALL && i < target->column_count; i++)
+			write(parts, target->columns[i].name, join);
+		if (one->kind == ITEM_FIELD)
+			write(parts, name_of(one), join);
+		if (one->kind != ITEM_EMBED || one->level->nothing)
 			continue;
-		begin_list(list);
-		buffer_add_format(list, "\"e%d\".", join);
-		buffer_add_identifier(list, one->kind == ITEM_EMBED && !one->alias
-										? one->relation
-										: name_of(one));
+		if (!one->spread)
+			write(parts, one->alias ? one->alias : one->relation, join);
+		else if (rest_find_way(statement, target, one, &way))
+			for_each_spread(statement, one, way.target, join, write, parts);
 	}
 }
 
 static void
-write_join(const RestItem *item, const Way *way, int join, const Buffer *rows,
-		   Parts *parts)
+write_join(RestStatement *statement, const RestItem *item, const Way *way, int join,
+		   const Buffer *rows, bool grouped, Parts *parts)
 {
 	const char *name = item->alias ? item->alias : item->relation;
 	bool many = way->kind != LINK_TO_ONE;
 
 	buffer_add_text(&parts->from,
 					item->inner ? " INNER JOIN LATERAL (" : " LEFT JOIN LATERAL (");
-	if (many)
+	if (many && item->spread && !item->level->nothing)
+	{
+		buffer_add_text(&parts->from, "SELECT ");
+		for_each_spread(statement, item, way->target, join, gather_list, parts);
+		buffer_add_text(&parts->from, "CASE WHEN pg_catalog.count(*) > 0 THEN true END "
+									  "AS \"factoryd_rows\" FROM (");
+	}
+	else if (many)
 		buffer_add_format(
 			&parts->from,
 			"SELECT pg_catalog.json_agg(\"r%d\".*) AS \"factoryd_rows\" FROM (", join);
@@ -324,15 +379,18 @@ write_join(const RestItem *item, const Way *way, int join, const Buffer *rows,
 		return;
 	if (item->spread)
 	{
-		write_spread(item, way->target, join, &parts->list);
+		for_each_spread(statement, item, way->target, join,
+						many ? spread_list : spread_row, parts);
 		return;
 	}
-	begin_list(&parts->list);
-	buffer_add_format(
-		&parts->list,
-		many ? "coalesce(\"e%d\".\"factoryd_rows\", '[]'::pg_catalog.json) AS "
-			 : "\"e%d\".\"factoryd_one\" AS ",
-		join);
+	begin_column(parts, true);
+	buffer_add_format(&parts->list,
+					  many ? "coalesce(\"e%d\".\"factoryd_rows\", '[]'::pg_catalog.json)"
+						   : "\"e%d\".\"factoryd_one\"",
+					  join);
+
+	/* There is no equality of json to make groups by. */
+	buffer_add_text(&parts->list, grouped ? "::pg_catalog.jsonb AS " : " AS ");
 	buffer_add_identifier(&parts->list, name);
 }
 
@@ -349,9 +407,9 @@ write_embed(Scope *scope, const RestItem *item, int index, Parts *parts)
 
 	if (!rest_find_way(statement, scope->relation, item, &way))
 		return false;
-	if (item->spread && way.kind != LINK_TO_ONE)
-		return rest_refuse(statement, 400, "PGRST119",
-						   "A spread operation on '%s' is not possible: it is not to-one",
+	if (item->spread && item->level->aggregates)
+		return rest_refuse(statement, 400, "PGRST127",
+						   "Aggregates in what is spread are not implemented: '%s'",
 						   item->relation);
 	inner.relation = way.target;
 	inner.number = ++statement->names;
@@ -373,7 +431,8 @@ write_embed(Scope *scope, const RestItem *item, int index, Parts *parts)
 		rows = wrapped;
 	}
 	if (good)
-		write_join(item, &way, inner.number, &rows, parts);
+		write_join(statement, item, &way, inner.number, &rows, scope->level->aggregates,
+				   parts);
 	buffer_free(&from);
 	buffer_free(&condition);
 	buffer_free(&rows);
@@ -481,22 +540,40 @@ write_limits(const Scope *scope, Buffer *sql)
 /* --- a level -------------------------------------------------------------------------------- */
 
 static void
-write_item(const Scope *scope, const RestItem *item, Buffer *list)
+end_cast(Buffer *list, const char *type)
 {
-	begin_list(list);
+	if (type == NULL)
+		return;
+	buffer_add_text(list, " AS ");
+	write_type(list, type);
+	buffer_add_char(list, ')');
+}
+
+static void
+write_item(const Scope *scope, const RestItem *item, Parts *parts)
+{
+	Buffer *list = &parts->list;
+
+	begin_column(parts, item->aggregate == NULL);
 	if (item->kind == ITEM_ALL)
 	{
 		buffer_add_format(list, "\"t%d\".*", scope->number);
+		for (int i = 1; scope->relation && i < scope->relation->column_count; i++)
+			buffer_add_format(&parts->groups, ", %d", ++parts->columns);
 		return;
 	}
-	buffer_add_text(list, item->cast ? "CAST(" : "");
-	write_field(scope, list, &item->field);
-	if (item->cast)
+	buffer_add_text(list, item->aggregate_cast ? "CAST(" : "");
+	if (item->aggregate)
+		buffer_add_format(list, "pg_catalog.%s(%s", item->aggregate,
+						  item->field.name ? "" : "*");
+	if (item->field.name)
 	{
-		buffer_add_text(list, " AS ");
-		write_type(list, item->cast);
-		buffer_add_char(list, ')');
+		buffer_add_text(list, item->cast ? "CAST(" : "");
+		write_field(scope, list, &item->field);
+		end_cast(list, item->cast);
 	}
+	buffer_add_text(list, item->aggregate ? ")" : "");
+	end_cast(list, item->aggregate_cast);
 	buffer_add_text(list, " AS ");
 	buffer_add_identifier(list, name_of(item));
 }
@@ -514,7 +591,7 @@ write_items(Scope *scope, Parts *parts)
 		if (item->kind != ITEM_EMBED)
 		{
 			if (!scope->counts)
-				write_item(scope, item, &parts->list);
+				write_item(scope, item, parts);
 			continue;
 		}
 		if (embeddings == 64)
@@ -531,7 +608,7 @@ write_items(Scope *scope, Parts *parts)
 static bool
 write_level(Scope *scope, const char *from, const char *condition, Buffer *sql)
 {
-	Parts parts = {{0}, {0}, {0}};
+	Parts parts = {0};
 	bool good;
 
 	buffer_add_text(&parts.from, from);
@@ -545,6 +622,8 @@ write_level(Scope *scope, const char *from, const char *condition, Buffer *sql)
 						  buffer_text(&parts.from));
 		if (parts.where.length)
 			buffer_add_format(sql, " WHERE %s", buffer_text(&parts.where));
+		if (!scope->counts && scope->level->aggregates && parts.groups.length)
+			buffer_add_format(sql, " GROUP BY %s", buffer_text(&parts.groups));
 		if (!scope->counts)
 		{
 			good = write_order(scope, sql);
@@ -554,6 +633,7 @@ write_level(Scope *scope, const char *from, const char *condition, Buffer *sql)
 	buffer_free(&parts.list);
 	buffer_free(&parts.from);
 	buffer_free(&parts.where);
+	buffer_free(&parts.groups);
 	return good;
 }
 

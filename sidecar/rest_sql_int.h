@@ -30,9 +30,10 @@ typedef struct Way
 {
 	LinkKind kind;
 	const CatalogRelation *target;
-	const CatalogLink *link;     /* ours, theirs, or across: the junction's to us */
-	const CatalogLink *far_link; /* across: the junction's to them */
-	bool forward;                /* the link is ours */
+	const CatalogLink *link;         /* ours, theirs, or across: the junction's to us */
+	const CatalogLink *far_link;     /* across: the junction's to them */
+	bool forward;                    /* the link is ours */
+	const CatalogFunction *function; /* instead of a link: it gives the rows for ours */
 } Way;
 
 /* rest_way.c: false where there is none, or several; the problem then says so. */

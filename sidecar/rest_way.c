@@ -76,7 +76,8 @@ add_way(Search *search, LinkKind kind, const CatalogRelation *target,
 		const CatalogLink *link, const CatalogLink *far_link, bool forward)
 {
 	if (search->count < 8)
-		search->found[search->count++] = (Way){kind, target, link, far_link, forward};
+		search->found[search->count++] =
+			(Way){kind, target, link, far_link, forward, NULL};
 }
 
 /*
@@ -179,6 +180,30 @@ refuse_ambiguous(RestStatement *statement, const Search *search)
 	return false;
 }
 
+/* A function of that name that takes one of our rows and gives a relation's. */
+static bool
+find_function(RestStatement *statement, const CatalogRelation *origin,
+			  const RestItem *item, Way *way)
+{
+	int count;
+	const CatalogFunction *functions = catalog_functions(statement->catalog, &count);
+	int number = catalog_number(statement->catalog, origin);
+
+	for (int i = 0; i < count; i++)
+	{
+		const CatalogFunction *function = &functions[i];
+
+		if (function->row_of != number || function->relation < 0 ||
+			strcmp(function->name, item->relation) != 0)
+			continue;
+		*way = (Way){.kind = function->gives_one ? LINK_TO_ONE : LINK_TO_MANY,
+					 .target = catalog_numbered(statement->catalog, function->relation),
+					 .function = function};
+		return true;
+	}
+	return false;
+}
+
 bool
 rest_find_way(RestStatement *statement, const CatalogRelation *origin,
 			  const RestItem *item, Way *way)
@@ -187,6 +212,8 @@ rest_find_way(RestStatement *statement, const CatalogRelation *origin,
 	int count;
 	const CatalogLink *links = catalog_links(statement->catalog, &count);
 
+	if (origin && find_function(statement, origin, item, way))
+		return true;
 	for (int i = 0; origin && i < count; i++)
 		try_link(statement->catalog, &search, &links[i]);
 	if (origin && (search.count == 0 || item->hint))

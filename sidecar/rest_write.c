@@ -250,11 +250,16 @@ list_returned(RestStatement *statement, const CatalogRelation *relation,
 		}
 		if (item->kind == ITEM_FIELD)
 		{
-			add_returned(list, item->field.name);
+			if (item->field.name)
+				add_returned(list, item->field.name);
 			continue;
 		}
 		if (!rest_find_way(statement, relation, item, &way))
 			return false;
+		if (way.function)
+			return rest_refuse(statement, 400, "PGRST127",
+							   "What a write returns has no '%s': it is no foreign key",
+							   item->relation);
 		for (int i = 0; i < way.link->count; i++)
 		{
 			int column =
