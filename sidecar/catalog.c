@@ -549,9 +549,9 @@ catalog_came(Call *call, CallOutcome *outcome)
 	json_decref(document);
 	catalog->loaded = true;
 	catalog->loaded_at = time(NULL);
+	wake_waiting(catalog, NULL);
 	if (again)
 		catalog_reload(catalog);
-	wake_waiting(catalog, NULL);
 }
 
 void
@@ -561,7 +561,8 @@ catalog_reload(Catalog *catalog)
 
 	if (catalog->loading)
 	{
-		catalog->again = true;
+		/* One that still waits for a connection will see what has changed. */
+		catalog->again = catalog->again || call->connection != NULL;
 		return;
 	}
 	memset(call, 0, sizeof(*call));

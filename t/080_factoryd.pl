@@ -467,7 +467,8 @@ is($closed->stop('INT'), 0, 'an interrupt ends it as well');
 
 # Little room: one connection, no queue, two clients.
 my $narrow = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_ANON_ROLE => 'operator', FACTORYD_SCHEMAS => 'api',
-	FACTORYD_POOL => 1, FACTORYD_POOL_OVERFLOW => 0, FACTORYD_QUEUE => 0, FACTORYD_MAX_CONNECTIONS => 2, FACTORYD_IDLE_TIMEOUT => '2s');
+	FACTORYD_POOL => 1, FACTORYD_POOL_OVERFLOW => 0, FACTORYD_QUEUE => 0, FACTORYD_MAX_CONNECTIONS => 2, FACTORYD_IDLE_TIMEOUT => '2s',
+	FACTORYD_CHANNEL => '', FACTORYD_LOOK_INTERVAL => 0);    # nobody else uses that connection
 ($status, $body) = $narrow->call(POST => '/rpc/add', { a => 1 });
 is("$status $body", '200 2', 'one at a time is served');
 {
