@@ -134,10 +134,11 @@ judgment_begin(Decision *decision, JudgmentPolicy policy)
 
 /* --- in one piece, or two ----------------------------------------------------------------- */
 
-/* The rules' result where the prompt tells it; else NULL. */
-static Evaluation *
-rules_to_tell(const Judgment *judgment, Evaluation *rules)
+Evaluation *
+judgment_rules_told(const Judgment *judgment)
 {
+	Evaluation *rules = evaluation_begin(judgment->decision, judgment->created_at);
+
 	switch (model_uses[judgment->policy])
 	{
 		case MODEL_IF_UNSURE:
@@ -166,8 +167,7 @@ judgment_request(const Judgment *judgment, Jsonb *context)
 	if (model_uses[judgment->policy] == MODEL_NEVER ||
 		judgment->decision->prompt_user == NULL)
 		return NULL;
-	rules = rules_to_tell(judgment,
-						  evaluation_begin(judgment->decision, judgment->created_at));
+	rules = judgment_rules_told(judgment);
 	if (rules != NULL && !rules_below(rules, confidence_enough(judgment)))
 		return NULL;
 	request = palloc(sizeof(LlmRequest));

@@ -694,6 +694,9 @@ extern void judgment_make(Judgment *judgment, Jsonb *context, Recall recall);
  */
 extern Judgment *judgment_begin(Decision *decision, JudgmentPolicy policy);
 extern LlmRequest *judgment_request(const Judgment *judgment, Jsonb *context);
+
+/* The rules' result where the prompt tells it; else NULL. */
+extern Evaluation *judgment_rules_told(const Judgment *judgment);
 extern void judgment_complete(Judgment *judgment, LlmAnswer *answer);
 
 /* --- counting, for the metrics ------------------------------------------------------------ */

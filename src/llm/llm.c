@@ -330,9 +330,8 @@ prompt_length(const LlmRequest *request)
 		   (request->schema ? VARSIZE(request->schema) : 0);
 }
 
-/* A token is four bytes of ASCII, or one other character; too many rather than too few. */
-static int64
-estimated_tokens(const char *text)
+int64
+llm_estimated_tokens(const char *text)
 {
 	int64 ascii = 0, others = 0;
 
@@ -349,7 +348,8 @@ estimated_tokens(const char *text)
 static int64
 expected_prompt_tokens(const LlmCall *call)
 {
-	return estimated_tokens(call->request.user) + estimated_tokens(call->request.system) +
+	return llm_estimated_tokens(call->request.user) +
+		   llm_estimated_tokens(call->request.system) +
 		   (call->request.schema ? VARSIZE(call->request.schema) / 4 : 0);
 }
 

@@ -90,6 +90,9 @@ extern bool llm_step(LlmCall *call);
  * Who knows more than the text tells, as of a field's name, masks by himself before.
  */
 extern bool llm_masks_personal(void);
+
+/* A token is four bytes of ASCII, or one other character; too many rather than too few. */
+extern int64 llm_estimated_tokens(const char *text);
 extern char *llm_mask_personal(const char *text);
 extern bool llm_field_is_name(const char *field); /* of a person */
 extern char *llm_mask_name(const char *name);
