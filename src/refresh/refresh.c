@@ -252,6 +252,39 @@ list_due(const SPITupleTable *rows, uint64 count, TimestampTz now, TimestampTz *
 }
 
 /*
+ * What was due when the table was read.  As long as each claim ends with a skip, which
+ * writes nothing, the next need not read it again: many views may be due together.
+ */
+static struct
+{
+	bool known;
+	List *views; /* in the transaction's memory */
+	TimestampTz next_due;
+} due_now;
+
+/* False where nothing is scheduled. */
+static bool
+look_what_is_due(TimestampTz now)
+{
+	static const char *const query =
+		"SELECT view::pg_catalog.oid, next_due FROM factory.refresh_schedule "
+		"WHERE enabled AND paused_since IS NULL ORDER BY next_due, view::pg_catalog.oid";
+	MemoryContext before;
+
+	if (due_now.known)
+		return true;
+	due_now.next_due = DT_NOEND;
+	refresh_query(query, 0, NULL, NULL, NULL, false, 0);
+	if (SPI_processed == 0)
+		return false;
+	before = MemoryContextSwitchTo(TopTransactionContext);
+	due_now.views = list_due(SPI_tuptable, SPI_processed, now, &due_now.next_due);
+	MemoryContextSwitchTo(before);
+	due_now.known = true;
+	return true;
+}
+
+/*
  * The schedule that has been due longest, its row locked; else when the next is due.
  * What was skipped because nothing had changed is due when memory says so.  A view
  * comes after those that it reads; when they are done, somebody looks again.
@@ -259,22 +292,17 @@ list_due(const SPITupleTable *rows, uint64 count, TimestampTz now, TimestampTz *
 static RefreshClaim
 find_due(DueSchedule *due, TimestampTz *next_due)
 {
-	static const char *const query =
-		"SELECT view::pg_catalog.oid, next_due FROM factory.refresh_schedule "
-		"WHERE enabled AND paused_since IS NULL ORDER BY next_due, view::pg_catalog.oid";
-	List *views;
 	ListCell *cell;
 	bool held = false;
 
 	*next_due = DT_NOEND;
-	refresh_query(query, 0, NULL, NULL, NULL, false, 0);
-	if (SPI_processed == 0)
+	if (!look_what_is_due(due->now))
 		return REFRESH_CLAIM_NOTHING;
-	views = list_due(SPI_tuptable, SPI_processed, due->now, next_due);
-	foreach (cell, views)
+	*next_due = due_now.next_due;
+	foreach (cell, due_now.views)
 	{
 		if (refresh_awaits_busy(lfirst_oid(cell)) ||
-			source_is_ahead(lfirst_oid(cell), views))
+			source_is_ahead(lfirst_oid(cell), due_now.views))
 			continue;
 		if (lock_schedule(lfirst_oid(cell), due))
 			return REFRESH_CLAIM_RUN;
@@ -518,6 +546,9 @@ skip_unchanged(const DueSchedule *due)
 	if (due->within_usec > 0)
 		next = Min(next, due->now + due->within_usec / 2);
 	refresh_skip_to(due->view, next);
+	due_now.known = true;
+	due_now.views = list_delete_oid(due_now.views, due->view);
+	due_now.next_due = Min(due_now.next_due, next);
 	metric_add(METRIC_REFRESH_SKIPPED, 1, METRIC_LABELS(due->view_name));
 	return REFRESH_CLAIM_SETTLED;
 }
@@ -586,6 +617,8 @@ refresh_take_changes(void)
 {
 	HouseRights saved;
 
+	/* A look begins: what the last one knew has gone with its transaction. */
+	due_now.known = false;
 	SPI_connect();
 	house_enter_for_all(&saved);
 	refresh_query(
@@ -616,6 +649,8 @@ refresh_claim(TimestampTz serving_since, RefreshRun *run, TimestampTz *next_due)
 	house_enter_for_all(&saved);
 	claim = find_due(&due, next_due);
 	house_leave(&saved);
+	/* Unless what follows is a skip. */
+	due_now.known = false;
 	if (claim == REFRESH_CLAIM_RUN)
 	{
 		tenant_act_for(due.tenant);

@@ -3,7 +3,7 @@
  *		Processes that do what is due on a scheduler's behalf.
  *
  * One that refreshes is warm: it waits on its latch for the next order and leaves
- * after a minute without.  A task gets a process of its own, connected as the task's
+ * after a minute and a half without.  A task gets a process of its own, connected as the task's
  * owner, which ends with it: nothing of a session outlives it, and VACUUM works.
  * Orders and outcomes lie in a segment of shared memory each; the scheduler keeps
  * the books.
@@ -30,8 +30,8 @@
 #include "worker/command.h"
 #include "worker/worker_int.h"
 
-/* A warm performer without an order leaves after this. */
-#define PERFORMER_IDLE_MS (60 * 1000L)
+/* A warm performer without an order leaves after this: what is due every minute finds it. */
+#define PERFORMER_IDLE_MS (90 * 1000L)
 
 #define OUTCOME_TEXT_SIZE 2048
 
