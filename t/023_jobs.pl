@@ -100,7 +100,7 @@ is(sql("SELECT factory.retry_job($job)"), 't', 'it can be tried again');
 ends($job, 'done', 'and is done then');
 
 # While models think nothing is held.
-$peer->script(chat('late', delay => 3));
+$peer->script(chat('late', delay => 2));
 sql(q{SELECT factory.complete_async('mini', 'wait ' || i) FROM generate_series(1, 20) AS i});
 $node->poll_query_until('postgres', q{SELECT count(*) = 20 FROM factory.job_status WHERE state = 'running'});
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_factory job runner'}), 1, 'one worker for all');
@@ -183,10 +183,53 @@ is(sql(q{SELECT string_agg(DISTINCT tenant_id || ' ' || called_by, ', ') FROM fa
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET factory.job_concurrency; SELECT pg_reload_conf()});
 
 # What ended long ago is deleted.
-is(sql(q{SELECT factory.tend_jobs() BETWEEN now() + interval '6 days' AND now() + interval '7 days'}), 't', 'jobs are kept for a week');
+is(sql(q{SELECT factory.tend_jobs() BETWEEN now() + interval '6 days' AND now() + interval '7 days 1 hour'}), 't', 'jobs are kept for a week');
 is(sql(q{UPDATE factory.job SET finished_at = now() - interval '8 days' WHERE id = } . $others . q{ RETURNING id}) =~ /^$others/, 1, 'one that is older');
 sql(q{SELECT factory.tend_jobs()});
 is(sql("SELECT count(*) FROM factory.job WHERE id = $others"), 0, 'goes');
+
+# So it is though nobody submits more, and the worker does not rest.
+$node->safe_psql('postgres', q{ALTER SYSTEM SET factory.job_retention = '1s'; SELECT pg_reload_conf()});
+$node->poll_query_until('postgres', q{SELECT current_setting('factory.job_retention') = '1s'});
+sql(q{SELECT pg_terminate_backend(pid, 10000) FROM factory.worker_status WHERE kind = 'job_runner'});
+sql(q{SELECT factory.complete_async('mini', 'short-lived')});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM factory.job}), 'the scheduler sees to it');
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET factory.job_retention; SELECT pg_reload_conf()});
+
+# A transaction of the worker's that fails is tried again.
+sql(q{CREATE FUNCTION public.stumble() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''stumbled''; END';
+	CREATE TRIGGER stumble BEFORE UPDATE ON factory.job FOR EACH ROW EXECUTE FUNCTION public.stumble()});
+$job = sql(q{SELECT factory.complete_async('mini', 'stumbling')});
+$node->wait_for_log(qr/ERROR:  stumbled/);
+sql(q{DROP TRIGGER stumble ON factory.job});
+ends($job, 'done', 'after a failed transaction it goes on by itself');
+
+# Switched off, nothing is asked.
+$node->safe_psql('postgres', q{ALTER SYSTEM SET factory.enabled = off; SELECT pg_reload_conf()});
+$node->poll_query_until('postgres', q{SELECT current_setting('factory.enabled') = 'off'});
+$job = sql(q{SELECT factory.complete_async('mini', 'off')});
+ok($node->poll_query_until('postgres', q{SELECT state LIKE 'resting: %' FROM factory.worker_status WHERE kind = 'job_runner'}), 'switched off, the worker rests');
+is(sql("SELECT state FROM factory.job_status WHERE id = $job"), 'queued', 'and the job waits');
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET factory.enabled; SELECT pg_reload_conf()});
+ends($job, 'done', 'until it is switched on');
+
+# Budgets get back what is not used.
+sub reserved { return sql('SELECT sum(reserved_tokens) > 0 FROM factory.budget_usage()'); }
+sql(q{SELECT factory.set_budget('model', 'mini', 'day', tokens => 1000000)});
+$peer->script({ hang => 1 });
+$job = sql(q{SELECT factory.complete_async('mini', 'reserved')});
+$peer->wait_requests(1);
+is(reserved(), 't', 'a call under way holds of its budget');
+sql("SELECT factory.cancel_job($job)");
+ends($job, 'cancelled', 'cancelled');
+is(reserved(), 'f', 'it gives it back');
+$peer->script({ hang => 1 });
+$job = sql(q{SELECT factory.complete_async('mini', 'reserved', on_unknown => 'fail')});
+$peer->wait_requests(1);
+sql(q{SELECT pg_terminate_backend(pid, 10000) FROM factory.worker_status WHERE kind = 'job_runner'});
+ends($job, 'failed', 'so does one whose worker ends');
+is(reserved(), 'f', 'and nothing stays reserved');
+$peer->script(chat('again'));
 
 # A crash between question and answer: as each job asked for.
 $peer->script({ hang => 1 });

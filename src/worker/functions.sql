@@ -65,6 +65,11 @@ AS $$
 DECLARE
 	job bigint;
 BEGIN
+	IF current_setting('transaction_read_only')::boolean THEN
+		RAISE EXCEPTION 'a job cannot be submitted in a read-only transaction'
+			USING ERRCODE = 'read_only_sql_transaction',
+				HINT = 'Submit it in a transaction that may write, on the primary.';
+	END IF;
 	IF deadline <= interval '0' THEN
 		RAISE EXCEPTION 'the deadline is not in the future'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'It counts from now, such as ''5 minutes''.';
@@ -195,8 +200,12 @@ BEGIN
 		cancel = true,
 		state = CASE WHEN j.state = 'running' THEN j.state ELSE 'cancelled' END,
 		finished_at = CASE WHEN j.state = 'running' THEN NULL ELSE clock_timestamp() END
-	WHERE j.id = job.id AND j.state IN ('queued', 'running', 'unknown');
-	RETURN FOUND;
+	WHERE j.id = job.id AND j.state IN ('queued', 'running', 'unknown')
+	RETURNING j.* INTO job;
+	IF job.state = 'cancelled' AND FOUND THEN
+		PERFORM pg_notify('factory_events', format('{"event": "job_cancelled", "job": %s}', job.id));
+	END IF;
+	RETURN job.id IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION factory.cancel_job(bigint) IS
@@ -235,7 +244,8 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	DELETE FROM factory.job AS j WHERE j.finished_at < factory.clock_now() - kept;
-	RETURN (SELECT min(j.finished_at) + kept FROM factory.job AS j WHERE j.finished_at IS NOT NULL);
+	-- A little later, so that many go at once.
+	RETURN (SELECT min(j.finished_at) + kept + least(kept / 10, interval '1 hour') FROM factory.job AS j WHERE j.finished_at IS NOT NULL);
 END
 $$;
 COMMENT ON FUNCTION factory.tend_jobs() IS

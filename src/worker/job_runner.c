@@ -65,6 +65,7 @@ static bool backlog = false;
 static char rest[REST_SIZE];
 
 static bool extension_is_gone = false;
+static Oid job_relation = InvalidOid;
 static TimestampTz not_before = 0; /* after a failure */
 static TimestampTz idle_since = 0;
 static bool had_work = false;
@@ -262,13 +263,24 @@ known_jobs(void)
 
 /* --- transactions ------------------------------------------------------------------------------- */
 
+/* An extension that was created again has other jobs, by the same ids. */
+static void
+notice_new_extension(void)
+{
+	Oid relation = house_relation_if_exists("job");
+
+	extension_is_gone = !refresh_is_installed() || !OidIsValid(relation);
+	if (OidIsValid(job_relation) && relation != job_relation)
+		forget_every(&under_way);
+	job_relation = relation;
+}
+
 static bool
 begin_transaction(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	extension_is_gone =
-		!refresh_is_installed() || !OidIsValid(house_relation_if_exists("job"));
+	notice_new_extension();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(scratch);
 	return !extension_is_gone;
@@ -479,7 +491,7 @@ next_moment(void)
 
 	dlist_foreach(iter, &under_way) moment =
 		Min(moment, llm_next_moment(dlist_container(Job, node, iter.cur)->call));
-	return not_before > 0 ? Max(moment, not_before) : moment;
+	return not_before > 0 ? not_before : moment;
 }
 
 /* Here is no statement to cancel. */
@@ -515,7 +527,7 @@ is_idle(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (call_count > 0 || backlog || rest[0] != '\0' || job_slot_announced())
+	if (call_count > 0 || backlog || unsettled || rest[0] != '\0' || job_slot_announced())
 		idle_since = 0;
 	else if (idle_since == 0)
 		idle_since = now;

@@ -34,6 +34,9 @@
 /* A job whose runner was lost so often is not tried again: it may be why. */
 #define JOB_MAX_LOSSES "3"
 
+/* The scheduler is told that often at most that jobs have ended. */
+#define TELL_SCHEDULER_MS (60 * 1000L)
+
 /* A session that has seen the queue far from full submits so many without looking. */
 #define ADMIT_PART 64
 
@@ -337,11 +340,26 @@ job_table_cancelled(void)
 
 /* --- the end of a job ----------------------------------------------------------------------- */
 
+/* It deletes what ended long ago, also where a runner is never idle. */
+static void
+tell_scheduler(void)
+{
+	static TimestampTz told_at = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (job_retention_s == 0 ||
+		now < TimestampTzPlusMilliseconds(told_at, TELL_SCHEDULER_MS))
+		return;
+	told_at = now;
+	worker_wake_at_commit();
+}
+
 static void
 tell(const char *event, int64 id)
 {
 	Async_Notify(JOB_CHANNEL,
 				 psprintf("{\"event\": \"%s\", \"job\": " INT64_FORMAT "}", event, id));
+	tell_scheduler();
 }
 
 /* Running by nobody we know of: its runner was lost between question and answer. */
