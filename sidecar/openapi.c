@@ -11,6 +11,7 @@
 
 #include "catalog.h"
 #include "rest.h"
+#include "route.h"
 #include "text.h"
 
 #define OPENAPI_TYPE "application/openapi+json; charset=utf-8"
@@ -38,8 +39,43 @@ set_type(json_t *schema, const char *base, const char *format)
 	json_object_set_new(schema, "format", json_string(format));
 }
 
+/*
+ * The column's comment, and behind it what PostgREST's tools read: whether it is of the
+ * primary key, and what it refers to.  NULL for nothing; the caller frees.
+ */
+static char *
+describe_column(const Catalog *catalog, const CatalogRelation *relation, int index)
+{
+	const CatalogColumn *column = &relation->columns[index];
+	Buffer text = {0};
+	int count;
+	const CatalogLink *links = catalog_links(catalog, &count);
+
+	if (column->comment)
+		buffer_add_format(&text, "%s\n\n", column->comment);
+	if (column->is_key)
+		buffer_add_text(&text, "Note:\nThis is a Primary Key.<pk/>");
+	for (int i = 0; i < count; i++)
+	{
+		const CatalogRelation *to = catalog_numbered(catalog, links[i].to);
+		const char *target;
+
+		if (links[i].from != catalog_number(catalog, relation) || links[i].count != 1 ||
+			links[i].from_columns[0] != index)
+			continue;
+		target = to->columns[links[i].to_columns[0]].name;
+		buffer_add_format(&text,
+						  "%sThis is a Foreign Key to `%s.%s`.<fk table='%s' "
+						  "column='%s'/>",
+						  column->is_key ? "\n" : "Note:\n", to->name, target, to->name,
+						  target);
+		break;
+	}
+	return text.length ? buffer_detach(&text) : NULL;
+}
+
 static json_t *
-describe_relation(const CatalogRelation *relation)
+describe_relation(const Catalog *catalog, const CatalogRelation *relation)
 {
 	json_t *properties = json_object();
 	json_t *required = json_array();
@@ -49,10 +85,12 @@ describe_relation(const CatalogRelation *relation)
 	{
 		const CatalogColumn *column = &relation->columns[i];
 		json_t *property = json_object();
+		char *description = describe_column(catalog, relation, i);
 
 		set_type(property, column->base, column->format);
-		if (column->comment)
-			json_object_set_new(property, "description", json_string(column->comment));
+		if (description)
+			json_object_set_new(property, "description", json_string(description));
+		free(description);
 		if (column->otherwise)
 			json_object_set_new(property, "default", json_string(column->otherwise));
 		json_object_set_new(properties, column->name, property);
@@ -166,6 +204,35 @@ describe_function(const CatalogFunction *function)
 	return path;
 }
 
+/* A route of the engine: a JSON object in, our envelope out. */
+static void
+add_route(const char *method, const char *path, bool prefix, const char *service,
+		  void *context)
+{
+	json_t *paths = context;
+	bool posts = strcmp(method, "POST") == 0;
+	char *full = text_format("%s%s", path, prefix ? "{id}" : "");
+	json_t *at = json_object_get(paths, full);
+	json_t *parameters = json_array();
+
+	if (prefix)
+		json_array_append_new(parameters,
+							  json_pack("{s:s, s:s, s:s, s:b}", "name", "id", "in",
+										"path", "type", "string", "required", 1));
+	if (posts)
+		json_array_append_new(parameters, json_pack("{s:s, s:s, s:b, s:{s:s}}", "name",
+													"body", "in", "body", "required", 1,
+													"schema", "type", "object"));
+	if (at == NULL)
+	{
+		at = json_object();
+		json_object_set_new(paths, full, at);
+	}
+	json_object_set_new(at, posts ? "post" : "get",
+						operation(service, "200", "OK", parameters));
+	free(full);
+}
+
 static void
 add_path(json_t *paths, const char *prefix, const char *name, json_t *path)
 {
@@ -205,13 +272,14 @@ openapi_describe(Exchange *exchange)
 		if (strcmp(relations[i].schema, schema) == 0)
 		{
 			json_object_set_new(definitions, relations[i].name,
-								describe_relation(&relations[i]));
+								describe_relation(catalog, &relations[i]));
 			add_path(paths, "/", relations[i].name, describe_paths(&relations[i]));
 		}
 	functions = catalog_functions(catalog, &count);
 	for (int i = 0; i < count; i++)
 		if (strcmp(functions[i].schema, schema) == 0)
 			add_path(paths, "/rpc/", functions[i].name, describe_function(&functions[i]));
+	route_each(add_route, paths);
 	document =
 		json_pack("{s:s, s:{s:s, s:s, s:s}, s:s, s:[s, s, s], s:[s, s, s], s:o, s:o}",
 				  "swagger", "2.0", "info", "title", "pg_factory", "description",

@@ -159,6 +159,17 @@ path_matches(const Route *route, const char *path)
 	return true;
 }
 
+void
+route_each(void (*tell)(const char *method, const char *path, bool prefix,
+						const char *service, void *context),
+		   void *context)
+{
+	for (size_t i = 0; i < ROUTE_COUNT; i++)
+		if (routes[i].sql)
+			tell(routes[i].method, routes[i].path, is_prefix(&routes[i]),
+				 service_names[routes[i].service], context);
+}
+
 /* HEAD is GET without a body. */
 static bool
 method_matches(const Route *route, const char *method)

@@ -220,6 +220,18 @@ write_is(PATCH => '/line', { rate => 1 }, '400 {"code":"PGRST122","details":"Inv
 }
 write_is(PATCH => '/plant?id=eq.1', { name => 'x' }, '400 {"code":"PGRST122","details":"Invalid preferences: tx=rollback","hint":null,"message":"Invalid preferences given with handling=strict"}', 'where it is not allowed it is no preference', Prefer => 'handling=strict, tx=rollback');
 
+# --- what is told of all that -----------------------------------------------------------------------
+
+($status, $body) = $factoryd->call(GET => '/');
+is("$status $body->{swagger}", '200 2.0', 'a description');
+is($body->{definitions}{line}{properties}{id}{description}, "Note:\nThis is a Primary Key.<pk/>", 'tells of keys');
+is($body->{definitions}{line}{properties}{plant_id}{description}, "Note:\nThis is a Foreign Key to `plant.id`.<fk table='plant' column='id'/>", 'of what they refer to');
+is(join(',', sort keys %{ $body->{paths}{'/line'} }), 'delete,get,patch,post', 'of what may be done with a table');
+is(join(',', sort keys %{ $body->{paths}{'/busy'} }), 'delete,get,patch,post', 'or a simple view');
+is(join(',', sort keys %{ $body->{paths}{'/rpc/lines_of'} }), 'get,post', 'of functions');
+is($body->{paths}{'/api/v1/judgment/{id}'}{get}{parameters}[0]{in}, 'path', "and of the engine's routes");
+is(join(',', sort keys %{ $body->{paths}{'/api/v1/judgment/execute'} }), 'post', 'each with its methods');
+
 # --- what is refused ------------------------------------------------------------------------
 
 for my $case (
