@@ -88,6 +88,20 @@ $node->stop('immediate');
 $node->start;
 is(as('north', q{SELECT count(*) FROM generate_series(1, 5) AS n, factory.judge('north_only_decision', jsonb_build_object('n', n))}),
 	5, 'after a crash the rest is left');
+
+# Switched off, judgments answer by rules and are neither counted nor refused.
+my $used = q{SELECT used FROM factory.tenant_usage WHERE tenant_id = 'north-plant' AND quota = 'judgments_per_month'};
+my $before = as('north', $used);
+my $off = q{SET factory.tenant = 'north-plant'; SET factory.enabled = off; };
+is($node->safe_psql('postgres', $off . q{SELECT status FROM factory.judge('north_only_decision', '{"n": 7}')}),
+	'NORTH_STATUS', 'switched off, a tenant without a judgment left is answered');
+is($node->safe_psql('postgres', $off . q{SELECT count(*) FROM factory.judge_many('north_only_decision', 'SELECT n FROM generate_series(1, 3) AS n')}),
+	3, 'and so are many');
+is(as('north', $used), $before, 'which counts for nothing');
+my $ratio = 'factory_quota_used_ratio{tenant_id="north-plant",quota="judgments_per_month"} 1';
+like(as('north', 'SELECT factory.metrics()'), qr/^\Q$ratio\E$/m, 'metrics tell how much of a quota is used');
+like($node->safe_psql('postgres', 'SELECT factory.metrics()'), qr/^\Q$ratio\E$/m, 'the house, too');
+unlike($node->safe_psql('postgres', 'SELECT factory.metrics()'), qr/factory_quota_used_ratio\{tenant_id="south-plant"/, 'but of no quota that is not set');
 like(error_of('north', q{SELECT factory.judge('north_only_decision', '{"n": 1}')}),
 	qr/has used all of its 260/, 'and no more than the rest');
 # A new month begins at nothing.
@@ -136,6 +150,24 @@ foreach my $call (
 	(my $unknown = $call) =~ s/zulu_south/yankee_1/;
 	(my $expected = error_of('north', "SELECT $unknown")) =~ s/yankee_1/zulu_south/g;
 	is(error_of('north', "SELECT $call"), $expected, "no telling that there is one: $call");
+}
+
+# Nor by how long it takes: one look costs the same rows and pages as the other.
+my $touched = q{SELECT pg_stat_force_next_flush();
+	SELECT 'touched ' || concat_ws(' ', sum(t.seq_tup_read), sum(t.idx_tup_fetch), sum(io.heap_blks_hit + io.heap_blks_read), sum(io.idx_blks_hit + io.idx_blks_read))
+	FROM pg_stat_all_tables AS t JOIN pg_statio_all_tables AS io USING (relid) WHERE t.schemaname = 'factory';};
+foreach my $call (qw(judge decide))
+{
+	my %cost;
+	foreach my $name (qw(yankee_1 zulu_south))
+	{
+		my ($code, $out) = $node->psql('postgres', join("\n", map { "SELECT factory.$call('$name', '{}');\n$touched" } 1 .. 3),
+			on_error_stop => 0, extra_params => [ '-U', 'north' ]);
+		my @counts = map { [split] } $out =~ /^touched (.*)$/mg;
+		$cost{$name} = join ' ', map { $counts[2][$_] - $counts[1][$_] } 0 .. 3;
+	}
+	is($cost{zulu_south}, $cost{yankee_1}, "an unknown name and another tenant's cost $call() the same rows and pages");
+	like($cost{zulu_south}, qr/[1-9]/, 'and some');
 }
 unlike(error_of('north', "SELECT pg_stats.most_common_vals FROM pg_stats WHERE schemaname = 'factory'"), qr/south/,
 	'statistics are silent');

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/activity.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/quota.h"
@@ -302,7 +303,8 @@ judge_and_log(Decision *decision, const JudgeRequest *request, JudgmentPolicy po
 	else
 		inputs_from_row(decision, request->row);
 	judgment = judgment_begin(decision, policy);
-	quota_take(QUOTA_JUDGMENTS, 1, judgment->created_at);
+	if (house_is_enabled())
+		quota_take(QUOTA_JUDGMENTS, 1, judgment->created_at);
 	judgment_make(judgment, request->context,
 				  request->skip_cache ? RECALL_AFRESH : RECALL_ALLOWED);
 	judgment_log(judgment, request->input);

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/activity.h"
 #include "base/clock.h"
 #include "base/house.h"
 #include "base/quota.h"
@@ -36,7 +37,8 @@ begin(JudgmentTask *task, Decision *decision)
 {
 	Judgment *judgment = task_judgment(task, decision);
 
-	quota_take(QUOTA_JUDGMENTS, 1, clock_now());
+	if (house_is_enabled())
+		quota_take(QUOTA_JUDGMENTS, 1, clock_now());
 	task->version = decision->version;
 	task->execution_id = judgment->execution_id;
 	task->created_at = judgment->created_at;

@@ -7,9 +7,11 @@
 #include <math.h>
 
 #include "base/compat.h"
+#include "base/house.h"
 #include "base/queue.h"
 #include "base/tenant.h"
 #include "common/shortest_dec.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -189,6 +191,41 @@ put_queue_metrics(StringInfo text)
 				   "Rows that could not be written.", totals.dropped);
 }
 
+/* The tenants that are nearest to a quota; one that has none is not told. */
+static const char *const quota_query =
+	"SELECT u.tenant_id, u.quota, CASE WHEN u.quota_limit OPERATOR(pg_catalog.=) 0 THEN 1"
+	" ELSE u.used::pg_catalog.float8 OPERATOR(pg_catalog./) u.quota_limit END AS share"
+	" FROM factory.tenant_usage AS u WHERE u.quota_limit IS NOT NULL"
+	" ORDER BY share DESC, u.tenant_id, u.quota LIMIT 1000";
+
+#define QUOTA_METRIC "factory_quota_used_ratio"
+
+static void
+put_quota_metrics(StringInfo text)
+{
+	HouseRights saved;
+
+	put_header(text, QUOTA_METRIC, METRIC_GAUGE, "How much of a tenant's quota is used.");
+	house_enter(&saved);
+	SPI_connect();
+	if (SPI_execute(quota_query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read how much of the quotas is used");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		HeapTuple row = SPI_tuptable->vals[i];
+		bool isnull;
+
+		metric_tell_value(text, QUOTA_METRIC,
+						  DatumGetFloat8(SPI_getbinval(row, desc, 3, &isnull)),
+						  (const char *const[]){"tenant_id", SPI_getvalue(row, desc, 1),
+												"quota", SPI_getvalue(row, desc, 2),
+												NULL});
+	}
+	SPI_finish();
+	house_leave(&saved);
+}
+
 /* --- what other rooms tell ------------------------------------------------------- */
 
 #define MAX_TELLERS 8
@@ -236,6 +273,7 @@ factory_metrics(PG_FUNCTION_ARGS)
 	initStringInfo(&text);
 	put_own_metrics(&text);
 	put_queue_metrics(&text);
+	put_quota_metrics(&text);
 	for (int i = 0; i < teller_count; i++)
 		tellers[i](&text);
 	for (int i = 0; i < METRIC_COUNT; i++)
