@@ -232,5 +232,32 @@ SELECT count(*) FILTER (WHERE cardinality(j.matched_rules) > 0) AS with_hits, co
 FROM (SELECT (i * 0.185 - 300)::float8 AS f, (i / 2)::numeric AS n FROM generate_series(1, 8000, 400) AS i) AS x,
 	factory.judge_row('index_coarse', x) AS j;
 SELECT from_image, index_bytes < 800 * 1024 AS bounded FROM factory.decision_memory WHERE decision = 'index_coarse';
+-- A session that judges on and on takes no more memory: in one statement, in one transaction, and over many.
+-- scripts/soak runs it for a million: PGOPTIONS='-c rule_index.judgments=1000000'.
+\c -
+SET factory.log = off;
+CREATE FUNCTION pg_temp.memory_used() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT sum(used_bytes)::bigint FROM pg_backend_memory_contexts';
+CREATE FUNCTION pg_temp.judge_some(count int) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+	SELECT count((factory.judge('index_image', jsonb_build_object('i', i % 42, 't', format('word %s of more than sixteen bytes', i % 50), 'd', '2026-02-01', 'n', i % 60))).status)
+	FROM generate_series(1, count) AS i
+$$;
+CREATE PROCEDURE pg_temp.judge_many_times(times int, count int, commits boolean) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. times LOOP
+		PERFORM pg_temp.judge_some(count);
+		IF commits THEN
+			COMMIT;
+		END IF;
+	END LOOP;
+END $$;
+SELECT coalesce(current_setting('rule_index.judgments', true), '20000')::int AS judgments \gset
+CALL pg_temp.judge_many_times(20, 50, true);
+CALL pg_temp.judge_many_times(20, 50, false);
+SELECT pg_temp.judge_some(1000) FROM generate_series(1, 2);
+SELECT pg_temp.memory_used() AS before \gset
+SELECT pg_temp.judge_some(:judgments / 2) = :judgments / 2 AS in_one_statement;
+CALL pg_temp.judge_many_times(:judgments / 200, 50, false);
+CALL pg_temp.judge_many_times(:judgments / 200, 50, true);
+SELECT pg_temp.memory_used() - :before < 65536 AS no_growth;
 DROP VIEW judged;
 DROP TABLE sound_image;
