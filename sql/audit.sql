@@ -115,6 +115,19 @@ SELECT count(*) FROM factory.audit_log WHERE created_at < '2021-01-01';
 SELECT count(*) AS gap FROM pg_trigger WHERE tgrelid = 'factory.audit_log_default'::regclass AND tgenabled <> 'A';
 DELETE FROM factory.audit_log_default;
 
+-- The judgment log's months are made and go in the same way.
+SELECT count(*) AS months, bool_and(c.relforcerowsecurity AND c.relowner = 'factory_owner'::regrole
+	AND (SELECT count(*) = 2 FROM pg_index AS x WHERE x.indrelid = c.oid)) AS whole
+FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = 'factory.judgment_log'::regclass AND c.relname ~ '_[0-9]{4}_[0-9]{2}$';
+SELECT factory.make_log_months(4) AS made, factory.make_log_months(4) AS again;
+CREATE TABLE factory.judgment_log_2020_01 PARTITION OF factory.judgment_log FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2020-02-01 00:00+00');
+ALTER TABLE factory.judgment_log_2020_01 OWNER TO factory_owner;
+SET ROLE audit_boss;
+SELECT factory.drop_log_before('infinity');
+SELECT factory.drop_log_before('2020-01-31') AS too_early, factory.drop_log_before('2020-02-01') AS dropped;
+RESET ROLE;
+SELECT before FROM factory.audit_log WHERE action = 'drop' AND object_type = 'judgment_log';
+
 -- Whether the house may act.
 SELECT * FROM factory.activity();
 SELECT factory.pause_workers('stocktaking');

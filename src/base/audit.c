@@ -49,7 +49,7 @@ audit_define_settings(void)
 /* --- months ------------------------------------------------------------------------------ */
 
 static void
-month_name(TimestampTz moment, int ahead, char *name, size_t size)
+month_name(const char *log, TimestampTz moment, int ahead, char *name, size_t size)
 {
 	struct pg_tm tm;
 	fsec_t fraction;
@@ -59,7 +59,7 @@ month_name(TimestampTz moment, int ahead, char *name, size_t size)
 	if (timestamp2tm(moment, NULL, &tm, &fraction, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
 	month = tm.tm_mon - 1 + ahead;
-	snprintf(name, size, "audit_log_%04d_%02d", tm.tm_year + month / 12, month % 12 + 1);
+	snprintf(name, size, "%s_%04d_%02d", log, tm.tm_year + month / 12, month % 12 + 1);
 }
 
 static void
@@ -69,8 +69,9 @@ make_months(void *argument)
 
 	house_enter(&saved);
 	SPI_connect();
-	if (SPI_execute("SELECT factory.make_audit_months()", false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not make the audit log's months");
+	if (SPI_execute("SELECT factory.make_audit_months(), factory.make_log_months()",
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not make the logs' months");
 	SPI_finish();
 	house_leave(&saved);
 }
@@ -86,14 +87,18 @@ audit_make_months(void)
 	static char seen[NAMEDATALEN] = "";
 	char this_month[NAMEDATALEN];
 	char next_month[NAMEDATALEN];
+	char next_judged[NAMEDATALEN];
 	const char *reason;
 	ErrorData *error;
 
-	month_name(GetCurrentTimestamp(), 0, this_month, sizeof(this_month));
+	month_name("audit_log", GetCurrentTimestamp(), 0, this_month, sizeof(this_month));
 	if (strcmp(seen, this_month) == 0)
 		return;
-	month_name(GetCurrentTimestamp(), 1, next_month, sizeof(next_month));
-	if (OidIsValid(house_relation_if_exists(next_month)))
+	month_name("audit_log", GetCurrentTimestamp(), 1, next_month, sizeof(next_month));
+	month_name("judgment_log", GetCurrentTimestamp(), 1, next_judged,
+			   sizeof(next_judged));
+	if (OidIsValid(house_relation_if_exists(next_month)) &&
+		OidIsValid(house_relation_if_exists(next_judged)))
 	{
 		strlcpy(seen, this_month, sizeof(seen));
 		return;
@@ -102,8 +107,8 @@ audit_make_months(void)
 		return;
 	error = attempt(make_months, NULL);
 	if (error != NULL)
-		ereport(LOG, (errmsg("could not make the audit log's months: %s", error->message),
-					  errdetail("Its default partition takes the rows.")));
+		ereport(LOG, (errmsg("could not make the logs' months: %s", error->message),
+					  errdetail("Their default partitions take the rows.")));
 }
 
 /* --- who ----------------------------------------------------------------------------------- */

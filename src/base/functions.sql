@@ -332,8 +332,10 @@ ALTER TABLE factory.audit_log_default ENABLE ALWAYS TRIGGER refuse_change;
 DROP POLICY IF EXISTS house_writes ON factory.audit_log;
 CREATE POLICY house_writes ON factory.audit_log FOR INSERT TO factory_owner WITH CHECK (true);
 
-CREATE OR REPLACE FUNCTION factory.make_audit_months(ahead integer DEFAULT 3) RETURNS integer
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+-- Logs that are kept by the month. Each has a function of its own that calls these as
+-- the log's owner and adds its indexes: on the parent they would be made twice at a restore.
+CREATE OR REPLACE FUNCTION factory.make_months(log text, ahead integer) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET client_min_messages = 'warning'
 AS $$
@@ -341,28 +343,71 @@ DECLARE
 	this_month CONSTANT timestamptz := date_trunc('month', clock_timestamp());
 	month timestamptz;
 	name text;
-	made integer := 0;
+	made text[] := '{}';
 BEGIN
 	-- One session makes months; the others wait for it and find them made.
-	LOCK TABLE factory.audit_log IN SHARE UPDATE EXCLUSIVE MODE;
+	EXECUTE format('LOCK TABLE factory.%I IN SHARE UPDATE EXCLUSIVE MODE', log);
 	FOR i IN 0 .. ahead LOOP
 		month := this_month + make_interval(months => i);
-		name := 'audit_log_' || to_char(month, 'YYYY_MM');
+		name := log || to_char(month, '_YYYY_MM');
 		CONTINUE WHEN to_regclass('factory.' || name) IS NOT NULL;
 		BEGIN
-			EXECUTE format('CREATE TABLE factory.%I PARTITION OF factory.audit_log FOR VALUES FROM (%L) TO (%L)',
-				name, month, month + interval '1 month');
-			EXECUTE format('CREATE INDEX ON factory.%I (tenant_id, created_at)', name);
-			EXECUTE format('CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON factory.%I
-				FOR EACH STATEMENT EXECUTE FUNCTION factory.refuse_audit_change()', name);
-			EXECUTE format('ALTER TABLE factory.%I ENABLE ALWAYS TRIGGER refuse_change', name);
+			EXECUTE format('CREATE TABLE factory.%I PARTITION OF factory.%I FOR VALUES FROM (%L) TO (%L)',
+				name, log, month, month + interval '1 month');
 			PERFORM factory.protect_table(format('factory.%I', name)::regclass);
-			made := made + 1;
+			made := made || name;
 		EXCEPTION WHEN check_violation THEN
 			-- The default partition has rows of that month already, and keeps it.
 		END;
 	END LOOP;
 	RETURN made;
+END
+$$;
+COMMENT ON FUNCTION factory.make_months(text, integer) IS
+'makes a log''s partitions of this month and those ahead, where they are missing; returns their names';
+REVOKE ALL ON FUNCTION factory.make_months(text, integer) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.drop_months(log text, cutoff timestamptz) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
+AS $$
+DECLARE
+	old record;
+	dropped text[] := '{}';
+BEGIN
+	FOR old IN
+		SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+		WHERE i.inhparent = format('factory.%I', log)::regclass AND c.relname ~ ('^' || log || '_[0-9]{4}_[0-9]{2}$')
+			AND pg_get_userbyid(c.relowner) = current_user
+			AND to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= cutoff
+		ORDER BY c.relname
+	LOOP
+		EXECUTE format('DROP TABLE factory.%I', old.name);
+		dropped := dropped || old.name;
+	END LOOP;
+	RETURN dropped;
+END
+$$;
+COMMENT ON FUNCTION factory.drop_months(text, timestamptz) IS
+'drops the months of a log of the caller''s that ended by that time; returns their names';
+REVOKE ALL ON FUNCTION factory.drop_months(text, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.make_months(text, integer), factory.drop_months(text, timestamptz) TO factory_auditor;
+
+CREATE OR REPLACE FUNCTION factory.make_audit_months(ahead integer DEFAULT 3) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	made CONSTANT text[] := factory.make_months('audit_log', ahead);
+	name text;
+BEGIN
+	FOREACH name IN ARRAY made LOOP
+		EXECUTE format('CREATE INDEX ON factory.%I (tenant_id, created_at)', name);
+		EXECUTE format('CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON factory.%I
+			FOR EACH STATEMENT EXECUTE FUNCTION factory.refuse_audit_change()', name);
+		EXECUTE format('ALTER TABLE factory.%I ENABLE ALWAYS TRIGGER refuse_change', name);
+	END LOOP;
+	RETURN cardinality(made);
 END
 $$;
 COMMENT ON FUNCTION factory.make_audit_months(integer) IS
@@ -423,8 +468,7 @@ DECLARE
 	retention CONSTANT interval := current_setting('factory.audit_retention')::interval;
 	latest CONSTANT timestamptz := clock_timestamp() - retention;
 	cutoff CONSTANT timestamptz := coalesce(before, latest);
-	old record;
-	dropped text[] := '{}';
+	dropped text[];
 	removed bigint;
 BEGIN
 	IF retention = interval '0' THEN
@@ -437,16 +481,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'Name an earlier time, or lower "factory.audit_retention".';
 	END IF;
-	FOR old IN
-		SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-		WHERE i.inhparent = 'factory.audit_log'::regclass AND c.relname ~ '^audit_log_[0-9]{4}_[0-9]{2}$'
-			AND c.relowner = 'factory_auditor'::regrole
-			AND to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= cutoff
-		ORDER BY c.relname
-	LOOP
-		EXECUTE format('DROP TABLE factory.%I', old.name);
-		dropped := dropped || old.name;
-	END LOOP;
+	dropped := factory.drop_months('audit_log', cutoff);
 	-- What no month was there for.
 	ALTER TABLE factory.audit_log_default NO FORCE ROW LEVEL SECURITY;
 	ALTER TABLE factory.audit_log_default DISABLE TRIGGER USER;

@@ -371,3 +371,58 @@ COMMENT ON VIEW factory.decision_memory IS 'memory of this session''s compiled d
 REVOKE ALL ON factory.decision_definition, factory.decision_status, factory.decision_memory FROM PUBLIC;
 GRANT SELECT ON factory.decision_definition, factory.decision_status, factory.decision_memory
 	TO factory_admin, factory_author, factory_operator;
+
+-- The judgment log is kept by the month, as the audit log is.
+
+-- A new month needs the default partition for itself: a long report shall not hold up a deployment.
+CREATE OR REPLACE FUNCTION factory.make_log_months(ahead integer DEFAULT 3) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+DECLARE
+	made CONSTANT text[] := factory.make_months('judgment_log', ahead);
+	name text;
+BEGIN
+	FOREACH name IN ARRAY made LOOP
+		EXECUTE format('CREATE INDEX ON factory.%I (tenant_id, decision, created_at)', name);
+		EXECUTE format('CREATE INDEX ON factory.%I (execution_id)', name);
+	END LOOP;
+	RETURN cardinality(made);
+END
+$$;
+COMMENT ON FUNCTION factory.make_log_months(integer) IS
+'makes the judgment log''s partitions of this month and those ahead, where they are missing';
+REVOKE ALL ON FUNCTION factory.make_log_months(integer) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.drop_log_before(before timestamptz DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	retention CONSTANT interval := current_setting('factory.log_retention')::interval;
+	latest CONSTANT timestamptz := clock_timestamp() - retention;
+	cutoff CONSTANT timestamptz := coalesce(before, latest);
+	dropped text[];
+BEGIN
+	IF retention = interval '0' THEN
+		RAISE EXCEPTION 'the judgment log is kept for ever'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Set "factory.log_retention", such as to ''731d''.';
+	END IF;
+	IF cutoff > latest THEN
+		RAISE EXCEPTION 'the judgment log is kept for %', current_setting('factory.log_retention')
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Name an earlier time, or lower "factory.log_retention".';
+	END IF;
+	dropped := factory.drop_months('judgment_log', cutoff);
+	IF dropped <> '{}' THEN
+		PERFORM factory.audit('drop', 'judgment_log', NULL,
+			jsonb_build_object('months', to_jsonb(dropped)), jsonb_build_object('kept_since', cutoff));
+	END IF;
+	RETURN cardinality(dropped);
+END
+$$;
+COMMENT ON FUNCTION factory.drop_log_before(timestamptz) IS
+'drops the judgment log''s months that are older than that, or than factory.log_retention; returns how many';
+REVOKE ALL ON FUNCTION factory.drop_log_before(timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.drop_log_before(timestamptz) TO factory_admin;

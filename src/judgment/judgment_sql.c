@@ -38,6 +38,7 @@ static int max_input_bytes;
 
 /* Read by the room's SQL. */
 static int review_reminder_minutes;
+static int log_retention_minutes;
 static struct
 {
 	double accuracy;
@@ -104,6 +105,10 @@ static const Setting settings[] = {
 	{"factory.log_cached", "Enables rows in the log for judgments out of the cache.",
 	 SETTING_BOOL, &judgment_log_cached, .boot = false, .context = PGC_SUSET,
 	 .detail = "Without, such a judgment has the execution_id of the one it repeats."},
+	{"factory.log_retention",
+	 "Sets how long the judgment log is kept at least; 0 means for ever.", SETTING_INT,
+	 &log_retention_minutes, .boot = 731 * 24 * 60, .min = 0, .max = INT_MAX,
+	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MIN},
 	{"factory.require_second_person",
 	 "Enables that who saved a version may not deploy it, nor who had something judged "
 	 "decide on its review.",

@@ -74,7 +74,7 @@ CREATE TRIGGER deployments_truncated AFTER TRUNCATE
 	ON factory.deployment FOR EACH STATEMENT EXECUTE FUNCTION factory.deployment_changed();
 ALTER TABLE factory.deployment ENABLE ALWAYS TRIGGER deployment_changed, ENABLE ALWAYS TRIGGER deployments_truncated;
 
--- One row a judgment. No key on the parent, so that dump and restore stay clean, and
+-- One row a judgment. No key or index on the parent, so that dump and restore stay clean, and
 -- a default partition, so that a missing month never stops a judgment.
 CREATE TABLE factory.judgment_log (
 	execution_id uuid NOT NULL,
@@ -98,9 +98,9 @@ CREATE TABLE factory.judgment_log (
 	created_by text NOT NULL
 ) PARTITION BY RANGE (created_at);
 COMMENT ON TABLE factory.judgment_log IS 'one row a judgment, written in the caller''s transaction';
-CREATE INDEX judgment_log_decision ON factory.judgment_log (tenant_id, decision, created_at);
-CREATE INDEX judgment_log_execution ON factory.judgment_log (execution_id);
 CREATE TABLE factory.judgment_log_default PARTITION OF factory.judgment_log DEFAULT;
+CREATE INDEX judgment_log_decision ON factory.judgment_log_default (tenant_id, decision, created_at);
+CREATE INDEX judgment_log_execution ON factory.judgment_log_default (execution_id);
 
 SELECT pg_catalog.pg_extension_config_dump('factory.decision', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.decision_version', '');

@@ -435,11 +435,11 @@ show_rest(const char *reason)
 							 get_database_name(MyDatabaseId))));
 }
 
-/* --- the audit log ------------------------------------------------------------------------ */
+/* --- the logs ----------------------------------------------------------------------------- */
 
 /* Once a day: months ahead are made, and those that are old enough go. */
 static void
-tidy_audit_log(void)
+tidy_logs(void)
 {
 	tidied_at = clock_now();
 	set_limit("lock_timeout", TIDY_LOCK_TIMEOUT_MS);
@@ -449,6 +449,9 @@ tidy_audit_log(void)
 		SPI_connect();
 		SPI_execute("SELECT factory.drop_audit_before() "
 					"WHERE pg_catalog.current_setting('factory.audit_retention') <> '0'",
+					false, 0);
+		SPI_execute("SELECT factory.drop_log_before() "
+					"WHERE pg_catalog.current_setting('factory.log_retention') <> '0'",
 					false, 0);
 		SPI_finish();
 	}
@@ -514,7 +517,7 @@ step(MemoryContext context, TimestampTz *next_due)
 		return give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
 	if (reason != NULL || clock_now() - tidied_at < USECS_PER_DAY)
 		return STEP_WAIT;
-	tidy_audit_log();
+	tidy_logs();
 	return STEP_AGAIN;
 }
 
