@@ -1,5 +1,6 @@
 # Functions made of decisions come back from a dump whatever order it restores in:
-# they carry their version with them.
+# they carry their version with them.  Definitions that are refused, of decisions and of
+# functions alike, say what is wrong, where, and what to do.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -26,6 +27,15 @@ $node->safe_psql('postgres', q{
 	CREATE INDEX lot_status_index ON aaa.lot (aaa.lot_status(defects, produced));
 	INSERT INTO aaa.lot VALUES (1, 5, 100), (2, 1, 100);
 });
+
+for my $case (split /^--\n/m, slurp_file("$ENV{FACTORY_ROOT}/t/cases/definitions/refused.txt"))
+{
+	my ($definition, @wanted) = split /\n=> /, $case =~ s/\n\z//r;
+	my (undef, undef, $error) = $node->psql('postgres', "SELECT factory.create_decision('bad', \$bad\$$definition\$bad\$)");
+	my @missing = grep { index($error, $_) < 0 } @wanted;
+	is(@wanted && "@missing", '', $definition) or diag $error;
+}
+is($node->safe_psql('postgres', "SELECT count(*) FROM factory.decision WHERE name = 'bad'"), '0', 'nothing of them stays');
 
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/dump.sql";
 $node->command_ok([ 'pg_dump', '--file', $dump, '--dbname', $node->connstr('postgres') ], 'dumped');

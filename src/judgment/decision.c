@@ -70,6 +70,30 @@ check_keys(Reader *reader, Jsonb *object, const char *path, const char *const *k
 	}
 }
 
+/* How a value of each kind is written. */
+static char *
+kind_hint(const char *kind)
+{
+	if (strcmp(kind, "string") == 0)
+		return "Write it in double quotes.";
+	if (strcmp(kind, "number") == 0)
+		return "Write digits without quotes.";
+	if (strcmp(kind, "boolean") == 0)
+		return "Write true or false, without quotes.";
+	if (strcmp(kind, "array") == 0)
+		return "Write a list in brackets: [...].";
+	return "Write names and values in braces: {\"name\": ...}.";
+}
+
+static void
+report_kind(Reader *reader, char *path, const JsonbValue *value, const char *kind)
+{
+	report(reader, path,
+		   PATH("%s %s is wanted, not %s", strchr("aeiou", kind[0]) ? "an" : "a", kind,
+				doc_value_kind(value)),
+		   kind_hint(kind));
+}
+
 /* The value under a key if it is of the kind; else reports and returns NULL. */
 static JsonbValue *
 get_kind(Reader *reader, Jsonb *object, const char *path, const char *key,
@@ -81,8 +105,7 @@ get_kind(Reader *reader, Jsonb *object, const char *path, const char *key,
 		return NULL;
 	if (strcmp(doc_value_kind(value), kind) == 0)
 		return value;
-	report(reader, PATH("%s.%s", path, key),
-		   PATH("a %s is wanted, not %s", kind, doc_value_kind(value)), NULL);
+	report_kind(reader, PATH("%s.%s", path, key), value, kind);
 	return NULL;
 }
 
@@ -102,6 +125,30 @@ get_string(Reader *reader, Jsonb *object, const char *path, const char *key)
 	return value ? doc_value_text(value) : NULL;
 }
 
+static bool
+get_boolean(Reader *reader, Jsonb *object, const char *path, const char *key)
+{
+	JsonbValue *value = get_kind(reader, object, path, key, "boolean");
+
+	return value != NULL && value->val.boolean;
+}
+
+/* Every member of a list is to be a string. */
+static void
+check_strings(Reader *reader, Jsonb *list, const char *path)
+{
+	ListCell *cell;
+
+	foreach (cell, doc_elements(list))
+	{
+		const JsonbValue *member = lfirst(cell);
+
+		if (member->type != jbvString)
+			report_kind(reader, PATH("%s[%d]", path, foreach_current_index(cell)), member,
+						"string");
+	}
+}
+
 /* A number in 0..1, or the given one where absent. */
 static double
 get_share(Reader *reader, Jsonb *object, const char *path, const char *key,
@@ -116,7 +163,8 @@ get_share(Reader *reader, Jsonb *object, const char *path, const char *key,
 	if (share >= 0 && share <= 1)
 		return share;
 	report(reader, PATH("%s.%s", path, key),
-		   PATH("%s is not between 0 and 1", doc_value_text(value)), NULL);
+		   PATH("%s is not between 0 and 1", doc_value_text(value)),
+		   pstrdup("0.95 means 95 percent."));
 	return otherwise;
 }
 
@@ -222,12 +270,13 @@ read_input_spec(Reader *reader, Input *input, Jsonb *spec, const char *path)
 	int choice;
 
 	check_keys(reader, spec, path, keys, lengthof(keys));
-	input->required = doc_get_bool(spec, "required", false);
-	input->pii = doc_get_bool(spec, "pii", false);
+	input->required = get_boolean(reader, spec, path, "required");
+	input->pii = get_boolean(reader, spec, path, "pii");
 	choice =
 		get_choice(reader, spec, path, "on_null", on_null_names, lengthof(on_null_names));
 	if (choice >= 0)
 		input->on_null = (OnNull) choice;
+	(void) get_string(reader, spec, path, "description");
 	otherwise = doc_get(spec, "default");
 	if (otherwise != NULL)
 		input->has_default =
@@ -396,7 +445,8 @@ visit_let(Reader *reader, LetSource *sources, int count, int at)
 	if (source->state == LET_OPEN)
 	{
 		report(reader, PATH("$.let.%s", source->name),
-			   PATH("let value \"%s\" depends on itself", source->name), NULL);
+			   PATH("let value \"%s\" depends on itself", source->name),
+			   pstrdup("Write one of the values in the circle over inputs only."));
 		return;
 	}
 	source->state = LET_OPEN;
@@ -438,7 +488,7 @@ read_lets(Reader *reader, Jsonb *definition)
 
 		if (is_input(decision, name))
 			report(reader, PATH("$.let.%s", name), PATH("\"%s\" is also an input", name),
-				   NULL);
+				   pstrdup("Give the let value another name."));
 		else if (text != NULL)
 		{
 			sources[count].name = name;
@@ -499,6 +549,8 @@ read_then(Reader *reader, Jsonb *document, const char *path, Verdict *verdict)
 
 	(void) get_share(reader, document, path, "confidence", 0);
 	(void) get_string(reader, document, path, "status");
+	(void) get_string(reader, document, path, "result");
+	(void) get_string(reader, document, path, "explanation");
 	severity = get_string(reader, document, path, "severity");
 	if (severity != NULL && severity_from_name(severity) == SEVERITY_NONE)
 		report(reader, PATH("%s.severity", path), PATH("\"%s\" is not known", severity),
@@ -591,11 +643,15 @@ read_rule(Reader *reader, Jsonb *document, int index, Rule *rule)
 									   "because", "priority",   "description"};
 	const char *path = PATH("$.rules[%d]", index);
 	Decision *decision = reader->decision;
-	char *id = doc_get_string(document, "id");
-	char *when, *because;
+	char *id, *when, *because;
+	JsonbValue *priority;
 	MemoryContext caller;
 
 	rule->index = index;
+	id = get_string(reader, document, path, "id");
+	if (id != NULL && id[0] == '\0')
+		report(reader, PATH("%s.id", path), pstrdup("a rule's id is empty"),
+			   pstrdup("Give it a name, or leave \"id\" out."));
 	caller = MemoryContextSwitchTo(decision->context);
 	rule->alone = list_make1(rule);
 	MemoryContextSwitchTo(caller);
@@ -619,7 +675,10 @@ read_rule(Reader *reader, Jsonb *document, int index, Rule *rule)
 		check_template(reader, because, PATH("%s.because", path));
 		rule->because = MemoryContextStrdup(decision->context, because);
 	}
-	rule->priority = doc_get_number(document, "priority", 0);
+	(void) get_string(reader, document, path, "name");
+	(void) get_string(reader, document, path, "description");
+	priority = get_kind(reader, document, path, "priority", "number");
+	rule->priority = priority ? doc_value_number(priority) : 0;
 	rule->ready = true;
 	reader->rule = NULL;
 }
@@ -635,7 +694,8 @@ check_rule_ids(Reader *reader)
 			if (strcmp(decision->rules[i].id, decision->rules[j].id) == 0)
 			{
 				report(reader, PATH("$.rules[%d].id", i),
-					   PATH("rule id \"%s\" is used twice", decision->rules[i].id), NULL);
+					   PATH("rule id \"%s\" is used twice", decision->rules[i].id),
+					   pstrdup("Ids tell rules apart: give one of them another."));
 				break;
 			}
 }
@@ -706,7 +766,7 @@ read_rules(Reader *reader, Jsonb *definition)
 		if (strcmp(doc_value_kind(member), "object") != 0)
 		{
 			report(reader, PATH("$.rules[%d]", index), pstrdup("a rule is an object"),
-				   NULL);
+				   pstrdup("Write {\"id\": ..., \"when\": ..., \"then\": ...}."));
 			continue;
 		}
 		read_rule(reader, doc_from_value(member), index,
@@ -734,6 +794,7 @@ read_default(Reader *reader, Jsonb *definition)
 	decision->otherwise = palloc0(sizeof(Verdict));
 	decision->otherwise_because = doc_get_string(copy, "because");
 	MemoryContextSwitchTo(caller);
+	(void) get_string(reader, copy, "$.default", "because");
 	read_then(reader, copy, "$.default", decision->otherwise);
 }
 
@@ -775,6 +836,7 @@ read_statuses(Reader *reader, Jsonb *definition)
 
 	if (list != NULL)
 	{
+		check_strings(reader, doc_from_value(list), "$.statuses");
 		foreach (cell, doc_elements(doc_from_value(list)))
 			decision->statuses =
 				lappend(decision->statuses, makeString(doc_value_text(lfirst(cell))));
@@ -894,7 +956,7 @@ read_policy(Reader *reader, Jsonb *definition)
 		report(reader, pstrdup("$.weights"),
 			   PATH("weights %g and %g do not add up to 1", decision->rule_weight,
 					decision->llm_weight),
-			   NULL);
+			   pstrdup("Write \"weights\": {\"rule\": 0.6, \"llm\": 0.4}."));
 	decision->gate = get_share(reader, definition, "$", "gate", JUDGMENT_GATE);
 	decision->fallback_confidence =
 		get_share(reader, definition, "$", "fallback_confidence",
@@ -918,7 +980,8 @@ read_canary_key(Reader *reader, Jsonb *definition)
 	if (key == NULL)
 		return;
 	if (attno < 1 || attno > decision->input_count)
-		report(reader, pstrdup("$.canary_key"), PATH("\"%s\" is no input", key), NULL);
+		report(reader, pstrdup("$.canary_key"), PATH("\"%s\" is no input", key),
+			   pstrdup("Name one of the inputs of this definition."));
 	decision->canary_key = MemoryContextStrdup(decision->context, key);
 }
 
@@ -1002,14 +1065,16 @@ read_definition(Reader *reader, Jsonb *definition)
 	if (strcmp(doc_kind(definition), "object") != 0)
 	{
 		report(reader, pstrdup("$"),
-			   PATH("a definition is an object, not %s", doc_kind(definition)), NULL);
+			   PATH("a definition is an object, not %s", doc_kind(definition)),
+			   pstrdup("Write {\"inputs\": {...}, \"rules\": [...]}."));
 		return;
 	}
 	check_keys(reader, definition, "$", keys, lengthof(keys));
 	choice = get_choice(reader, definition, "$", "hit_policy", hit_policy_names,
 						HIT_POLICY_COUNT);
+	(void) get_string(reader, definition, "$", "description");
 	decision->hit_policy = choice < 0 ? HIT_FIRST : (HitPolicy) choice;
-	decision->strict = doc_get_bool(definition, "strict", false);
+	decision->strict = get_boolean(reader, definition, "$", "strict");
 	choice = get_choice(reader, definition, "$", "on_null", on_null_names,
 						lengthof(on_null_names));
 	decision->on_null = choice < 0 ? ON_NULL_UNKNOWN : (OnNull) choice;
