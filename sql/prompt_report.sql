@@ -36,8 +36,13 @@ SELECT factory.create_decision('told', '{"inputs": {"a": "int"}, "policy": "RULE
   "prompt": {"model": "mini", "user": "a {{ a }}, rules say {{ rule.status }}"}}');
 SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('told', '{"a": 2}');
 
+-- Without an input: that of the last judgment in the log.
+SELECT result FROM factory.judge('told', '{"a": 7}', policy => 'RULE_ONLY');
+SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('told');
+
 -- What cannot be reported.
-SELECT factory.prompt_report('line_defects', NULL);
+SELECT factory.prompt_report(NULL);
+SELECT factory.prompt_report('line_defects');
 SELECT factory.prompt_report('nothing', '{}');
 SELECT factory.prompt_report('line_defects', '{"defects": "many"}');
 SELECT factory.create_decision('silent', '{"inputs": {"a": "int"}, "rules": [], "default": {"status": "N"}}');

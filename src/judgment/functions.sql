@@ -264,13 +264,13 @@ AS 'MODULE_PATHNAME', 'factory_judge_many';
 COMMENT ON FUNCTION factory.judge_many(text, text, integer, text) IS
 'judges each row of a query, many models asked at once, equal prompts once; rows in order, an error is its row''s own: unknown, with components -> error';
 
-CREATE OR REPLACE FUNCTION factory.prompt_report(INOUT decision text, input jsonb, before text DEFAULT NULL,
+CREATE OR REPLACE FUNCTION factory.prompt_report(INOUT decision text, input jsonb DEFAULT NULL, before text DEFAULT NULL,
 	OUT version integer, OUT tokens_before bigint, OUT tokens_after bigint, OUT saved_pct numeric,
 	OUT prompt_before text, OUT prompt_after text)
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'factory_prompt_report';
 COMMENT ON FUNCTION factory.prompt_report(text, jsonb, text) IS
-'estimated tokens of a judgment''s prompt, and of one without economies (before, or the whole input and the answer''s JSON schema, indented); no model is asked';
+'estimated tokens of a judgment''s prompt, and of one without economies (before, or the whole input and the answer''s JSON schema, indented); without an input, for that of its last judgment in the log; no model is asked';
 
 CREATE OR REPLACE FUNCTION factory.decide(decision text, input jsonb, version integer DEFAULT NULL)
 RETURNS factory.judgment

@@ -11,7 +11,10 @@
 #include "base/compat.h"
 #include "base/document.h"
 #include "base/errors.h"
+#include "base/house.h"
+#include "base/tenant.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "judgment/judgment_int.h"
@@ -51,16 +54,54 @@ prompt_without_economies(const LlmRequest *request, Jsonb *input)
 							indented(input), indented(request->schema)));
 }
 
+static const char *const last_input_query =
+	"SELECT input FROM factory.judgment_log WHERE tenant_id OPERATOR(pg_catalog.=) $1 "
+	"AND decision OPERATOR(pg_catalog.=) $2 ORDER BY created_at DESC LIMIT 1";
+
+/* Of the last judgment in the log; whoever may judge may read it there. */
 static Jsonb *
-required_input(FunctionCallInfo fcinfo)
+last_input(const char *decision)
 {
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	Datum arguments[] = {CStringGetTextDatum(tenant_current()),
+						 CStringGetTextDatum(decision)};
+	MemoryContext caller = CurrentMemoryContext;
+	HouseRights saved;
+	bool is_null = true;
+	Datum value = (Datum) 0;
+	Jsonb *input = NULL;
+
+	house_enter(&saved);
+	SPI_connect();
+	if (SPI_execute_with_args(last_input_query, 2, (Oid[]){TEXTOID, TEXTOID}, arguments,
+							  NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", last_input_query);
+	if (SPI_processed == 1)
+		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+	if (!is_null)
+	{
+		MemoryContext before = MemoryContextSwitchTo(caller);
+
+		input = DatumGetJsonbPCopy(value);
+		MemoryContextSwitchTo(before);
+	}
+	SPI_finish();
+	house_leave(&saved);
+	if (input == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("arguments \"decision\" and \"input\" of prompt_report must not "
-						"be null"),
-				 errhint("Give it a document that the decision takes.")));
-	return PG_GETARG_JSONB_P(1);
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("no judgment of decision \"%s\" is in the log", decision),
+				 errhint("Give prompt_report() an input that the decision takes.")));
+	return input;
+}
+
+static char *
+required_decision(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"decision\" of prompt_report must not be null"),
+						errhint("Give it a text.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(0));
 }
 
 FACTORY_FUNCTION(factory_prompt_report);
@@ -68,8 +109,8 @@ FACTORY_FUNCTION(factory_prompt_report);
 Datum
 factory_prompt_report(PG_FUNCTION_ARGS)
 {
-	Jsonb *input = required_input(fcinfo);
-	Decision *decision = decision_lookup(text_to_cstring(PG_GETARG_TEXT_PP(0)), 0);
+	Decision *decision = decision_lookup(required_decision(fcinfo), 0);
+	Jsonb *input;
 	Judgment *judgment;
 	LlmRequest request;
 	char *before, *after;
@@ -86,6 +127,7 @@ factory_prompt_report(PG_FUNCTION_ARGS)
 								"and \"user\".")));
 	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	input = PG_ARGISNULL(1) ? last_input(decision->name) : PG_GETARG_JSONB_P(1);
 	inputs_from_json(decision, input);
 	judgment = judgment_begin(decision, decision->policy);
 	request = model_request(judgment, judgment_rules_told(judgment), NULL);
