@@ -1,5 +1,5 @@
 -- What a prompt costs: the example of C-4 5.2.1, and what is left of it.
-SELECT factory.create_decision('line_defects', '{
+SELECT factory.create_decision('reported_defects', '{
   "inputs": {"line": "text", "defects": "int", "produced": "int", "operator": {"type": "text", "pii": true}, "note": "text"},
   "rules": [{"id": "high", "when": "defects > produced * 0.03", "confidence": 0.9, "then": {"status": "HIGH", "severity": "critical"}}],
   "default": {"status": "NORMAL", "severity": "info"},
@@ -8,7 +8,7 @@ SELECT factory.create_decision('line_defects', '{
              "user": "Line: {{ line }}\nDefect: {{ defects }}/{{ produced }}"}}');
 
 SELECT decision, version, tokens_before, tokens_after, saved_pct, saved_pct >= 60 AS enough, prompt_after
-FROM factory.prompt_report('line_defects', '{"line": "LINE-A", "defects": 5, "produced": 100}', before => $$
+FROM factory.prompt_report('reported_defects', '{"line": "LINE-A", "defects": 5, "produced": 100}', before => $$
 You are an expert manufacturing quality analyst with 20 years of experience in defect detection and root cause analysis. You have extensive knowledge of production lines, equipment maintenance, and quality control processes.
 
 Please analyze the following production data and provide a detailed judgment including status, severity, recommended actions, and explanation. Consider historical trends, similar cases, and industry best practices.
@@ -24,26 +24,26 @@ $$);
 -- Without another prompt to compare: what the economies are worth.  A field that no template names costs nothing.
 SELECT tokens_before - tokens_after > 100 AS less, prompt_before LIKE '%"note": "seen twice"%' AS whole,
   prompt_after LIKE '%seen twice%' AS named
-FROM factory.prompt_report('line_defects', '{"line": "LINE-A", "defects": 5, "produced": 100, "note": "seen twice"}');
+FROM factory.prompt_report('reported_defects', '{"line": "LINE-A", "defects": 5, "produced": 100, "note": "seen twice"}');
 
 -- It is what would be sent, masks included.
 SELECT prompt_before LIKE '%010-1234-5678%' OR prompt_after LIKE '%010-1234-5678%' AS leaks
-FROM factory.prompt_report('line_defects', '{"line": "call 010-1234-5678", "defects": 5, "produced": 100}');
+FROM factory.prompt_report('reported_defects', '{"line": "call 010-1234-5678", "defects": 5, "produced": 100}');
 
 -- With the rules' result where the policy tells it.
-SELECT factory.create_decision('told', '{"inputs": {"a": "int"}, "policy": "RULE_FALLBACK",
+SELECT factory.create_decision('reported_rules', '{"inputs": {"a": "int"}, "policy": "RULE_FALLBACK",
   "rules": [{"id": "r", "when": "a > 1", "confidence": 0.5, "then": {"status": "S"}}], "statuses": ["S", "N"],
   "prompt": {"model": "mini", "user": "a {{ a }}, rules say {{ rule.status }}"}}');
-SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('told', '{"a": 2}');
+SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('reported_rules', '{"a": 2}');
 
 -- Without an input: that of the last judgment in the log.
-SELECT result FROM factory.judge('told', '{"a": 7}', policy => 'RULE_ONLY');
-SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('told');
+SELECT result FROM factory.judge('reported_rules', '{"a": 7}', policy => 'RULE_ONLY');
+SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('reported_rules');
 
 -- What cannot be reported.
 SELECT factory.prompt_report(NULL);
-SELECT factory.prompt_report('line_defects');
+SELECT factory.prompt_report('reported_defects');
 SELECT factory.prompt_report('nothing', '{}');
-SELECT factory.prompt_report('line_defects', '{"defects": "many"}');
-SELECT factory.create_decision('silent', '{"inputs": {"a": "int"}, "rules": [], "default": {"status": "N"}}');
-SELECT factory.prompt_report('silent', '{"a": 1}');
+SELECT factory.prompt_report('reported_defects', '{"defects": "many"}');
+SELECT factory.create_decision('reported_silent', '{"inputs": {"a": "int"}, "rules": [], "default": {"status": "N"}}');
+SELECT factory.prompt_report('reported_silent', '{"a": 1}');
