@@ -165,7 +165,7 @@ $reports->init;
 $reports->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_factory'\n");
 $reports->start;
 $reports->safe_psql('postgres', 'CREATE EXTENSION pg_factory; CREATE ROLE engineer; CREATE ROLE north_engineer;');
-$node->safe_psql('plant', 'CREATE PUBLICATION decisions FOR TABLE factory.decision, factory.decision_version, factory.deployment, factory.judgment_log');
+$node->safe_psql('plant', 'CREATE PUBLICATION decisions FOR TABLE factory.decision, factory.decision_version, factory.deployment, factory.judgment_log WITH (publish_via_partition_root = true)');
 (my $source = $node->connstr('plant')) =~ s/'//g;
 # Since 16 rows arrive as the table's owner unless told otherwise, and him row security binds.
 my $as_owner = $reports->pg_version >= 16 ? 'WITH (run_as_owner = true)' : '';
