@@ -130,6 +130,26 @@ SELECT factory.current_tenant();
 RESET factory.tenant;
 RESET ROLE;
 
+-- Row-level grants: columns by GRANT, rows by a restrictive policy of the DBA's on top of ours.
+SELECT tenant_id, decision, status, count(*) FROM factory.judgment_log WHERE tenant_id <> 'default' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+CREATE ROLE visitor;
+GRANT USAGE ON SCHEMA factory TO visitor;
+GRANT EXECUTE ON FUNCTION factory.current_tenant() TO visitor;
+GRANT SELECT (tenant_id, decision, status) ON factory.judgment_log TO visitor;
+SELECT factory.map_tenant_role('north', 'visitor');
+SET ROLE visitor;
+SELECT tenant_id, decision, status, count(*) FROM factory.judgment_log GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+SELECT input FROM factory.judgment_log;
+RESET ROLE;
+CREATE POLICY some_rows ON factory.judgment_log AS RESTRICTIVE FOR SELECT TO visitor USING (status = 'NORTH_MANY');
+SET ROLE visitor;
+SELECT tenant_id, decision, status, count(*) FROM factory.judgment_log GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+RESET ROLE;
+DROP POLICY some_rows ON factory.judgment_log;
+SELECT factory.unmap_tenant_role('visitor');
+DROP OWNED BY visitor;
+DROP ROLE visitor;
+
 -- A tenant with rows stays; without, it goes.
 SELECT factory.drop_tenant('north');
 SELECT factory.create_tenant('north');
