@@ -110,7 +110,8 @@ SET ROLE audit_boss;
 SELECT factory.drop_audit_before('2020-03-01') AS dropped;
 SELECT factory.drop_audit_before() AS dropped;
 RESET ROLE;
-SELECT actor, action, object_type, before, after - 'kept_since' AS after FROM factory.audit_log WHERE action = 'drop' AND object_type = 'audit_log';
+-- (Of the second a scheduler may have come first.)
+SELECT action, object_type, before, after - 'kept_since' AS after FROM factory.audit_log WHERE action = 'drop' AND object_type = 'audit_log';
 SELECT count(*) FROM factory.audit_log WHERE created_at < '2021-01-01';
 SELECT count(*) AS gap FROM pg_trigger WHERE tgrelid = 'factory.audit_log_default'::regclass AND tgenabled <> 'A';
 DELETE FROM factory.audit_log_default;
