@@ -79,7 +79,7 @@ rest_begin(Exchange *exchange, bool (*is_argument)(const char *name, void *conte
 							   rest->query.detail, NULL);
 		return false;
 	}
-	if (rest->query.has_aggregates && !exchange->factoryd->config->aggregates)
+	if (rest->query.aggregates && !exchange->factoryd->config->aggregates)
 	{
 		exchange_reply_problem(exchange, 400, "PGRST123",
 							   "Use of aggregate functions is not allowed", NULL,

@@ -244,7 +244,7 @@ read_aggregate(Reader *reader, RestItem *item)
 		}
 	if (item->aggregate == NULL || !take(reader, "()"))
 		return expected(reader, "avg(), count(), max(), min() or sum()");
-	reader->query->has_aggregates = true;
+	item->number = ++reader->query->aggregates;
 	if (!take(reader, "::"))
 		return true;
 	item->aggregate_cast = read_name(reader, ",()");
@@ -305,7 +305,8 @@ read_items(Reader *reader, RestLevel *level)
 
 		if (!read_item(reader, item))
 			return false;
-		level->aggregates = level->aggregates || item->aggregate;
+		level->aggregates = level->aggregates || item->aggregate ||
+							(item->spread && item->level->aggregates);
 		*last = item;
 		last = &item->next;
 	} while (take(reader, ","));

@@ -107,6 +107,7 @@ typedef struct RestItem
 	const char
 		*aggregate; /* of the field, or of the rows where it has no name; or NULL */
 	char *aggregate_cast;
+	int number; /* of its kind in the query */
 	/* of an embedding: */
 	char *relation;
 	char *hint;
@@ -120,7 +121,7 @@ typedef struct RestLevel
 {
 	RestItem *items; /* NULL: all columns, but where nothing is set */
 	bool nothing;    /* rel(): its rows count, their columns do not */
-	bool aggregates; /* some items are; the others make its groups */
+	bool aggregates; /* some items are, or spread some; the others make its groups */
 	RestLogic *filters;
 	RestOrder *order;
 	long long limit; /* -1 for none */
@@ -150,7 +151,7 @@ typedef struct RestQuery
 	bool has_columns;
 	bool has_on_conflict;
 	bool has_limit;
-	bool has_aggregates; /* on some level */
+	int aggregates; /* on all levels */
 	RestArgument *arguments;
 	const char *code; /* of what is wrong */
 	char *message;

@@ -119,6 +119,32 @@ name_of(const RestItem *item)
 	return name;
 }
 
+static void
+end_cast(Buffer *list, const char *type)
+{
+	if (type == NULL)
+		return;
+	buffer_add_text(list, " AS ");
+	write_type(list, type);
+	buffer_add_char(list, ')');
+}
+
+static void
+begin_aggregate(Buffer *list, const RestItem *item)
+{
+	buffer_add_text(list, item->aggregate_cast ? "CAST(" : "");
+	buffer_add_format(list, "pg_catalog.%s(", item->aggregate);
+}
+
+static void
+end_aggregate(Buffer *list, const RestItem *item)
+{
+	buffer_add_char(list, ')');
+	end_cast(list, item->aggregate_cast);
+	buffer_add_text(list, " AS ");
+	buffer_add_identifier(list, name_of(item));
+}
+
 /* --- conditions ----------------------------------------------------------------------- */
 
 static int
@@ -292,6 +318,27 @@ begin_column(Parts *parts, bool is_group)
 /* What is spread, one column after the other. */
 typedef void (*SpreadWriter)(Parts *parts, const char *column, int join);
 
+/* What an aggregate is made of, on its way through a level that is spread. */
+static void
+write_raw_name(Buffer *sql, const RestItem *item)
+{
+	buffer_add_format(sql, "\"factoryd_raw%d\"", item->number);
+}
+
+static void
+spread_aggregate(Parts *parts, const RestItem *item, int join, bool is_spread)
+{
+	Buffer *list = &parts->list;
+
+	begin_column(parts, is_spread);
+	if (!is_spread)
+		begin_aggregate(list, item);
+	buffer_add_format(list, "\"e%d\".", join);
+	write_raw_name(list, item);
+	if (!is_spread)
+		end_aggregate(list, item);
+}
+
 static void
 spread_row(Parts *parts, const char *column, int join)
 {
@@ -322,8 +369,8 @@ gather_list(Parts *parts, const char *column, int join)
 }
 
 static void
-for_each_spread(RestStatement *statement, const RestItem *item,
-				const CatalogRelation *target, int join, SpreadWriter write, Parts *parts)
+for_each_spread(const Scope *scope, const RestItem *item, const CatalogRelation *target,
+				int join, SpreadWriter write, Parts *parts)
 {
 	const RestItem *one = item->level->items;
 	Way way;
@@ -334,20 +381,22 @@ for_each_spread(RestStatement *statement, const RestItem *item,
 	{
 		for (int i = 0; one->kind == ITEM_ALL && i < target->column_count; i++)
 			write(parts, target->columns[i].name, join);
-		if (one->kind == ITEM_FIELD)
+		if (one->aggregate)
+			spread_aggregate(parts, one, join, scope->is_spread);
+		else if (one->kind == ITEM_FIELD)
 			write(parts, name_of(one), join);
 		if (one->kind != ITEM_EMBED || one->level->nothing)
 			continue;
 		if (!one->spread)
 			write(parts, one->alias ? one->alias : one->relation, join);
-		else if (rest_find_way(statement, target, one, &way))
-			for_each_spread(statement, one, way.target, join, write, parts);
+		else if (rest_find_way(scope->statement, target, one, &way))
+			for_each_spread(scope, one, way.target, join, write, parts);
 	}
 }
 
 static void
-write_join(RestStatement *statement, const RestItem *item, const Way *way, int join,
-		   const Buffer *rows, bool grouped, Parts *parts)
+write_join(const Scope *scope, const RestItem *item, const Way *way, int join,
+		   const Buffer *rows, Parts *parts)
 {
 	const char *name = item->alias ? item->alias : item->relation;
 	bool many = way->kind != LINK_TO_ONE;
@@ -357,7 +406,7 @@ write_join(RestStatement *statement, const RestItem *item, const Way *way, int j
 	if (many && item->spread && !item->level->nothing)
 	{
 		buffer_add_text(&parts->from, "SELECT ");
-		for_each_spread(statement, item, way->target, join, gather_list, parts);
+		for_each_spread(scope, item, way->target, join, gather_list, parts);
 		buffer_add_text(&parts->from, "CASE WHEN pg_catalog.count(*) > 0 THEN true END "
 									  "AS \"factoryd_rows\" FROM (");
 	}
@@ -379,8 +428,8 @@ write_join(RestStatement *statement, const RestItem *item, const Way *way, int j
 		return;
 	if (item->spread)
 	{
-		for_each_spread(statement, item, way->target, join,
-						many ? spread_list : spread_row, parts);
+		for_each_spread(scope, item, way->target, join, many ? spread_list : spread_row,
+						parts);
 		return;
 	}
 	begin_column(parts, true);
@@ -390,7 +439,8 @@ write_join(RestStatement *statement, const RestItem *item, const Way *way, int j
 					  join);
 
 	/* There is no equality of json to make groups by. */
-	buffer_add_text(&parts->list, grouped ? "::pg_catalog.jsonb AS " : " AS ");
+	buffer_add_text(&parts->list,
+					scope->level->aggregates ? "::pg_catalog.jsonb AS " : " AS ");
 	buffer_add_identifier(&parts->list, name);
 }
 
@@ -407,9 +457,11 @@ write_embed(Scope *scope, const RestItem *item, int index, Parts *parts)
 
 	if (!rest_find_way(statement, scope->relation, item, &way))
 		return false;
-	if (item->spread && item->level->aggregates)
+	inner.is_spread = item->spread && way.kind == LINK_TO_ONE;
+	if (item->spread && item->level->aggregates && !inner.is_spread)
 		return rest_refuse(statement, 400, "PGRST127",
-						   "Aggregates in what is spread are not implemented: '%s'",
+						   "'%s' is spread to many: its columns are lists, and have no "
+						   "aggregates",
 						   item->relation);
 	inner.relation = way.target;
 	inner.number = ++statement->names;
@@ -431,8 +483,7 @@ write_embed(Scope *scope, const RestItem *item, int index, Parts *parts)
 		rows = wrapped;
 	}
 	if (good)
-		write_join(statement, item, &way, inner.number, &rows, scope->level->aggregates,
-				   parts);
+		write_join(scope, item, &way, inner.number, &rows, parts);
 	buffer_free(&from);
 	buffer_free(&condition);
 	buffer_free(&rows);
@@ -540,13 +591,23 @@ write_limits(const Scope *scope, Buffer *sql)
 /* --- a level -------------------------------------------------------------------------------- */
 
 static void
-end_cast(Buffer *list, const char *type)
+write_value(const Scope *scope, Buffer *list, const RestItem *item)
 {
-	if (type == NULL)
-		return;
+	buffer_add_text(list, item->cast ? "CAST(" : "");
+	write_field(scope, list, &item->field);
+	end_cast(list, item->cast);
+}
+
+/* Of rows without a field, that they are there. */
+static void
+write_raw(const Scope *scope, const RestItem *item, Buffer *list)
+{
+	if (item->field.name)
+		write_value(scope, list, item);
+	else
+		buffer_add_text(list, "true");
 	buffer_add_text(list, " AS ");
-	write_type(list, type);
-	buffer_add_char(list, ')');
+	write_raw_name(list, item);
 }
 
 static void
@@ -555,6 +616,11 @@ write_item(const Scope *scope, const RestItem *item, Parts *parts)
 	Buffer *list = &parts->list;
 
 	begin_column(parts, item->aggregate == NULL);
+	if (item->aggregate && scope->is_spread)
+	{
+		write_raw(scope, item, list);
+		return;
+	}
 	if (item->kind == ITEM_ALL)
 	{
 		buffer_add_format(list, "\"t%d\".*", scope->number);
@@ -562,18 +628,17 @@ write_item(const Scope *scope, const RestItem *item, Parts *parts)
 			buffer_add_format(&parts->groups, ", %d", ++parts->columns);
 		return;
 	}
-	buffer_add_text(list, item->aggregate_cast ? "CAST(" : "");
 	if (item->aggregate)
-		buffer_add_format(list, "pg_catalog.%s(%s", item->aggregate,
-						  item->field.name ? "" : "*");
+		begin_aggregate(list, item);
 	if (item->field.name)
+		write_value(scope, list, item);
+	else
+		buffer_add_char(list, '*');
+	if (item->aggregate)
 	{
-		buffer_add_text(list, item->cast ? "CAST(" : "");
-		write_field(scope, list, &item->field);
-		end_cast(list, item->cast);
+		end_aggregate(list, item);
+		return;
 	}
-	buffer_add_text(list, item->aggregate ? ")" : "");
-	end_cast(list, item->aggregate_cast);
 	buffer_add_text(list, " AS ");
 	buffer_add_identifier(list, name_of(item));
 }
@@ -622,7 +687,8 @@ write_level(Scope *scope, const char *from, const char *condition, Buffer *sql)
 						  buffer_text(&parts.from));
 		if (parts.where.length)
 			buffer_add_format(sql, " WHERE %s", buffer_text(&parts.where));
-		if (!scope->counts && scope->level->aggregates && parts.groups.length)
+		if (!scope->counts && scope->level->aggregates && !scope->is_spread &&
+			parts.groups.length)
 			buffer_add_format(sql, " GROUP BY %s", buffer_text(&parts.groups));
 		if (!scope->counts)
 		{
@@ -643,7 +709,10 @@ bool
 rest_write_top(RestStatement *statement, const RestSource *source, bool counts,
 			   Buffer *sql)
 {
-	Scope scope = {statement, &statement->query->top, source->relation, 0, counts, {0}};
+	Scope scope = {.statement = statement,
+				   .level = &statement->query->top,
+				   .relation = source->relation,
+				   .counts = counts};
 	char *from = text_format("%s AS \"t0\"", source->from);
 	bool good = write_level(&scope, from, "", sql);
 

@@ -15,6 +15,7 @@ typedef struct Scope
 	const CatalogRelation *relation; /* or NULL */
 	int number;                      /* of t */
 	bool counts;                     /* only how many rows */
+	bool is_spread;                  /* to one: the level above makes its aggregates */
 	int joins[64];                   /* number of e for each embedding, in order */
 } Scope;
 

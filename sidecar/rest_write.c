@@ -155,7 +155,9 @@ static void
 write_insert(RestStatement *statement, const CatalogRelation *relation,
 			 const RestWrite *write, Buffer *sql)
 {
-	Scope given = {statement, &statement->query->top, relation, 0, false, {0}};
+	Scope given = {.statement = statement,
+				   .level = &statement->query->top,
+				   .relation = relation};
 	Buffer where = {0};
 
 	buffer_add_format(sql, "INSERT INTO %s AS \"t0\"", relation->quoted);
@@ -348,7 +350,9 @@ rest_write_change(RestStatement *statement, const RestSource *source,
 				  const RestWrite *write)
 {
 	const CatalogRelation *relation = source->relation;
-	Scope scope = {statement, &statement->query->top, relation, 0, false, {0}};
+	Scope scope = {.statement = statement,
+				   .level = &statement->query->top,
+				   .relation = relation};
 	Buffer *sql = statement->sql;
 	Buffer where = {0};
 	Buffer returned = {0};

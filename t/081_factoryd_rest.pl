@@ -207,7 +207,10 @@ write_is(PATCH => '/line', { rate => 1 }, '400 {"code":"PGRST122","details":"Inv
 	get_is('/line?select=...plant(name),id.count()&plant_id=eq.1', '200 [{"count":2,"name":"seoul"}]', 'or spread');
 	get_is('/plant?select=name,line(id.sum(),kind)&id=eq.1&line.order=kind', '200 [{"line":[{"kind":"press","sum":1},{"kind":"weld","sum":2}],"name":"seoul"}]', 'within what is embedded');
 	get_is('/plant?select=zip:info->city->>zip,count()&id=eq.1', '200 [{"count":1,"zip":"04524"}]', 'by a part of a document');
-	get_is('/line?select=...plant(id.sum())', q(400 {"code":"PGRST127","details":null,"hint":null,"message":"Aggregates in what is spread are not implemented: 'plant'"}), 'not in what is spread');
+	get_is('/line?select=...plant(name,id.sum(),least:id.min()::text,count())&plant_id=eq.1', '200 [{"count":2,"least":"1","name":"seoul","sum":2}]', 'of what is spread, over the rows it is spread to');
+	get_is('/line?select=...plant(id.sum()),plant(name)&plant_id=eq.1', '200 [{"plant":{"name":"seoul"},"sum":2}]', 'by what is embedded beside it');
+	get_is('/shift?select=...line(...plant(id.sum()),id.max())', '200 [{"max":2,"sum":3}]', 'and through what is spread itself');
+	get_is('/plant?select=name,...line(id.sum())', q(400 {"code":"PGRST127","details":null,"hint":null,"message":"'line' is spread to many: its columns are lists, and have no aggregates"}), 'not where it is spread to many');
 	get_is('/line?select=id.median()', '400 {"code":"PGRST100","details":"unexpected \"m\" expecting avg(), count(), max(), min() or sum()","hint":null,"message":"\"failed to parse select parameter (id.median())\" (line 1, column 4)"}', 'and no others');
 	write_is(POST => '/plant?select=count()', [ { id => 70, name => 'x' }, { id => 71, name => 'y' } ], '201 [{"count":2}]', 'of what was written', Prefer => 'return=representation, tx=rollback');
 	is(join(', ', sort map { ref $_ ? @$_ : $_ } $headers->{'preference-applied'}), 'return=representation, tx=rollback', 'and undone');
