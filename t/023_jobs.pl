@@ -99,6 +99,19 @@ $peer->script(chat('now'));
 is(sql("SELECT factory.retry_job($job)"), 't', 'it can be tried again');
 ends($job, 'done', 'and is done then');
 
+# A job whose code raises what else ends a process's work, a cancel: it fails, and the others go on.
+$node->safe_psql('postgres', q{
+CREATE FUNCTION poison(n int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+	RAISE EXCEPTION 'poison' USING ERRCODE = CASE n WHEN 1 THEN '57014' ELSE '53200' END; END $$;
+SELECT factory.create_decision('poisoned', '{"inputs": {"n": "int"}, "rules": [{"id": "r", "when": "public.poison(n)", "then": {"status": "P"}}],
+	"default": {"status": "D"}}');
+});
+my @poisoned = map { sql("SELECT factory.judge_async('poisoned', '{\"n\": $_}', priority => 1000)") } 1, 2;
+$job = sql(q{SELECT factory.judge_async('temperature', '{"celsius": 99}')});
+ends($job, 'done', 'beside poison another is done');
+ends($poisoned[0], 'failed', 'a cancel that a function raises is its job\'s own');
+like(sql("SELECT factory.job_result($poisoned[1])"), qr/53200.*poison|failed/s, 'so is a lack of memory');
+
 # While models think nothing is held.
 $peer->script(chat('late', delay => 2));
 sql(q{SELECT factory.complete_async('mini', 'wait ' || i) FROM generate_series(1, 20) AS i});

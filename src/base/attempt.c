@@ -22,7 +22,7 @@ survivable(const ErrorData *error)
 }
 
 ErrorData *
-attempt(AttemptBody body, void *argument)
+attempt_whatever(AttemptBody body, void *argument)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -50,6 +50,14 @@ attempt(AttemptBody body, void *argument)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+ErrorData *
+attempt(AttemptBody body, void *argument)
+{
+	ErrorData *error = attempt_whatever(body, argument);
+
 	if (error != NULL && !survivable(error))
 		ReThrowError(error);
 	return error;

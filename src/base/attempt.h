@@ -18,4 +18,10 @@ typedef void (*AttemptBody)(void *argument);
  */
 extern ErrorData *attempt(AttemptBody body, void *argument);
 
+/*
+ * The same, and no error is raised on: for a process that works for many, where one of
+ * them must not hold up the others, whatever code their functions raise.
+ */
+extern ErrorData *attempt_whatever(AttemptBody body, void *argument);
+
 #endif /* FACTORY_ATTEMPT_H */

@@ -99,7 +99,7 @@ act_for(Job *job, void (*body)(Job *job))
 {
 	Acting acting = {job, body};
 
-	return attempt(act, &acting);
+	return attempt_whatever(act, &acting);
 }
 
 /* --- the pieces of a job -------------------------------------------------------------------- */
