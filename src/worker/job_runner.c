@@ -586,20 +586,6 @@ safe_turn(void)
 	PG_END_TRY();
 }
 
-static void
-connect_database(Oid database)
-{
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	SetConfigOption("application_name", "pg_factory job runner", PGC_USERSET,
-					PGC_S_SESSION);
-	/* A standby that is away must not hold up jobs or a shutdown. */
-	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
-					PGC_S_SESSION);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
-}
-
 /* The runner before us may be on its way out: waits for it. */
 static void
 lock_out_others(void)
@@ -641,7 +627,7 @@ factory_job_runner_main(Datum argument)
 	on_shmem_exit(at_exit, (Datum) 0);
 	before_shmem_exit(let_go_of_calls, (Datum) 0);
 	BackgroundWorkerUnblockSignals();
-	connect_database(database);
+	worker_connect(database, "pg_factory job runner");
 	lock_out_others();
 	scratch = AllocSetContextCreate(TopMemoryContext, "factory job runner",
 									ALLOCSET_DEFAULT_SIZES);

@@ -223,27 +223,8 @@ start_failed(int place)
 static void
 start_runner(int place, Oid database)
 {
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION |
-					   COMPAT_BGWORKER_INTERRUPTIBLE;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pg_factory", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "factory_job_runner_main",
-			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_factory job runner for database %u",
-			 database);
-	strlcpy(worker.bgw_type, "pg_factory job runner", BGW_MAXLEN);
-	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = Int32GetDatum(place);
-	memcpy(worker.bgw_extra, &database, sizeof(database));
-
-	if (handles[place] != NULL)
-		pfree(handles[place]);
-	handles[place] = NULL;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handles[place]))
+	if (!worker_register("job runner", "factory_job_runner_main", database,
+						 Int32GetDatum(place), &handles[place]))
 	{
 		start_failed(place);
 		ereport(LOG,

@@ -103,28 +103,10 @@ static void
 start_scheduler(int i, Oid database)
 {
 	WorkerSlot *slot = &worker_shared->slots[i];
-	BackgroundWorker worker;
 	bool registered;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION |
-					   COMPAT_BGWORKER_INTERRUPTIBLE;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pg_factory", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "factory_scheduler_main",
-			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_factory scheduler for database %u",
-			 database);
-	strlcpy(worker.bgw_type, "pg_factory scheduler", BGW_MAXLEN);
-	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = Int32GetDatum(i);
-	memcpy(worker.bgw_extra, &database, sizeof(database));
-
-	if (handles[i] != NULL)
-		pfree(handles[i]);
-	handles[i] = NULL;
-	registered = RegisterDynamicBackgroundWorker(&worker, &handles[i]);
+	registered = worker_register("scheduler", "factory_scheduler_main", database,
+								 Int32GetDatum(i), &handles[i]);
 	if (!registered)
 	{
 		bool first;

@@ -233,24 +233,12 @@ static bool
 register_process(Performer *performer)
 {
 	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
-	BackgroundWorker worker;
-	const char *what = is_task(performer) ? "task" : "refresh";
-	bool registered;
+	bool registered =
+		worker_register(is_task(performer) ? "task worker" : "refresh worker",
+						"factory_performer_main", MyDatabaseId,
+						UInt32GetDatum(dsm_segment_handle(performer->segment)),
+						&performer->handle);
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION |
-					   COMPAT_BGWORKER_INTERRUPTIBLE;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pg_factory", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "factory_performer_main",
-			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_factory %s worker for database %u", what,
-			 MyDatabaseId);
-	snprintf(worker.bgw_type, BGW_MAXLEN, "pg_factory %s worker", what);
-	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(performer->segment));
-	registered = RegisterDynamicBackgroundWorker(&worker, &performer->handle);
 	if (registered)
 		performers = lappend(performers, performer);
 	MemoryContextSwitchTo(before);
@@ -547,25 +535,18 @@ wait_for_order(Order *order)
 	return true;
 }
 
+/* A task's session is as its owner's is. */
 static void
-connect_as(const Order *order)
+connect_for(const Order *order)
 {
-	const char *name =
-		OidIsValid(order->owner) ? "pg_factory task" : "pg_factory refresh";
-
-	BackgroundWorkerInitializeConnectionByOid(order->database, order->owner,
-											  OidIsValid(order->owner)
-												  ? COMPAT_BYPASS_ROLE_LOGIN
-												  : 0);
-	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
-	if (OidIsValid(order->owner))
+	if (!OidIsValid(order->owner))
+	{
+		worker_connect(order->database, "pg_factory refresh");
 		return;
-	/* A standby that is away must not hold up a refresh or a shutdown. */
-	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
-					PGC_S_SESSION);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+	}
+	BackgroundWorkerInitializeConnectionByOid(order->database, order->owner,
+											  COMPAT_BYPASS_ROLE_LOGIN);
+	SetConfigOption("application_name", "pg_factory task", PGC_USERSET, PGC_S_SESSION);
 }
 
 void
@@ -585,7 +566,7 @@ factory_performer_main(Datum argument)
 	order = dsm_segment_address(segment);
 	/* Of a task, DROP EXTENSION and the like are commands like others. */
 	worker_is_scheduler = !OidIsValid(order->owner);
-	connect_as(order);
+	connect_for(order);
 	lock_performers(ShareLock, true);
 	order->performer = MyProc;
 	context = AllocSetContextCreate(TopMemoryContext, "factory performer",

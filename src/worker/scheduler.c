@@ -609,23 +609,6 @@ wait_until(TimestampTz moment)
 
 /* --- the process ------------------------------------------------------------------------ */
 
-static void
-connect_database(Oid database)
-{
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	SetConfigOption("application_name", "pg_factory scheduler", PGC_USERSET,
-					PGC_S_SESSION);
-	/*
-	 * Flushed here: a run's row is there before the deed, also after a crash.  But a
-	 * standby that is away must not hold up a refresh or a shutdown.
-	 */
-	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
-					PGC_S_SESSION);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
-}
-
 void
 factory_scheduler_main(Datum argument)
 {
@@ -641,7 +624,7 @@ factory_scheduler_main(Datum argument)
 		proc_exit(0);
 	on_shmem_exit(leave_slot, ObjectIdGetDatum(database));
 	BackgroundWorkerUnblockSignals();
-	connect_database(database);
+	worker_connect(database, "pg_factory scheduler");
 	lock_out_others();
 	performers_wait_for_old();
 	serving_since = clock_now();

@@ -134,6 +134,14 @@ extern int performers_max_tasks;
 /* Refreshes in this process; raises as REFRESH does. */
 extern void perform_refresh(const RefreshRun *run);
 
+/*
+ * start.c: registers a process of that kind for a database, and connects one that has
+ * come.  False where no place is free; an old handle is freed.
+ */
+extern bool worker_register(const char *kind, const char *function, Oid database,
+							Datum argument, BackgroundWorkerHandle **handle);
+extern void worker_connect(Oid database, const char *name);
+
 /* worker.c: this database's scheduler looks, and is started where there is none. */
 extern void worker_announce(void);
 

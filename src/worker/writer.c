@@ -218,20 +218,6 @@ at_exit(int code, Datum argument)
 
 /* --- the process ------------------------------------------------------------------------------- */
 
-static void
-connect_database(Oid database)
-{
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	SetConfigOption("application_name", "pg_factory writer", PGC_USERSET, PGC_S_SESSION);
-	/* A standby that is away must not hold up a shutdown. */
-	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("lock_timeout", WRITER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET,
-					PGC_S_SESSION);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
-}
-
 /* Until there is something to write; false where there was nothing for long. */
 static bool
 wait_for_rows(void)
@@ -299,7 +285,8 @@ factory_writer_main(Datum argument)
 		proc_exit(0);
 	on_shmem_exit(at_exit, (Datum) 0);
 	BackgroundWorkerUnblockSignals();
-	connect_database(database);
+	worker_connect(database, "pg_factory writer");
+	SetConfigOption("lock_timeout", WRITER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION);
 	batch_memory =
 		AllocSetContextCreate(TopMemoryContext, "factory writer", ALLOCSET_DEFAULT_SIZES);
 	while (!ShutdownRequestPending)
