@@ -15,6 +15,7 @@
 #include "base/compat.h"
 #include "base/document.h"
 #include "base/house.h"
+#include "base/months.h"
 #include "base/settings.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -44,71 +45,10 @@ void
 audit_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
-}
-
-/* --- months ------------------------------------------------------------------------------ */
-
-static void
-month_name(const char *log, TimestampTz moment, int ahead, char *name, size_t size)
-{
-	struct pg_tm tm;
-	fsec_t fraction;
-	int month;
-
-	/* Without a zone: UTC, as the months are. */
-	if (timestamp2tm(moment, NULL, &tm, &fraction, NULL, NULL) != 0)
-		elog(ERROR, "timestamp out of range");
-	month = tm.tm_mon - 1 + ahead;
-	snprintf(name, size, "%s_%04d_%02d", log, tm.tm_year + month / 12, month % 12 + 1);
-}
-
-static void
-make_months(void *argument)
-{
-	HouseRights saved;
-
-	house_enter(&saved);
-	SPI_connect();
-	if (SPI_execute("SELECT factory.make_audit_months(), factory.make_log_months()",
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not make the logs' months");
-	SPI_finish();
-	house_leave(&saved);
-}
-
-/*
- * The next month is made while this one lasts: what makes it holds a lock on the
- * default partition until its transaction ends, and then nobody writes there.  A
- * restored dump brings its own months, so none are made before it is activated.
- */
-void
-audit_make_months(void)
-{
-	static char seen[NAMEDATALEN] = "";
-	char this_month[NAMEDATALEN];
-	char next_month[NAMEDATALEN];
-	char next_judged[NAMEDATALEN];
-	const char *reason;
-	ErrorData *error;
-
-	month_name("audit_log", GetCurrentTimestamp(), 0, this_month, sizeof(this_month));
-	if (strcmp(seen, this_month) == 0)
-		return;
-	month_name("audit_log", GetCurrentTimestamp(), 1, next_month, sizeof(next_month));
-	month_name("judgment_log", GetCurrentTimestamp(), 1, next_judged,
-			   sizeof(next_judged));
-	if (OidIsValid(house_relation_if_exists(next_month)) &&
-		OidIsValid(house_relation_if_exists(next_judged)))
-	{
-		strlcpy(seen, this_month, sizeof(seen));
-		return;
-	}
-	if (!house_may_act(&reason))
-		return;
-	error = attempt(make_months, NULL);
-	if (error != NULL)
-		ereport(LOG, (errmsg("could not make the logs' months: %s", error->message),
-					  errdetail("Their default partitions take the rows.")));
+	months_keep(&(MonthlyLog){
+		"audit_log", "SELECT factory.make_audit_months()",
+		"SELECT factory.drop_audit_before() "
+		"WHERE pg_catalog.current_setting('factory.audit_retention') <> '0'"});
 }
 
 /* --- who ----------------------------------------------------------------------------------- */
@@ -247,7 +187,7 @@ audit_write(const char *action, const char *object_type, const char *object,
 	if (nothing_can_be_changed())
 		return;
 	(void) attempt(find_tenant, &tenant);
-	audit_make_months();
+	months_make();
 	row[n++] = text_value(tenant);
 	row[n++] = text_value(subject ? subject : acting_role);
 	row[n++] = text_value(actor_type(subject));

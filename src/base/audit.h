@@ -18,9 +18,6 @@
 extern void audit_write(const char *action, const char *object_type, const char *object,
 						Jsonb *before, Jsonb *after);
 
-/* Makes the months that are missing; cheap where none is.  Needs a transaction. */
-extern void audit_make_months(void);
-
 /* Sees commands that change settings, servers and their keys; guards the log's tables. */
 extern void audit_install_hooks(void);
 

@@ -8,6 +8,7 @@
 #include "base/activity.h"
 #include "base/clock.h"
 #include "base/errors.h"
+#include "base/months.h"
 #include "base/quota.h"
 #include "base/settings.h"
 #include "catalog/pg_type.h"
@@ -140,6 +141,10 @@ judgment_define_settings(void)
 	settings_define(settings, lengthof(settings));
 	judgment_log_register();
 	escalation_register();
+	months_keep(&(
+		MonthlyLog){"judgment_log", "SELECT factory.make_log_months()",
+					"SELECT factory.drop_log_before() "
+					"WHERE pg_catalog.current_setting('factory.log_retention') <> '0'"});
 	quota_count_from(QUOTA_JUDGMENTS,
 					 "SELECT count(*) FROM (SELECT FROM factory.judgment_log "
 					 "WHERE tenant_id = $1 AND created_at >= $2 AND created_at < $3 "

@@ -128,6 +128,7 @@ factory_prompt_report(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	input = PG_ARGISNULL(1) ? last_input(decision->name) : PG_GETARG_JSONB_P(1);
+	judgment_check_size(decision->name, input);
 	inputs_from_json(decision, input);
 	judgment = judgment_begin(decision, decision->policy);
 	request = model_request(judgment, judgment_rules_told(judgment), NULL);

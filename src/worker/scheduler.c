@@ -11,11 +11,11 @@
 
 #include "access/xact.h"
 #include "base/activity.h"
-#include "base/audit.h"
+#include "base/attempt.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/months.h"
 #include "commands/dbcommands.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
@@ -437,6 +437,21 @@ show_rest(const char *reason)
 
 /* --- the logs ----------------------------------------------------------------------------- */
 
+static void
+drop_months(void *log)
+{
+	months_drop_old(*(int *) log);
+}
+
+static void
+drop_old(int log)
+{
+	ErrorData *error = attempt(drop_months, &log);
+
+	if (error != NULL)
+		ereport(LOG, (errmsg("could not drop old months: %s", error->message)));
+}
+
 /* Once a day: months ahead are made, and those that are old enough go. */
 static void
 tidy_logs(void)
@@ -444,18 +459,15 @@ tidy_logs(void)
 	tidied_at = clock_now();
 	set_limit("lock_timeout", TIDY_LOCK_TIMEOUT_MS);
 	if (begin_transaction())
-	{
-		audit_make_months();
-		SPI_connect();
-		SPI_execute("SELECT factory.drop_audit_before() "
-					"WHERE pg_catalog.current_setting('factory.audit_retention') <> '0'",
-					false, 0);
-		SPI_execute("SELECT factory.drop_log_before() "
-					"WHERE pg_catalog.current_setting('factory.log_retention') <> '0'",
-					false, 0);
-		SPI_finish();
-	}
+		months_make();
 	end_transaction();
+	/* One that somebody is reading keeps no other from going. */
+	for (int i = 0; i < months_log_count(); i++)
+	{
+		if (begin_transaction())
+			drop_old(i);
+		end_transaction();
+	}
 	set_limit("lock_timeout", 0);
 }
 
