@@ -437,6 +437,23 @@ show_rest(const char *reason)
 
 /* --- the logs ----------------------------------------------------------------------------- */
 
+/*
+ * To the server the end of a lock_timeout is a cancel, which bookkeeping lets wait: else
+ * a reader of a log would hold up the scheduler, and whoever comes behind it for the
+ * log's lock.
+ */
+static void
+let_limits_through(void)
+{
+	RESUME_CANCEL_INTERRUPTS();
+}
+
+static void
+hold_cancels(void)
+{
+	HOLD_CANCEL_INTERRUPTS();
+}
+
 static void
 drop_months(void *log)
 {
@@ -446,8 +463,11 @@ drop_months(void *log)
 static void
 drop_old(int log)
 {
-	ErrorData *error = attempt(drop_months, &log);
+	ErrorData *error;
 
+	let_limits_through();
+	error = attempt(drop_months, &log);
+	hold_cancels();
 	if (error != NULL)
 		ereport(LOG, (errmsg("could not drop old months: %s", error->message)));
 }
@@ -459,7 +479,11 @@ tidy_logs(void)
 	tidied_at = clock_now();
 	set_limit("lock_timeout", TIDY_LOCK_TIMEOUT_MS);
 	if (begin_transaction())
+	{
+		let_limits_through();
 		months_make();
+		hold_cancels();
+	}
 	end_transaction();
 	/* One that somebody is reading keeps no other from going. */
 	for (int i = 0; i < months_log_count(); i++)
