@@ -4,7 +4,7 @@
  *
  * One connection that only listens.  It is made by a thread, because looking up a name
  * blocks; afterwards it never does.  Several notifications at once are one.  Not every
- * DDL notifies: a sum over the catalogue's rows is asked for now and then, and where it
+ * DDL notifies: a sum over the catalogue's rows is asked for every so often, and where it
  * is another than before, that is a notification too.
  */
 #include "watch.h"

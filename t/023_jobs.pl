@@ -48,6 +48,9 @@ sub all_end
 	return ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM factory.job WHERE state IN ('queued', 'running')}), $story);
 }
 
+# The ledger's rows come by the database's writer, a moment after the job has ended.
+sub ledger_is_written { return $node->poll_query_until('postgres', 'SELECT sum(records) = 0 FROM factory.queue_status') }
+
 sub ends
 {
 	my ($id, $state, $story) = @_;
@@ -63,6 +66,7 @@ my $job = sql(q{SELECT factory.judge_async('temperature', '{"celsius": 1}')});
 ends($job, 'done', 'a judgment is done by the worker');
 is(sql("SELECT r.result, r.status, r.method_used FROM jsonb_populate_record(NULL::factory.judgment, factory.job_result($job)) AS r"),
 	'warning|WARM|rule_fallback', 'and brings what judge() says');
+ledger_is_written();
 is(sql(q{SELECT count(*), min(l.called_by::text) FROM factory.llm_call l JOIN factory.judgment_log j USING (execution_id)}), '1|postgres',
 	'logged, and in the ledger');
 
@@ -76,6 +80,7 @@ $peer->script(chat('hello'));
 $job = sql(q{SELECT factory.complete_async('mini', 'say hello', system => 'be kind')}, extra_params => [ '-U', 'lee' ]);
 ends($job, 'done', 'a completion is done');
 is(sql("SELECT factory.job_result($job) ->> 'text'"), 'hello', 'and brings the text');
+ledger_is_written();
 is(sql(q{SELECT called_by FROM factory.llm_call ORDER BY called_at DESC LIMIT 1}), 'lee', 'with the rights of who submitted it');
 like(sql("SELECT factory.job_result($job)", extra_params => [ '-U', 'lee' ]), qr/hello/, 'who reads it');
 my $mine = sql(q{SELECT factory.complete_async('mini', 'mine')});
@@ -189,6 +194,7 @@ my $runner = sql(q{SELECT pid FROM factory.worker_status WHERE kind = 'job_runne
 $node->poll_query_until('postgres', "SELECT state LIKE 'resting%' AND pid <> $runner FROM factory.worker_status WHERE kind = 'job_runner'");
 sql(q{SELECT factory.resume_workers()});
 all_end('resumed, all is done');
+ledger_is_written();
 is(sql(q{SELECT string_agg(CASE tenant_id WHEN 'busan' THEN 'b' ELSE 'd' END, '' ORDER BY called_at) FROM
 	(SELECT tenant_id, called_at FROM factory.llm_call ORDER BY called_at DESC LIMIT 8) AS l}), 'bdbdbdbb', 'tenants took turns, one call at a time');
 is(sql(q{SELECT input ->> 'prompt' FROM factory.job WHERE tenant_id = 'busan' ORDER BY started_at LIMIT 1}), 'b6', 'priority comes first');

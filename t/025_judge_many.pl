@@ -54,6 +54,7 @@ is(sql(q{SELECT status, method_used, degraded IS NOT NULL
 	$rows, 'rows come in their order, those the rules are sure of too');
 is(scalar($peer->requests), 8, 'no model was asked for what the rules are sure of');
 is(sql(q{SELECT count(*), count(DISTINCT execution_id) FROM factory.judgment_log}), '10|10', 'each is logged');
+$node->poll_query_until('postgres', 'SELECT sum(records) = 0 FROM factory.queue_status');
 is(sql(q{SELECT count(*) FROM factory.llm_call c JOIN factory.judgment_log j USING (execution_id)}), 8,
 	'and calls are in the ledger with their judgments');
 
