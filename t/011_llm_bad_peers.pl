@@ -2,6 +2,7 @@
 # the tries that make sense and no more; and no wait outlives a cancel.
 use strict;
 use warnings;
+use IO::Compress::Gzip qw(gzip);
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -57,6 +58,18 @@ SQL
 my $good = { status => 'NORMAL', confidence => 0.9 };
 my $fenced = "```json\n" . encode_json($good) . "\n```\n";
 
+# A body with headers of our own, as an honest peer would not send it.
+sub raw
+{
+	my ($body, @headers) = @_;
+	return { raw => join("\r\n", 'HTTP/1.1 200 OK', 'Content-Type: application/json', @headers, '', $body) };
+}
+
+my $whole = encode_json(chat('hello')->{json});
+my $zeros = '"' . "\0" x 60_000_000;
+gzip(\$zeros => \my $bomb) or die 'could not pack';
+gzip(\$whole => \my $packed) or die 'could not pack';
+
 # name, script, whether a schema is asked for, SQLSTATE, words, requests
 my @cases = (
 	# one bad answer, then a good one: the call succeeds
@@ -99,9 +112,20 @@ my @cases = (
 	[ 'very deep JSON', [ { body => '[' x 100_000 } ], 0, 'PF203', qr/not valid JSON/, 2 ],
 	[ 'cut in the body', [ chat('hello', cut => 150) ], 0, 'PF201', qr/receiving the answer: the connection was closed in the middle/, 3 ],
 	[ 'cut in the headers', [ chat('hello', cut => 20) ], 0, 'PF201', qr/closed/, 3 ],
+	[ 'a Content-Length of more than there is', [ raw($whole, 'Content-Length: ' . (50 + length $whole)) ],
+		0, 'PF201', qr/receiving the answer: the connection was closed in the middle/, 3 ],
+	[ 'a Content-Length of less than there is', [ raw($whole, 'Content-Length: ' . (length($whole) - 50)) ], 0, 'PF203', qr/not valid JSON/, 2 ],
+	[ 'a Content-Length that is none', [ raw($whole, 'Content-Length: many') ], 0, 'PF201', qr/the answer is not HTTP/, 3 ],
 	[ 'closed at once', [ { close => 1 } ], 0, 'PF201', qr/closed without an answer/, undef ],
 	[ 'garbage', [ { raw => "\x00\x01\x02 not HTTP at all\r\n\r\n" } ], 0, 'PF201', qr/the answer is not HTTP/, 3 ],
 	[ 'a huge answer', [ { body => '"', huge => 30_000_000 } ], 0, 'PF203', qr/over the limit of 4194304 bytes/, 1 ],
+	[ 'a small body that unpacks to a huge one', [ { body => $bomb, headers => [ 'Content-Encoding' => 'gzip' ] } ],
+		0, 'PF203', qr/over the limit of 4194304 bytes/, 1 ],
+	[ 'a packed body that is cut', [ { body => substr($packed, 0, length($packed) / 2), headers => [ 'Content-Encoding' => 'gzip' ] } ],
+		0, 'PF203', qr/not valid JSON/, 2 ],
+	[ 'a body that is not packed as it says', [ { body => $whole, headers => [ 'Content-Encoding' => 'gzip' ] } ],
+		0, 'PF201', qr/the answer's compression is broken/, 3 ],
+	[ 'a packing nobody knows', [ { body => $whole, headers => [ 'Content-Encoding' => 'rot13' ] } ], 0, 'PF201', qr/compression/, 3 ],
 	[ 'huge headers', [ chat('x', headers => [ map { ("X-$_" => 'y' x 1000) } 1 .. 100 ]) ], 0, 'PF203', qr/headers are over the limit/, 1 ],
 	# JSON that is not what was asked for
 	[ 'confidence 7', [ chat_json({ %$good, confidence => 7 }) ], 1, 'PF203', qr/\$\.confidence: must be at most 1, not 7/, 2 ],
