@@ -429,7 +429,7 @@ is($factoryd->stop, 0, 'and factoryd ends well');
 my $log = $factoryd->log;
 unlike($log, qr/\Q$Factoryd::SECRET\E|DROP TABLE|eyJ/, 'its log keeps secrets');
 like($log, qr/connected to web\@/, 'and tells where it was connected to');
-is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE usename = 'web')), 0, 'no connection stays');
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'web')), 'no connection stays');
 
 # --- what is refused at the start -------------------------------------------------------------
 
