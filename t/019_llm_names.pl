@@ -32,7 +32,7 @@ my $node = PostgreSQL::Test::Cluster->new('names');
 $node->init;
 $node->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'pg_factory'
-factory.llm_retries = 0
+factory.llm_retry_delay = '1ms'
 CONF
 {
 	local $ENV{FACTORY_RESOLVER} = $names;
