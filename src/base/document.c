@@ -122,6 +122,36 @@ doc_kind(Jsonb *doc)
 	return doc_value_kind(&scalar);
 }
 
+static bool
+container_is_deeper_than(const JsonbContainer *container, int levels)
+{
+	uint32 size = JsonContainerSize(container);
+	uint32 first = JsonContainerIsObject(container) ? size : 0; /* after the keys */
+	uint32 count = first + size;
+	const char *values = (const char *) &container->children[count];
+
+	if (levels == 0)
+		return true;
+	for (uint32 i = first; i < count; i++)
+		if (JBE_ISCONTAINER(container->children[i]) &&
+			container_is_deeper_than(
+				(const JsonbContainer *) (values +
+										  INTALIGN(getJsonbOffset(container, i))),
+				levels - 1))
+			return true;
+	return false;
+}
+
+bool
+doc_is_deeper_than(Jsonb *doc, int levels)
+{
+	/* Each takes its own header and an entry in the one around it. */
+	if (VARSIZE(doc) < (Size) levels * (sizeof(uint32) + sizeof(JEntry)) ||
+		JB_ROOT_IS_SCALAR(doc))
+		return false;
+	return container_is_deeper_than(&doc->root, levels);
+}
+
 Jsonb *
 doc_from_value(const JsonbValue *value)
 {

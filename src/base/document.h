@@ -46,6 +46,9 @@ extern List *doc_elements(Jsonb *doc);
 /* The keys of an object in stored order (List of char *), or NIL. */
 extern List *doc_keys(Jsonb *doc);
 
+/* Whether more than so many objects and lists are in one another. */
+extern bool doc_is_deeper_than(Jsonb *doc, int levels);
+
 /* The whole document as JSON text. */
 extern char *doc_to_text(Jsonb *doc);
 

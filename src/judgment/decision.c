@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "judgment/judgment_int.h"
+#include "judgment/limits.h"
 #include "judgment/rule_image.h"
 #include "judgment/rule_index.h"
 #include "miscadmin.h"
@@ -336,14 +337,8 @@ read_inputs(Reader *reader, Jsonb *definition)
 	if (doc_get(definition, "inputs") == NULL)
 		report(reader, pstrdup("$.inputs"), pstrdup("inputs are missing"),
 			   pstrdup("Declare them: \"inputs\": {\"defect_rate\": \"float8\"}."));
-	if (list_length(names) > JUDGMENT_MAX_INPUTS)
-	{
-		report(reader, pstrdup("$.inputs"),
-			   PATH("%d inputs are more than %d", list_length(names),
-					JUDGMENT_MAX_INPUTS),
-			   NULL);
+	if (!limit_inputs(reader->problems, list_length(names)))
 		return;
-	}
 	decision->inputs = MemoryContextAllocZero(decision->context,
 											  sizeof(Input) * Max(list_length(names), 1));
 	foreach (cell, names)
@@ -479,6 +474,8 @@ read_lets(Reader *reader, Jsonb *definition)
 	int count = 0;
 	ListCell *cell;
 
+	if (!limit_lets(reader->problems, list_length(names)))
+		return;
 	decision->lets = MemoryContextAllocZero(decision->context,
 											sizeof(Let) * Max(list_length(names), 1));
 	foreach (cell, names)
@@ -489,7 +486,8 @@ read_lets(Reader *reader, Jsonb *definition)
 		if (is_input(decision, name))
 			report(reader, PATH("$.let.%s", name), PATH("\"%s\" is also an input", name),
 				   pstrdup("Give the let value another name."));
-		else if (text != NULL)
+		else if (text != NULL &&
+				 limit_condition(reader->problems, NULL, PATH("$.let.%s", name), text))
 		{
 			sources[count].name = name;
 			sources[count].text = text;
@@ -683,21 +681,32 @@ read_rule(Reader *reader, Jsonb *document, int index, Rule *rule)
 	reader->rule = NULL;
 }
 
+/* By id, and by place in the list where ids are the same. */
+static int
+compare_rules(const void *left, const void *right)
+{
+	const Rule *a = *(Rule *const *) left;
+	const Rule *b = *(Rule *const *) right;
+	int order = strcmp(a->id, b->id);
+
+	return order != 0 ? order : a->index - b->index;
+}
+
 static void
 check_rule_ids(Reader *reader)
 {
 	Decision *decision = reader->decision;
+	Rule **rules = palloc(sizeof(Rule *) * Max(decision->rule_count, 1));
 
-	/* Quadratic, but only when a version is written, and strings differ early. */
 	for (int i = 0; i < decision->rule_count; i++)
-		for (int j = 0; j < i; j++)
-			if (strcmp(decision->rules[i].id, decision->rules[j].id) == 0)
-			{
-				report(reader, PATH("$.rules[%d].id", i),
-					   PATH("rule id \"%s\" is used twice", decision->rules[i].id),
-					   pstrdup("Ids tell rules apart: give one of them another."));
-				break;
-			}
+		rules[i] = &decision->rules[i];
+	qsort(rules, decision->rule_count, sizeof(Rule *), compare_rules);
+	for (int i = 1; i < decision->rule_count; i++)
+		if (strcmp(rules[i]->id, rules[i - 1]->id) == 0)
+			report(reader, PATH("$.rules[%d].id", rules[i]->index),
+				   PATH("rule id \"%s\" is used twice", rules[i]->id),
+				   pstrdup("Ids tell rules apart: give one of them another."));
+	pfree(rules);
 }
 
 static void
@@ -747,14 +756,8 @@ read_rules(Reader *reader, Jsonb *definition)
 		return;
 	}
 	members = doc_elements(doc_from_value(list));
-	if (list_length(members) > JUDGMENT_MAX_RULES)
-	{
-		report(reader, pstrdup("$.rules"),
-			   PATH("%d rules are more than %d", list_length(members),
-					JUDGMENT_MAX_RULES),
-			   NULL);
+	if (!limit_rules(reader->problems, list_length(members)))
 		return;
-	}
 	decision->rules = MemoryContextAllocZero(decision->context,
 											 sizeof(Rule) * Max(list_length(members), 1));
 	foreach (cell, members)
@@ -1069,6 +1072,8 @@ read_definition(Reader *reader, Jsonb *definition)
 			   pstrdup("Write {\"inputs\": {...}, \"rules\": [...]}."));
 		return;
 	}
+	if (!limit_definition(reader->problems, definition))
+		return;
 	check_keys(reader, definition, "$", keys, lengthof(keys));
 	choice = get_choice(reader, definition, "$", "hit_policy", hit_policy_names,
 						HIT_POLICY_COUNT);

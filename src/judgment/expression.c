@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "judgment/judgment_int.h"
+#include "judgment/limits.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -553,6 +554,8 @@ compile(CompileAttempt *work, Problems *problems, const char *rule, char *path)
 	ErrorContextCallback context = {.callback = compile_context, .arg = work};
 	ErrorData *error;
 
+	if (!limit_condition(problems, rule, path, work->text))
+		return false;
 	work->check_rights = problems->collect;
 	if (!problems->collect)
 	{

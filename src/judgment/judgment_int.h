@@ -18,10 +18,8 @@
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
-/* Limits, by name. */
-#define DECISION_NAME_MAX 100 /* bytes */
-#define JUDGMENT_MAX_RULES 10000
-#define JUDGMENT_MAX_INPUTS 500
+/* Limits and standards, by name; limits that are settings are in limits.h. */
+#define DECISION_NAME_MAX 100        /* bytes */
 #define JUDGMENT_RULE_CONFIDENCE 0.8 /* of a rule that states none (B21) */
 #define JUDGMENT_RULE_WEIGHT 0.6     /* spec 1.5 */
 #define JUDGMENT_LLM_WEIGHT 0.4
@@ -704,9 +702,6 @@ extern void judgment_complete(Judgment *judgment, LlmAnswer *answer);
 extern void judgment_count_request(Decision *decision);
 extern void judgment_count_end(const Judgment *judgment);
 extern void judgment_count_error(const char *decision, JudgmentPolicy policy);
-
-/* Raises where a document is larger than factory.judgment_max_input. */
-extern void judgment_check_size(const char *decision, Jsonb *input);
 
 /* The rules alone, for decide(): reads nothing but the decision. */
 extern Judgment *judgment_decide(Decision *decision);

@@ -18,6 +18,7 @@
 #include "judgment/analysis.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
+#include "judgment/limits.h"
 #include "judgment/result.h"
 #include "judgment/rule_index.h"
 #include "judgment/store.h"
@@ -34,8 +35,6 @@ static const struct config_enum_entry log_modes[] = {{"async", LOG_ASYNC, false}
 													 {"off", LOG_OFF, false},
 													 {"sync", LOG_SYNC, false},
 													 {NULL, 0, false}};
-
-static int max_input_bytes;
 
 /* Read by the room's SQL. */
 static int review_reminder_minutes;
@@ -92,9 +91,27 @@ static const Setting settings[] = {
 	 SETTING_INT, &judgment_cache_ttl_ms, .boot = 300000, .min = 0, .max = 86400000,
 	 .context = PGC_SUSET, .flags = GUC_UNIT_MS,
 	 .detail = "A decision's own cache_ttl goes before it."},
+	{"factory.judgment_max_condition",
+	 "Sets the longest condition, let value or computed outcome of a definition.",
+	 SETTING_INT, &judgment_limits.condition_bytes, .boot = 64 * 1024, .min = 16,
+	 .max = 16 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
+	{"factory.judgment_max_definition", "Sets the largest definition that is saved.",
+	 SETTING_INT, &judgment_limits.definition_bytes, .boot = 16 * 1024 * 1024,
+	 .min = 1024, .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
+	{"factory.judgment_max_depth",
+	 "Sets how deep objects and lists may be nested in definitions and inputs.",
+	 SETTING_INT, &judgment_limits.depth, .boot = 64, .min = 8, .max = 1000,
+	 .context = PGC_SUSET},
 	{"factory.judgment_max_input", "Sets the largest input document that is judged.",
-	 SETTING_INT, &max_input_bytes, .boot = 1024 * 1024, .min = 1024,
+	 SETTING_INT, &judgment_limits.input_bytes, .boot = 1024 * 1024, .min = 1024,
 	 .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
+	{"factory.judgment_max_inputs",
+	 "Sets the most inputs, and the most let values, that a decision may have.",
+	 SETTING_INT, &judgment_limits.inputs, .boot = 500, .min = 1, .max = 1600,
+	 .context = PGC_SUSET},
+	{"factory.judgment_max_rules", "Sets the most rules that a version may have.",
+	 SETTING_INT, &judgment_limits.rules, .boot = 10000, .min = 1, .max = 100000,
+	 .context = PGC_SUSET},
 	{"factory.judgment_time_limit",
 	 "Sets how long the conditions of one judgment may be evaluated.", SETTING_INT,
 	 &judgment_time_limit_ms, .boot = 500, .min = 0, .max = 60000, .context = PGC_SUSET,
@@ -175,19 +192,6 @@ required_doc(FunctionCallInfo fcinfo, int number, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("argument \"%s\" must not be null", name)));
 	return PG_GETARG_JSONB_P(number);
-}
-
-void
-judgment_check_size(const char *decision, Jsonb *input)
-{
-	if (VARSIZE(input) <= max_input_bytes)
-		return;
-	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					errmsg("input of decision \"%s\" is too large", decision),
-					errdetail("It has %zu bytes; the limit is %d.", (Size) VARSIZE(input),
-							  max_input_bytes),
-					errhint("Send only what the decision reads, or raise "
-							"factory.judgment_max_input.")));
 }
 
 /* --- places that call ------------------------------------------------------------- */
@@ -371,7 +375,7 @@ factory_judge(PG_FUNCTION_ARGS)
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
 	CallSite *site = call_site(fcinfo);
 
-	judgment_check_size(name, request.input);
+	limit_input(name, request.input);
 	return result_make(&site->result,
 					   judge(decision_for_request(site, name, &request), &request),
 					   explain);
@@ -443,6 +447,7 @@ factory_decide(PG_FUNCTION_ARGS)
 		decision_for_call(&site->pin, name, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
 	Judgment *judgment;
 
+	limit_input(name, input);
 	inputs_from_json(decision, input);
 	judgment = judgment_decide(decision);
 	judgment->log = "not written: decide() logs nothing";

@@ -18,6 +18,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "judgment/judgment_int.h"
+#include "judgment/limits.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -128,7 +129,7 @@ factory_prompt_report(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	input = PG_ARGISNULL(1) ? last_input(decision->name) : PG_GETARG_JSONB_P(1);
-	judgment_check_size(decision->name, input);
+	limit_input(decision->name, input);
 	inputs_from_json(decision, input);
 	judgment = judgment_begin(decision, decision->policy);
 	request = model_request(judgment, judgment_rules_told(judgment), NULL);

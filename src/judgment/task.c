@@ -13,6 +13,7 @@
 #include "base/quota.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
+#include "judgment/limits.h"
 #include "judgment/result.h"
 #include "utils/lsyscache.h"
 
@@ -79,7 +80,7 @@ judgment_task_begin(JudgmentTask *task)
 {
 	Decision *decision;
 
-	judgment_check_size(task->decision, task->input);
+	limit_input(task->decision, task->input);
 	decision = decision_lookup(task->decision, task->version);
 	judgment_count_request(decision);
 	PG_TRY();
