@@ -201,8 +201,23 @@ struct LlmCall
 	LlmAnswer answer;
 };
 
+extern int llm_timeout_ms;
+extern int llm_max_prompt_kb;
+
 extern void call_fail(LlmCall *call, LlmFailure failure, const char *reason,
 					  const char *hint);
+
+/* The same, and it is over. */
+extern void call_end(LlmCall *call, LlmFailure failure, const char *reason,
+					 const char *hint);
+
+/* --- prepare.c: what a call needs before a byte is sent ---------------------------------- */
+
+/* The call is ended where it may not be made; what it holds is in it. */
+extern void call_prepare(LlmCall *call);
+
+/* An estimate. */
+extern int64 call_prompt_tokens(const LlmCall *call);
 
 /* --- answer.c: what came back from a try ----------------------------------------------- */
 
