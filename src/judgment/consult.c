@@ -148,6 +148,10 @@ model_request(const Judgment *judgment, Evaluation *rules, Jsonb *context)
 		.purpose = "judgment",
 		.subject = decision->name,
 		.execution_id = &judgment->execution_id,
+		.ladder = decision->prompt_ladder,
+		.ladder_confidence = isnan(decision->prompt_ladder_confidence)
+								 ? llm_ladder_confidence
+								 : decision->prompt_ladder_confidence,
 	};
 }
 
@@ -216,6 +220,8 @@ answer_to_document(const LlmAnswer *answer)
 	doc_put_number(&b, "cost_usd", answer->cost_usd);
 	doc_put_number(&b, "latency_ms", answer->latency_ms);
 	doc_put_int(&b, "attempts", answer->attempts);
+	if (answer->ladder != NULL)
+		doc_put_doc(&b, "ladder", answer->ladder);
 	doc_end_object(&b);
 	return doc_finish(&b);
 }
@@ -233,6 +239,7 @@ answer_from_document(Jsonb *document)
 	answer->cost_usd = doc_get_number(document, "cost_usd", NAN);
 	answer->latency_ms = doc_get_number(document, "latency_ms", 0);
 	answer->attempts = (int) doc_get_number(document, "attempts", 0);
+	answer->ladder = doc_get_doc(document, "ladder");
 	return answer;
 }
 
@@ -255,7 +262,7 @@ keep_answer(Consultation *consultation, const ModelVerdict *model)
 
 	if (!consultation->keeps)
 		return;
-	if (model->failure != NULL)
+	if (model->failure != NULL || model->answer->is_stopgap)
 	{
 		cache_give_up(&consultation->ticket);
 		return;

@@ -900,9 +900,24 @@ answer_schema(const Decision *decision)
 }
 
 static void
+read_ladder(Reader *reader, Jsonb *prompt)
+{
+	Decision *decision = reader->decision;
+
+	decision->prompt_ladder = get_boolean(reader, prompt, "$.prompt", "ladder");
+	decision->prompt_ladder_confidence =
+		get_share(reader, prompt, "$.prompt", "ladder_confidence", NAN);
+	if (!decision->prompt_ladder && !isnan(decision->prompt_ladder_confidence))
+		report(reader, pstrdup("$.prompt.ladder_confidence"),
+			   pstrdup("a prompt without a ladder needs no ladder_confidence"),
+			   pstrdup("Add \"ladder\": true."));
+}
+
+static void
 read_prompt(Reader *reader, Jsonb *definition)
 {
-	static const char *const keys[] = {"model", "system", "user"};
+	static const char *const keys[] = {"model", "system", "user", "ladder",
+									   "ladder_confidence"};
 	Decision *decision = reader->decision;
 	Jsonb *prompt = get_object(reader, definition, "$", "prompt");
 	char *model, *system, *user;
@@ -914,7 +929,8 @@ read_prompt(Reader *reader, Jsonb *definition)
 	model = get_string(reader, prompt, "$.prompt", "model");
 	system = get_string(reader, prompt, "$.prompt", "system");
 	user = get_string(reader, prompt, "$.prompt", "user");
-	if (model == NULL || user == NULL)
+	read_ladder(reader, prompt);
+	if ((model == NULL && !decision->prompt_ladder) || user == NULL)
 		report(reader, pstrdup("$.prompt"), pstrdup("a prompt needs model and user"),
 			   pstrdup("Write \"prompt\": {\"model\": \"mini\", \"user\": \"...\"}."));
 	caller = MemoryContextSwitchTo(decision->context);

@@ -196,6 +196,8 @@ put_model(DocBuilder *b, const Judgment *judgment)
 	doc_put_number(b, "cost_usd", answer->cost_usd);
 	doc_put_number(b, "latency_ms", answer->latency_ms);
 	doc_put_int(b, "attempts", answer->attempts);
+	if (answer->ladder != NULL)
+		doc_put_doc(b, "ladder", answer->ladder);
 	doc_end_object(b);
 }
 

@@ -291,6 +291,10 @@ keep_answer(const LlmAnswer *answer)
 	copy->hint = answer->hint ? pstrdup(answer->hint) : NULL;
 	copy->text = answer->text ? pstrdup(answer->text) : NULL;
 	copy->model = answer->model ? pstrdup(answer->model) : NULL;
+	copy->asked = answer->asked ? pstrdup(answer->asked) : NULL;
+	if (answer->ladder != NULL)
+		copy->ladder = memcpy(palloc(VARSIZE(answer->ladder)), answer->ladder,
+							  VARSIZE(answer->ladder));
 	if (answer->json != NULL)
 		copy->json =
 			memcpy(palloc(VARSIZE(answer->json)), answer->json, VARSIZE(answer->json));

@@ -294,10 +294,12 @@ typedef struct Decision
 	int64 cache_ttl_ms; /* "cache_ttl"; -1 where it says nothing */
 	List *statuses;     /* of String: what a model may answer */
 	char *language;     /* "en" or "ko" */
-	char *prompt_model; /* NULL where there is no prompt */
+	char *prompt_model; /* NULL: none, or the cheapest of the ladder */
 	char *prompt_system;
 	char *prompt_user;
-	Jsonb *answer_schema; /* of the model's answer */
+	bool prompt_ladder;
+	double prompt_ladder_confidence; /* NaN: factory.llm_ladder_confidence */
+	Jsonb *answer_schema;            /* of the model's answer */
 
 	/* Working space, one evaluation at a time. */
 	TupleDesc columns; /* inputs, the judgment's time, lets */

@@ -59,9 +59,9 @@ recall_key(const Judgment *judgment, Evaluation *rules, Jsonb *context,
 		ttl_of(judgment) <= 0)
 		return false;
 	initStringInfo(&material);
-	appendStringInfo(&material, "%s %d %s %s %d", decision->hash, decision->version,
+	appendStringInfo(&material, "%s %d %s %s %d %g", decision->hash, decision->version,
 					 judgment_policy_names[judgment->policy], decision->language,
-					 llm_masks_personal());
+					 llm_masks_personal(), llm_ladder_confidence);
 	append_doc(&material, decision_values(decision, with_lets));
 	append_doc(&material, context);
 	if (rules != NULL)

@@ -49,7 +49,8 @@ begin(JudgmentTask *task, Decision *decision)
 	/* The task lives as long as its model is asked; the decision may not. */
 	task->request->execution_id = &task->execution_id;
 	task->request->subject = task->decision;
-	task->request->model = pstrdup(task->request->model);
+	if (task->request->model != NULL)
+		task->request->model = pstrdup(task->request->model);
 	task->request->schema = memcpy(palloc(VARSIZE(task->request->schema)),
 								   task->request->schema, VARSIZE(task->request->schema));
 }

@@ -379,6 +379,31 @@ warn_of(const Budget *budget)
 }
 
 char *
+budget_strain(const char *model)
+{
+	Budget budgets[BUDGET_MAX_HOLDS];
+	TimestampTz now = clock_now();
+	int count = find_limits(model, budgets);
+
+	for (int i = 0; i < count; i++)
+	{
+		BudgetPlace *place;
+		double part;
+
+		if (!prepare_place(&budgets[i].key, now))
+			continue;
+		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		place = take_place(&budgets[i].key, now);
+		part = place ? part_used(place, &budgets[i]) : 0;
+		LWLockRelease(shared->lock);
+		if (part >= BUDGET_WARNING)
+			return psprintf("%s is used to %d %%", whose(&budgets[i]),
+							(int) (BUDGET_WARNING * 100));
+	}
+	return NULL;
+}
+
+char *
 budget_reserve(BudgetHolds *holds, const LlmModel *model, int64 prompt_tokens,
 			   int64 answer_tokens)
 {

@@ -4,10 +4,11 @@
  *
  * Everything of a call lives in the context it was started in.  Between start and
  * finish nothing is held but memory and a connection.  A call is a machine of
- * three states, driven from outside, so that one loop can drive many:
+ * four states, driven from outside, so that one loop can drive many:
  *
  *		paused	its moment comes: it is sent
  *		sent	the answer, or a limit of time, comes: it ends or pauses
+ *		climbing	its next model is to be asked at once (ladder.c)
  *		ended	the answer is there
  */
 #include "postgres.h"
@@ -62,6 +63,7 @@ llm_define_settings(void)
 	settings_define(settings, lengthof(settings));
 	budget_define_settings();
 	gate_define_settings();
+	ladder_define_settings();
 	ledger_define();
 	mask_define_settings();
 	quota_count_from(QUOTA_TOKENS,
@@ -163,7 +165,7 @@ settle(LlmCall *call)
 				  answer->cost_usd);
 	quota_add(QUOTA_TOKENS, answer->prompt_tokens + answer->completion_tokens);
 	ledger_enter(&row);
-	call->state = CALL_ENDED;
+	call->state = call->ladder && ladder_climbs(call) ? CALL_CLIMBING : CALL_ENDED;
 }
 
 /* --- one try -------------------------------------------------------------------------------- */
@@ -332,6 +334,33 @@ call_is_reset(void *argument)
 	let_go(argument);
 }
 
+static void
+begin(LlmCall *call)
+{
+	call->started = GetCurrentTimestamp();
+	call_prepare(call);
+	if (call->state == CALL_ENDED)
+		settle(call);
+	else
+		start_try(call);
+}
+
+/* As if it were new, but for its deadline. */
+static void
+begin_next_model(LlmCall *call)
+{
+	call->state = CALL_PAUSED;
+	call->model = NULL;
+	call->server = NULL;
+	call->repairs = 0;
+	call->throttled = false;
+	call->bad_answer = NULL;
+	call->form = LLM_FORM_TEXT;
+	memset(&call->answer, 0, sizeof(LlmAnswer));
+	memset(&call->pass, 0, sizeof(GatePass));
+	begin(call);
+}
+
 LlmCall *
 llm_start(const LlmRequest *request)
 {
@@ -342,12 +371,7 @@ llm_start(const LlmRequest *request)
 	call->on_reset.func = call_is_reset;
 	call->on_reset.arg = call;
 	MemoryContextRegisterResetCallback(call->context, &call->on_reset);
-	call->started = GetCurrentTimestamp();
-	call_prepare(call);
-	if (call->state == CALL_ENDED)
-		settle(call);
-	else
-		start_try(call);
+	begin(call);
 	return call;
 }
 
@@ -362,6 +386,7 @@ llm_ready(LlmCall *call)
 			return GetCurrentTimestamp() >= call->moment;
 		case CALL_SENT:
 			return http_ended(call->transfer);
+		case CALL_CLIMBING:
 		case CALL_ENDED:
 			break;
 	}
@@ -375,7 +400,9 @@ llm_step(LlmCall *call)
 
 	while (call->state != CALL_ENDED && llm_ready(call))
 	{
-		if (call->state == CALL_PAUSED)
+		if (call->state == CALL_CLIMBING)
+			begin_next_model(call);
+		else if (call->state == CALL_PAUSED)
 			start_try(call);
 		else
 			take_transfer(call);
@@ -393,6 +420,7 @@ llm_next_moment(const LlmCall *call)
 			return call->moment;
 		case CALL_SENT:
 			return http_next_moment(call->transfer);
+		case CALL_CLIMBING:
 		case CALL_ENDED:
 			break;
 	}

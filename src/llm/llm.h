@@ -25,7 +25,7 @@ typedef enum LlmFailure
 
 typedef struct LlmRequest
 {
-	const char *model;  /* name in factory.model */
+	const char *model;  /* name in factory.model; NULL: the cheapest of the ladder */
 	const char *system; /* NULL for none */
 	const char *user;
 	Jsonb *schema;                 /* JSON schema of the answer; NULL: plain text */
@@ -35,6 +35,8 @@ typedef struct LlmRequest
 	const char *subject;           /* the decision's name, or NULL */
 	Jsonb *options;                /* override the model's own, or NULL */
 	const pg_uuid_t *execution_id; /* the judgment this is for, or NULL */
+	bool ladder;              /* the next tier is asked where this one is not enough */
+	double ladder_confidence; /* of a ladder: so sure an answer must be */
 } LlmRequest;
 
 typedef struct LlmAnswer
@@ -51,6 +53,9 @@ typedef struct LlmAnswer
 	double cost_usd;   /* over all tries; NaN where the model has no prices */
 	double latency_ms; /* over all tries */
 	int attempts;
+	char *asked;     /* of a ladder: the name of the model that answered, or failed */
+	Jsonb *ladder;   /* of a ladder: who was asked, and why; else NULL */
+	bool is_stopgap; /* of a ladder: a higher tier was wanted and could not be had */
 } LlmAnswer;
 
 typedef struct LlmCall LlmCall;
@@ -96,6 +101,9 @@ extern int64 llm_estimated_tokens(const char *text);
 extern char *llm_mask_personal(const char *text);
 extern bool llm_field_is_name(const char *field); /* of a person */
 extern char *llm_mask_name(const char *name);
+
+/* How sure an answer must be where a ladder does not say (0 to 1). */
+extern double llm_ladder_confidence;
 
 /* Gives the call up: the connection is closed, no row is written. */
 extern void llm_abandon(LlmCall *call);

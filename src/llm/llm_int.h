@@ -20,6 +20,8 @@ typedef struct LlmOptions
 	int timeout_ms;          /* 0: factory.llm_timeout */
 	int requests_per_minute; /* 0: no limit */
 	int tokens_per_minute;   /* 0: no limit */
+	bool ladder;
+	double ladder_confidence; /* NaN: factory.llm_ladder_confidence */
 } LlmOptions;
 
 typedef struct LlmModel
@@ -29,11 +31,17 @@ typedef struct LlmModel
 	char *provider_model;
 	double input_price; /* US dollars per million tokens; NaN for unknown */
 	double output_price;
+	int tier; /* MODEL_NO_TIER where it has none */
 	LlmOptions options;
 } LlmModel;
 
+#define MODEL_NO_TIER (-1)
+
 /* The model of this tenant, or NULL. */
 extern LlmModel *model_find(const char *name);
+
+/* Of this tenant's next tier above: the model with the lowest price; or NULL. */
+extern LlmModel *model_above(int tier);
 
 /* Overrides with what the document says; raises on unknown keys and bad values. */
 extern void options_read(LlmOptions *options, Jsonb *document);
@@ -160,6 +168,9 @@ typedef struct BudgetHolds
 extern char *budget_reserve(BudgetHolds *holds, const LlmModel *model,
 							int64 prompt_tokens, int64 answer_tokens);
 
+/* NULL, or one phrase: a budget that calls of this model are under is used to 80 %. */
+extern char *budget_strain(const char *model);
+
 /* What was taken instead; never raises. */
 extern void budget_settle(BudgetHolds *holds, int64 tokens, double cost_usd);
 
@@ -173,6 +184,7 @@ typedef enum CallState
 {
 	CALL_PAUSED,
 	CALL_SENT,
+	CALL_CLIMBING,
 	CALL_ENDED
 } CallState;
 
@@ -189,16 +201,18 @@ struct LlmCall
 	LlmForm form;
 	CallState state;
 	TimestampTz started;
-	TimestampTz deadline;
+	TimestampTz deadline;          /* of a ladder: over all its models */
 	TimestampTz moment;            /* paused until then */
 	struct HttpTransfer *transfer; /* of the try under way */
 	GatePass pass;
 	BudgetHolds holds;
 	bool throttled; /* the last try was answered with 429 */
+	bool is_masked; /* the prompt, of personal data */
 	MemoryContextCallback on_reset;
 	int repairs;
 	char *bad_answer; /* what is to be repaired, or NULL */
 	LlmAnswer answer;
+	struct Ladder *ladder; /* or NULL */
 };
 
 extern int llm_timeout_ms;
@@ -216,8 +230,27 @@ extern void call_end(LlmCall *call, LlmFailure failure, const char *reason,
 /* The call is ended where it may not be made; what it holds is in it. */
 extern void call_prepare(LlmCall *call);
 
+/* From now on the call is one of that model. */
+extern void call_use_model(LlmCall *call, LlmModel *model);
+
 /* An estimate. */
 extern int64 call_prompt_tokens(const LlmCall *call);
+
+/* --- ladder.c: several models for one call, the cheapest first ---------------------------- */
+
+extern void ladder_define_settings(void);
+
+/* The call is to have a ladder, and its model is known. */
+extern bool ladder_is_wanted(const LlmCall *call);
+
+/* May change the call's model for a cheaper one, or end the call. */
+extern void ladder_begin(LlmCall *call);
+
+/*
+ * A model of the ladder is through.  True where the call's next model is set, and is
+ * to be asked; else the answer is the ladder's.
+ */
+extern bool ladder_climbs(LlmCall *call);
 
 /* --- answer.c: what came back from a try ----------------------------------------------- */
 

@@ -43,8 +43,9 @@ char *
 llm_failure_text(const char *model, const LlmAnswer *answer)
 {
 	const char *words = failure_words[answer->failure];
+	const char *failed = answer->asked ? answer->asked : model;
 
-	return words ? psprintf("model \"%s\" %s: %s", model, words, answer->reason)
+	return words ? psprintf("model \"%s\" %s: %s", failed, words, answer->reason)
 				 : pstrdup(answer->reason);
 }
 
@@ -76,6 +77,8 @@ llm_answer_document(const LlmAnswer *answer)
 	doc_put_number(&b, "latency_ms", answer->latency_ms);
 	doc_put_int(&b, "attempts", answer->attempts);
 	doc_put_string(&b, "model", answer->model);
+	if (answer->ladder != NULL)
+		doc_put_doc(&b, "ladder", answer->ladder);
 	doc_end_object(&b);
 	return doc_finish(&b);
 }

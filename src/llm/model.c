@@ -106,15 +106,36 @@ read_tokens_per_minute(LlmOptions *options, const char *key, const JsonbValue *v
 	options->tokens_per_minute = read_per_minute(key, value);
 }
 
+static void
+read_ladder(LlmOptions *options, const char *key, const JsonbValue *value)
+{
+	if (value->type != jbvBool)
+		refuse_option(key, "Write true or false.");
+	options->ladder = value->val.boolean;
+}
+
+static void
+read_ladder_confidence(LlmOptions *options, const char *key, const JsonbValue *value)
+{
+	options->ladder_confidence =
+		number_between(key, value, 0, 1, "Write a number from 0 to 1, such as 0.8.");
+}
+
 typedef void (*OptionReader)(LlmOptions *options, const char *key,
 							 const JsonbValue *value);
 
 static const char *const option_names[] = {
-	"max_tokens", "requests_per_minute", "temperature", "timeout", "tokens_per_minute",
+	"ladder",      "ladder_confidence", "max_tokens",        "requests_per_minute",
+	"temperature", "timeout",           "tokens_per_minute",
 };
 static const OptionReader option_readers[] = {
-	read_max_tokens, read_requests_per_minute, read_temperature,
-	read_timeout,    read_tokens_per_minute,
+	read_ladder,
+	read_ladder_confidence,
+	read_max_tokens,
+	read_requests_per_minute,
+	read_temperature,
+	read_timeout,
+	read_tokens_per_minute,
 };
 
 static int
@@ -129,10 +150,10 @@ option_number(const char *key)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("model option \"%s\" is not known", key),
-			 nearest
-				 ? errhint("Perhaps you meant \"%s\".", nearest)
-				 : errhint("Options are max_tokens, requests_per_minute, temperature, "
-						   "timeout and tokens_per_minute.")));
+			 nearest ? errhint("Perhaps you meant \"%s\".", nearest)
+					 : errhint("Options are ladder, ladder_confidence, max_tokens, "
+							   "requests_per_minute, temperature, timeout and "
+							   "tokens_per_minute.")));
 }
 
 void
@@ -156,25 +177,16 @@ options_read(LlmOptions *options, Jsonb *document)
 
 /* --- the table ------------------------------------------------------------------------- */
 
-static const char *const find_query =
-	"SELECT name, server, model, input_price::pg_catalog.float8, "
-	"output_price::pg_catalog.float8, options FROM factory.model "
-	"WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND name OPERATOR(pg_catalog.=) $2";
+#define MODELS \
+	"SELECT name, server, model, input_price::pg_catalog.float8, " \
+	"output_price::pg_catalog.float8, options, tier FROM factory.model " \
+	"WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND "
 
-static SPIPlanPtr
-find_plan(void)
-{
-	static SPIPlanPtr plan = NULL;
+static const char *const find_query = MODELS "name OPERATOR(pg_catalog.=) $2";
 
-	if (plan == NULL)
-	{
-		plan = SPI_prepare(find_query, 2, (Oid[]){TEXTOID, TEXTOID});
-		if (plan == NULL)
-			elog(ERROR, "could not prepare \"%s\"", find_query);
-		SPI_keepplan(plan);
-	}
-	return plan;
-}
+static const char *const above_query =
+	MODELS "tier OPERATOR(pg_catalog.>) $2 "
+		   "ORDER BY tier, input_price OPERATOR(pg_catalog.+) output_price, name LIMIT 1";
 
 static double
 price_or_unknown(HeapTuple tuple, TupleDesc desc, int column)
@@ -190,6 +202,7 @@ model_from_row(HeapTuple tuple, TupleDesc desc)
 {
 	LlmModel *model = palloc0(sizeof(LlmModel));
 	bool is_null;
+	Datum tier;
 	Jsonb *options;
 
 	model->name = SPI_getvalue(tuple, desc, 1);
@@ -197,26 +210,36 @@ model_from_row(HeapTuple tuple, TupleDesc desc)
 	model->provider_model = SPI_getvalue(tuple, desc, 3);
 	model->input_price = price_or_unknown(tuple, desc, 4);
 	model->output_price = price_or_unknown(tuple, desc, 5);
+	tier = SPI_getbinval(tuple, desc, 7, &is_null);
+	model->tier = is_null ? MODEL_NO_TIER : DatumGetInt32(tier);
 	model->options.temperature = NAN;
+	model->options.ladder_confidence = NAN;
 	options = DatumGetJsonbP(SPI_getbinval(tuple, desc, 6, &is_null));
 	options_read(&model->options, options);
 	return model;
 }
 
-LlmModel *
-model_find(const char *name)
+/* The one model that a query finds by a key of that type, or NULL. */
+static LlmModel *
+one_model(SPIPlanPtr *plan, const char *query, Datum key, Oid key_type)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	HouseRights saved;
 	LlmModel *model = NULL;
 	/* The tenant is the caller's, so it is asked for before acting as the house. */
-	Datum arguments[] = {CStringGetTextDatum(tenant_current()),
-						 CStringGetTextDatum(name)};
+	Datum arguments[] = {CStringGetTextDatum(tenant_current()), key};
 
 	house_enter(&saved);
 	SPI_connect();
-	if (SPI_execute_plan(find_plan(), arguments, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not run \"%s\"", find_query);
+	if (*plan == NULL)
+	{
+		*plan = SPI_prepare(query, 2, (Oid[]){TEXTOID, key_type});
+		if (*plan == NULL)
+			elog(ERROR, "could not prepare \"%s\"", query);
+		SPI_keepplan(*plan);
+	}
+	if (SPI_execute_plan(*plan, arguments, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", query);
 	if (SPI_processed == 1)
 	{
 		MemoryContext inner = MemoryContextSwitchTo(caller);
@@ -227,4 +250,20 @@ model_find(const char *name)
 	SPI_finish();
 	house_leave(&saved);
 	return model;
+}
+
+LlmModel *
+model_find(const char *name)
+{
+	static SPIPlanPtr plan = NULL;
+
+	return one_model(&plan, find_query, CStringGetTextDatum(name), TEXTOID);
+}
+
+LlmModel *
+model_above(int tier)
+{
+	static SPIPlanPtr plan = NULL;
+
+	return one_model(&plan, above_query, Int32GetDatum(tier), INT4OID);
 }

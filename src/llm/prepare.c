@@ -59,21 +59,50 @@ expected_answer_tokens(const LlmCall *call)
 										: LLM_EXPECTED_ANSWER_TOKENS;
 }
 
+void
+call_use_model(LlmCall *call, LlmModel *model)
+{
+	call->model = model;
+	call->request.model = model->name;
+	call->options = model->options;
+	if (call->request.options != NULL)
+		options_read(&call->options, call->request.options);
+}
+
 static void
 take_model(LlmCall *call)
 {
-	call->model = model_find(call->request.model);
-	if (call->model == NULL)
+	const char *name = call->request.model;
+	LlmModel *model = name ? model_find(name) : model_above(MODEL_NO_TIER);
+
+	if (model != NULL)
 	{
-		call_end(call, LLM_NO_MODEL,
-				 psprintf("model \"%s\" does not exist", call->request.model),
-				 "Create it with factory.create_model(); table factory.model lists those "
-				 "there are.");
+		call_use_model(call, model);
 		return;
 	}
-	call->options = call->model->options;
-	if (call->request.options != NULL)
-		options_read(&call->options, call->request.options);
+	if (name == NULL)
+		call->request.model = "unknown";
+	call_end(
+		call, LLM_NO_MODEL,
+		name ? psprintf("model \"%s\" does not exist", name) : "no model has a tier",
+		name ? "Create it with factory.create_model(); table factory.model lists those "
+			   "there are."
+			 : "Give the models of the ladder one by factory.alter_model(tier => ...).");
+}
+
+static void
+take_ladder(LlmCall *call)
+{
+	if (call->ladder == NULL && ladder_is_wanted(call))
+		ladder_begin(call);
+}
+
+/* Of a ladder, its first model's holds for all. */
+static void
+take_deadline(LlmCall *call)
+{
+	if (call->deadline != 0)
+		return;
 	call->deadline = TimestampTzPlusMilliseconds(call->started, timeout_of(call));
 	if (call->request.not_after != 0)
 		call->deadline = Min(call->deadline, call->request.not_after);
@@ -122,8 +151,9 @@ mask_prompt(LlmCall *call)
 {
 	LlmRequest *request = &call->request;
 
-	if (!llm_masks_personal())
+	if (call->is_masked || !llm_masks_personal())
 		return;
+	call->is_masked = true;
 	request->user = llm_mask_personal(request->user);
 	if (request->system != NULL)
 		request->system = llm_mask_personal(request->system);
@@ -206,8 +236,8 @@ void
 call_prepare(LlmCall *call)
 {
 	static void (*const steps[])(LlmCall * call) = {
-		take_model,  take_activity, take_ledger, take_quota,
-		mask_prompt, take_prompt,   take_server, take_budgets,
+		take_model, take_ladder, take_deadline, take_activity, take_ledger,
+		take_quota, mask_prompt, take_prompt,   take_server,   take_budgets,
 	};
 
 	for (int i = 0; i < lengthof(steps) && call->state != CALL_ENDED; i++)
