@@ -95,6 +95,30 @@ FROM generate_series(4, 5) AS n;
 SELECT count(*) - :logged AS written_by_decide FROM factory.judgment_log;
 SELECT status FROM factory.decide('defect_rate', '{}', version => 3);
 
+-- The log keeps no reasons that rules give again; the history has them as they were given.
+CREATE TEMP TABLE given AS SELECT j.* FROM generate_series(3, 6) AS n,
+	factory.judge('defect_rate', jsonb_build_object('line_code', 'LINE-A', 'defect_count', n, 'production_count', 100)) AS j;
+SELECT count(*), count(l.explanation) AS explanations, count(l.components) FILTER (WHERE l.severity <> 'critical') AS components
+FROM given JOIN factory.judgment_log AS l USING (execution_id);
+SELECT count(*), bool_and(h.explanation = g.explanation) AS explanations, bool_and(h.outcome = g.outcome) AS outcomes,
+	bool_and(h.components - 'rule_time_ms' = g.components - 'rule_time_ms') AS components, bool_and(h.matched_rules = g.matched_rules) AS rules
+FROM given AS g JOIN factory.judgment_history AS h USING (execution_id);
+-- Reasons of the moment are kept: by the clock, or undecided.
+SELECT factory.create_decision('dated', '{"inputs": {"day": "date"},
+  "rules": [{"id": "past", "when": "day < now()", "then": {"status": "PAST"}}], "default": {"status": "COMING"}}');
+TRUNCATE given;
+INSERT INTO given SELECT j.* FROM factory.judge('dated', '{"day": "2020-01-01"}') AS j;
+INSERT INTO given SELECT j.* FROM factory.judge('fails', '{"a": 1, "b": 0}') AS j;
+SELECT g.decision, g.result, g.status, l.explanation = g.explanation AS kept, l.components ->> 'rule_reason' AS because
+FROM given AS g JOIN factory.judgment_log AS l USING (execution_id) ORDER BY 1;
+-- A long input is stored compressed.
+SELECT factory.create_decision('wordy', '{"inputs": {"note": "text"}, "rules": [], "default": {"status": "READ"}}');
+SELECT status FROM factory.judge('wordy', jsonb_build_object('note', repeat('checked ', 60)));
+SELECT input ->> 'note' = repeat('checked ', 60) AS same, pg_column_compression(input) IN ('lz4', 'pglz') AS compressed,
+	pg_column_size(input) < 120 AS small
+FROM factory.judgment_log WHERE decision = 'wordy';
+DROP TABLE given;
+
 -- decide() goes with a parallel scan; each worker compiles for itself.
 CREATE TABLE pieces AS SELECT i AS defect_count, 100 AS production_count, 'LINE-A' AS line_code FROM generate_series(0, 9999) AS i;
 ANALYZE pieces;

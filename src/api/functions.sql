@@ -219,7 +219,7 @@ AS $$
 DECLARE
 	logged jsonb;
 BEGIN
-	SELECT to_jsonb(l) - 'tenant_id' INTO logged FROM factory.judgment_log AS l
+	SELECT to_jsonb(l) - 'tenant_id' INTO logged FROM factory.judgment_history AS l
 	WHERE l.execution_id = api_judgment.execution_id LIMIT 1;
 	IF logged IS NULL THEN
 		RAISE EXCEPTION 'no judgment "%" is logged', execution_id
@@ -236,7 +236,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(l) - 'tenant_id'), '[]') FROM (
-		SELECT * FROM factory.judgment_log
+		SELECT * FROM factory.judgment_history
 		ORDER BY created_at DESC LIMIT least(greatest(coalesce(most, 20), 1), 100)) AS l
 $$;
 COMMENT ON FUNCTION factory.api_judgment_recent(int) IS

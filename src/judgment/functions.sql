@@ -368,8 +368,25 @@ SELECT decision, version, rules, rules_read, from_image, index_bytes, memory_byt
 FROM factory.list_compiled_decisions();
 COMMENT ON VIEW factory.decision_memory IS 'memory of this session''s compiled decisions: the rule index, and all of it; how many rules were read so far';
 
-REVOKE ALL ON factory.decision_definition, factory.decision_status, factory.decision_memory FROM PUBLIC;
-GRANT SELECT ON factory.decision_definition, factory.decision_status, factory.decision_memory
+-- The log stores no reasons that rules give again; only who reads these columns pays for them.
+CREATE OR REPLACE VIEW factory.judgment_history AS
+SELECT l.execution_id, l.tenant_id, l.decision, l.version, l.policy, l.method_used, l.result, l.status, l.severity,
+	l.confidence, l.matched_rules, l.input,
+	CASE WHEN l.outcome = '{}' AND l.status IS NOT NULL
+		THEN jsonb_build_object('status', l.status, 'severity', l.severity, 'confidence', l.confidence)
+		ELSE l.outcome END AS outcome,
+	coalesce(l.explanation, (factory.decide(l.decision, l.input, l.version)).explanation) AS explanation,
+	coalesce(l.components, (factory.decide(l.decision, l.input, l.version)).components
+		|| jsonb_build_object('log', 'written', 'rule_time_ms', l.execution_time_ms)) AS components,
+	l.degraded, l.execution_time_ms, l.created_at, l.created_by
+FROM factory.judgment_log AS l
+WHERE l.tenant_id = factory.current_tenant();
+COMMENT ON VIEW factory.judgment_history IS 'the judgment log with all of each judgment: reasons that are not stored are worked out by the version of that day';
+
+REVOKE ALL ON factory.decision_definition, factory.decision_status, factory.decision_memory,
+	factory.judgment_history FROM PUBLIC;
+GRANT SELECT ON factory.decision_definition, factory.decision_status, factory.decision_memory,
+	factory.judgment_history
 	TO factory_admin, factory_author, factory_operator;
 
 -- The judgment log is kept by the month, as the audit log is.

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "access/toast_compression.h"
+#include "access/toast_internals.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/activity.h"
@@ -18,29 +20,39 @@
 int judgment_log_mode = LOG_SYNC;
 bool judgment_log_cached;
 
+/* What has a fixed width first, so that no row has holes. */
 static const QueueColumn columns[] = {
 	{"execution_id", UUIDOID},
+	{"created_at", TIMESTAMPTZOID},
+	{"execution_time_ms", FLOAT8OID},
+	{"confidence", FLOAT8OID},
+	{"version", INT4OID},
 	{"tenant_id", TEXTOID},
 	{"decision", TEXTOID},
-	{"version", INT4OID},
 	{"policy", TEXTOID},
 	{"method_used", TEXTOID},
 	{"result", TEXTOID},
 	{"status", TEXTOID},
 	{"severity", TEXTOID},
-	{"confidence", FLOAT8OID},
+	{"created_by", TEXTOID},
+	{"degraded", TEXTOID},
 	{"matched_rules", TEXTARRAYOID},
 	{"input", JSONBOID},
 	{"outcome", JSONBOID},
 	{"explanation", JSONBOID},
 	{"components", JSONBOID},
-	{"degraded", TEXTOID},
-	{"execution_time_ms", FLOAT8OID},
-	{"created_at", TIMESTAMPTZOID},
-	{"created_by", TEXTOID},
 };
 
 #define LOG_COLUMNS lengthof(columns)
+
+/* Shorter documents do not get shorter: the header takes what is won. */
+#define PACK_FROM 256
+
+#ifdef USE_LZ4
+#define PACK_METHOD TOAST_LZ4_COMPRESSION
+#else
+#define PACK_METHOD TOAST_PGLZ_COMPRESSION
+#endif
 
 static QueueKind log_rows = {"judgment_log", columns, LOG_COLUMNS};
 
@@ -72,10 +84,24 @@ add_text(LogRow *row, const char *text)
 	add(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
 }
 
+/*
+ * The server compresses only what makes a row longer than 2 kB; a log of many middling
+ * inputs is smaller, and no slower to write, where each of them is.
+ */
+static Datum
+packed(Jsonb *doc)
+{
+	Datum smaller = (Datum) 0;
+
+	if (VARSIZE(doc) >= PACK_FROM)
+		smaller = toast_compress_datum(JsonbPGetDatum(doc), PACK_METHOD);
+	return DatumGetPointer(smaller) != NULL ? smaller : JsonbPGetDatum(doc);
+}
+
 static void
 add_doc(LogRow *row, Jsonb *doc)
 {
-	add(row, doc ? JsonbPGetDatum(doc) : (Datum) 0, doc == NULL);
+	add(row, doc ? packed(doc) : (Datum) 0, doc == NULL);
 }
 
 Datum
@@ -86,34 +112,84 @@ judgment_matched_rules(const Judgment *judgment)
 	return PointerGetDatum(construct_empty_array(TEXTOID));
 }
 
+/*
+ * Whether explain_judgment() finds the same reasons again, from the input and the version
+ * alone: rules decided all of it, none of them by the clock, by tables or for want of time.
+ */
+static bool
+can_be_retold(const Judgment *judgment)
+{
+	const Decision *decision = judgment->decision;
+	const Evaluation *rules = judgment->evaluation;
+
+	return rules != NULL && judgment->model == NULL && judgment->known &&
+		   judgment->done != POLICY_ESCALATE && judgment->degraded == NULL &&
+		   judgment->recalled == NULL && rules->undecided == NIL &&
+		   !decision->uses_time && !decision->is_mutable;
+}
+
+/* Whether the outcome is {status, severity, confidence}, as the verdict has them. */
+static bool
+says_no_more(const Judgment *judgment, Jsonb *outcome)
+{
+	const char *status, *severity;
+
+	if (!judgment->known || !JB_ROOT_IS_OBJECT(outcome) || JB_ROOT_COUNT(outcome) != 3)
+		return false;
+	status = doc_get_string(outcome, "status");
+	severity = doc_get_string(outcome, "severity");
+	return status != NULL && severity != NULL &&
+		   strcmp(status, judgment->verdict.status) == 0 &&
+		   strcmp(severity, severity_name(judgment->verdict.severity)) == 0 &&
+		   doc_get_number(outcome, "confidence", -1) == judgment->verdict.confidence;
+}
+
+/* An empty object where it has nothing beyond the columns; view judgment_history adds those. */
+static Jsonb *
+outcome_to_keep(const Judgment *judgment)
+{
+	DocBuilder b;
+	Jsonb *outcome;
+
+	if (judgment->evaluation == NULL || judgment->done == POLICY_ESCALATE)
+		return NULL;
+	outcome = evaluation_outcome(judgment->evaluation);
+	if (outcome == NULL || !says_no_more(judgment, outcome))
+		return outcome;
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
 static void
 collect_row(Judgment *judgment, Jsonb *input, LogRow *row)
 {
 	const Decision *decision = judgment->decision;
 	bool known = judgment->known;
+	bool retold = can_be_retold(judgment);
 
 	row->count = 0;
 	add(row, UUIDPGetDatum(&judgment->execution_id), false);
+	add(row, TimestampTzGetDatum(judgment->created_at), false);
+	add(row, Float8GetDatum(judgment->elapsed_ms), false);
+	add(row, Float8GetDatum(judgment->verdict.confidence), !known);
+	add(row, Int32GetDatum(decision->version), false);
 	add_text(row, tenant_current());
 	add_text(row, decision->name);
-	add(row, Int32GetDatum(decision->version), false);
 	add_text(row, judgment_policy_names[judgment->policy]);
 	add_text(row, judgment->method);
 	add_text(row, judgment->result);
 	add_text(row, known ? judgment->verdict.status : NULL);
 	add_text(row, known ? severity_name(judgment->verdict.severity) : NULL);
-	add(row, Float8GetDatum(judgment->verdict.confidence), !known);
+	add_text(row, GetUserNameFromId(GetUserId(), false));
+	add_text(row, judgment->degraded);
 	add(row, judgment_matched_rules(judgment), false);
 	add_doc(row, input ? input : decision_values(judgment->decision, false));
-	add_doc(row, judgment->evaluation && judgment->done != POLICY_ESCALATE
-					 ? evaluation_outcome(judgment->evaluation)
-					 : NULL);
-	add_doc(row, judgment_explain(judgment));
-	add_doc(row, judgment_components(judgment));
-	add_text(row, judgment->degraded);
-	add(row, Float8GetDatum(judgment->elapsed_ms), false);
-	add(row, TimestampTzGetDatum(judgment->created_at), false);
-	add_text(row, GetUserNameFromId(GetUserId(), false));
+	add_doc(row, outcome_to_keep(judgment));
+	add_doc(row, retold ? NULL : judgment_explain(judgment));
+	add_doc(row,
+			retold && judgment->review == NIL ? NULL : judgment_components(judgment));
 	Assert(row->count == LOG_COLUMNS);
 }
 

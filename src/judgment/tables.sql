@@ -75,29 +75,31 @@ CREATE TRIGGER deployments_truncated AFTER TRUNCATE
 ALTER TABLE factory.deployment ENABLE ALWAYS TRIGGER deployment_changed, ENABLE ALWAYS TRIGGER deployments_truncated;
 
 -- One row a judgment. No key or index on the parent, so that dump and restore stay clean, and
--- a default partition, so that a missing month never stops a judgment.
+-- a default partition, so that a missing month never stops a judgment. Columns of fixed width
+-- come first: no row has holes. What is not stored, view judgment_history works out.
 CREATE TABLE factory.judgment_log (
 	execution_id uuid NOT NULL,
+	created_at timestamptz NOT NULL,
+	execution_time_ms float8 NOT NULL,
+	confidence float8,
+	version integer NOT NULL,
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
 	decision text NOT NULL,
-	version integer NOT NULL,
 	policy text NOT NULL,
 	method_used text NOT NULL,
 	result text,
 	status text,
 	severity text,
-	confidence float8,
+	created_by text NOT NULL,
+	degraded text,
 	matched_rules text[] NOT NULL,
 	input jsonb NOT NULL,
 	outcome jsonb,
 	explanation jsonb,
-	components jsonb,
-	degraded text,
-	execution_time_ms float8 NOT NULL,
-	created_at timestamptz NOT NULL,
-	created_by text NOT NULL
+	components jsonb
 ) PARTITION BY RANGE (created_at);
-COMMENT ON TABLE factory.judgment_log IS 'one row a judgment, written in the caller''s transaction';
+COMMENT ON TABLE factory.judgment_log IS
+'one row a judgment: what was asked, what was answered, and of the reasons what cannot be worked out again';
 CREATE TABLE factory.judgment_log_default PARTITION OF factory.judgment_log DEFAULT;
 CREATE INDEX judgment_log_decision ON factory.judgment_log_default (tenant_id, decision, created_at);
 CREATE INDEX judgment_log_execution ON factory.judgment_log_default (execution_id);

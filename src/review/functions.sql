@@ -605,11 +605,12 @@ BEGIN
 		'judged_at', judged.created_at, 'judged_by', judged.created_by, 'input', judged.input,
 		'recorded', jsonb_build_object('result', judged.result, 'status', judged.status, 'severity', judged.severity,
 			'confidence', judged.confidence, 'method_used', judged.method_used, 'matched_rules', judged.matched_rules,
-			'degraded', judged.degraded, 'components', judged.components),
+			'degraded', judged.degraded,
+			'components', coalesce(judged.components, again.components - 'log' - 'rule_time_ms')),
 		'rules_today', jsonb_build_object('result', again.result, 'status', again.status, 'severity', again.severity,
 			'confidence', again.confidence, 'matched_rules', again.matched_rules),
 		'same', again.status IS NOT DISTINCT FROM judged.status AND again.matched_rules IS NOT DISTINCT FROM judged.matched_rules,
-		'explanation', coalesce(again.explanation, judged.explanation));
+		'explanation', coalesce(judged.explanation, again.explanation));
 END
 $$;
 COMMENT ON FUNCTION factory.explain_judgment(uuid) IS
