@@ -119,5 +119,6 @@ main(int count, char **arguments)
 	curl_global_init(CURL_GLOBAL_ALL);
 	if (count == 4)
 		return one_by_one(arguments[1], arguments[2], atoi(arguments[3]));
-	return all_at_once(arguments[1], arguments[2], atoi(arguments[3]), atoi(arguments[4]));
+	return all_at_once(arguments[1], arguments[2], atoi(arguments[3]),
+					   atoi(arguments[4]));
 }

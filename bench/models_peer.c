@@ -81,11 +81,12 @@ main(int count, char **arguments)
 		fprintf(stderr, "usage: models_peer PORT CONTENT\n");
 		return 2;
 	}
-	completion = json_pack(
-		"{s:s, s:s, s:[{s:i, s:s, s:{s:s, s:s}}], s:{s:i, s:i, s:i}}", "object",
-		"chat.completion", "model", "peer-model-1", "choices", "index", 0,
-		"finish_reason", "stop", "message", "role", "assistant", "content", arguments[2],
-		"usage", "prompt_tokens", 100, "completion_tokens", 20, "total_tokens", 120);
+	completion =
+		json_pack("{s:s, s:s, s:[{s:i, s:s, s:{s:s, s:s}}], s:{s:i, s:i, s:i}}", "object",
+				  "chat.completion", "model", "peer-model-1", "choices", "index", 0,
+				  "finish_reason", "stop", "message", "role", "assistant", "content",
+				  arguments[2], "usage", "prompt_tokens", 100, "completion_tokens", 20,
+				  "total_tokens", 120);
 	answer = json_dumps(completion, JSON_COMPACT);
 	answer_length = strlen(answer);
 	signal(SIGPIPE, SIG_IGN);

@@ -52,9 +52,9 @@ RESET factory.judgment_max_condition;
 -- The size of a definition.
 CREATE TEMP TABLE sized AS SELECT jsonb_build_object('inputs', '{}'::jsonb, 'rules', '[]'::jsonb, 'description', repeat('x', 4096 - 48)) AS definition;
 SELECT set_config('factory.judgment_max_definition', pg_column_size(definition || '{}') || 'B', false) <> '' FROM sized;
-SELECT factory.create_decision('sized', definition) FROM sized;
+SELECT factory.create_decision('limit_size', definition) FROM sized;
 SELECT set_config('factory.judgment_max_definition', pg_column_size(definition || '{}') - 1 || 'B', false) <> '' FROM sized;
-SELECT factory.create_decision('oversized', definition) FROM sized;
+SELECT factory.create_decision('limit_size_over', definition) FROM sized;
 RESET factory.judgment_max_definition;
 
 -- Nesting, of definitions and of inputs: the document itself is the first level.

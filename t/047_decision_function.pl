@@ -26,6 +26,11 @@ $node->safe_psql('postgres', q{
 		CHECK (aaa.lot_status(defects, produced) <> 'unknown'));
 	CREATE INDEX lot_status_index ON aaa.lot (aaa.lot_status(defects, produced));
 	INSERT INTO aaa.lot VALUES (1, 5, 100), (2, 1, 100);
+	CREATE SCHEMA zzz;
+	CREATE FUNCTION zzz.bound() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 5';
+	SELECT factory.create_decision('bounded', '{"inputs": {"n": "int"},
+		"rules": [{"id": "over", "when": "n > zzz.bound()", "then": {"status": "OVER"}}], "default": {"status": "UNDER"}}');
+	SELECT factory.create_decision_function('bounded', 1, 'aaa.bounded');
 });
 
 for my $case (split /^--\n/m, slurp_file("$ENV{FACTORY_ROOT}/t/cases/definitions/refused.txt"))
@@ -46,6 +51,12 @@ is($node->safe_psql('restored', "SET enable_seqscan = off; SELECT id FROM aaa.lo
 	'1', 'the index answers');
 is($node->safe_psql('restored', 'SELECT aaa.lot_status(9, 100)'), 'HIGH', 'and so does the function');
 
+like(($node->psql('restored', 'DROP FUNCTION zzz.bound'))[2], qr/function aaa\.bounded\(integer\) depends on function zzz\.bound\(\)/,
+	'a function that its rules use is held by it');
+$node->safe_psql('restored', 'DROP FUNCTION aaa.bounded');
+like(($node->psql('restored', 'DROP FUNCTION zzz.bound'))[2], qr/cannot drop function zzz\.bound\(\) because decision "bounded" depends on it/,
+	'and by the version in force');
+
 my ($status, $out, $errors) = $node->psql('restored', 'DROP EXTENSION pg_factory');
 isnt($status, 0, 'the extension is not dropped under them');
 like($errors, qr/function aaa\.lot_status.* depends on language factory_decision/, 'and it says why');
@@ -53,6 +64,25 @@ like($errors, qr/function aaa\.lot_status.* depends on language factory_decision
 # A session that has called one goes on after the extension came back under it.
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 is($session->query_safe('SELECT aaa.lot_status(9, 100)'), 'HIGH', 'called before');
+
+# What another session redefines, drops or breaks, this one knows at its next judgment.
+my $both = q{SELECT (factory.decide('bounded', '{"n": 7}')).status, aaa.bounded(7)};
+my $bound = 'FUNCTION zzz.bound() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE AS';
+is($session->query_safe($both), 'OVER|OVER', 'by a function of users');
+$node->safe_psql('postgres', "CREATE OR REPLACE $bound 'SELECT 9'");
+is($session->query_safe($both), 'UNDER|UNDER', 'redefined elsewhere');
+$node->safe_psql('postgres', 'ALTER FUNCTION zzz.bound() RENAME TO most');
+$session->query($both);
+like($session->{stderr}, qr/function zzz\.bound\(\) does not exist/, 'renamed');
+$session->{stderr} = '';
+$node->safe_psql('postgres', 'ALTER FUNCTION zzz.most() RENAME TO bound');
+is($session->query_safe($both), 'UNDER|UNDER', 'and back');
+like(($node->psql('postgres', 'DROP FUNCTION zzz.bound CASCADE'))[2], qr/WARNING:  decision "bounded" can no longer be judged/, 'dropped with a warning');
+$session->query(q{SELECT (factory.decide('bounded', '{"n": 7}')).status});
+like($session->{stderr}, qr/function zzz\.bound\(\) does not exist/, 'which holds everywhere');
+$session->{stderr} = '';
+$node->safe_psql('postgres', "CREATE $bound 'SELECT 6'");
+is($session->query_safe(q{SELECT (factory.decide('bounded', '{"n": 7}')).status}), 'OVER', 'until it is there again');
 $node->safe_psql('postgres', q{
 	DROP EXTENSION pg_factory CASCADE;
 	CREATE EXTENSION pg_factory;

@@ -16,6 +16,7 @@
 #include "base/nearest.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "judgment/dependency.h"
 #include "judgment/judgment_int.h"
 #include "judgment/limits.h"
 #include "judgment/rule_image.h"
@@ -319,6 +320,7 @@ read_input(Reader *reader, Input *input, const char *name, JsonbValue *value)
 	if (!known)
 		value_type_init(TEXTOID, -1, &input->value);
 	MemoryContextSwitchTo(caller);
+	dependency_note_type(reader->decision, input->value.type);
 	if (!known)
 		report(reader, pstrdup(path), type_name ? why : pstrdup("an input needs a type"),
 			   pstrdup("Write \"name\": \"type\", or \"name\": {\"type\": \"...\"}."));

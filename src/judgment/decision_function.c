@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/attempt.h"
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/errors.h"
@@ -24,6 +25,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "judgment/dependency.h"
 #include "judgment/judgment_int.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -414,32 +416,52 @@ factory_decision_call(PG_FUNCTION_ARGS)
 	return site->function.kind->make(&run, site->function.verdict, &fcinfo->isnull);
 }
 
+/* A function being created, as the validator sees it. */
+typedef struct Validation
+{
+	Oid function;
+	HeapTuple row;
+} Validation;
+
+static void
+validate_body(void *argument)
+{
+	const Validation *work = argument;
+	Problems problems = {.collect = true};
+	Jsonb *body = function_body(work->row);
+	Decision *decision;
+
+	check_answer_type(work->row, answer_kind(doc_get_string(body, "answer")));
+	decision = compile_body(work->row, body, &problems);
+	problems_raise(&problems);
+	(void) arguments_shape(decision, function_arguments(work->row));
+	check_volatility(work->row, decision);
+	dependency_record(work->function, decision);
+	decision_free(decision);
+}
+
 FACTORY_FUNCTION(factory_decision_validator);
 
-/* Everything wrong with a function's body, when it is created. */
+/*
+ * Everything wrong with a function's body, when it is created.  A restore asks for no
+ * check, and what the body uses may not be there yet: then only its dependencies are
+ * recorded, if they can be.
+ */
 Datum
 factory_decision_validator(PG_FUNCTION_ARGS)
 {
-	Oid function = PG_GETARG_OID(0);
-	Problems problems = {.collect = true};
-	HeapTuple row;
-	Jsonb *body;
-	Decision *decision;
+	Validation work = {.function = PG_GETARG_OID(0)};
 
-	if (!CheckFunctionValidatorAccess(fcinfo->flinfo->fn_oid, function) ||
-		!check_function_bodies)
+	if (!CheckFunctionValidatorAccess(fcinfo->flinfo->fn_oid, work.function))
 		PG_RETURN_VOID();
-	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	if (!HeapTupleIsValid(row))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	body = function_body(row);
-	check_answer_type(row, answer_kind(doc_get_string(body, "answer")));
-	decision = compile_body(row, body, &problems);
-	problems_raise(&problems);
-	(void) arguments_shape(decision, function_arguments(row));
-	check_volatility(row, decision);
-	decision_free(decision);
-	ReleaseSysCache(row);
+	work.row = SearchSysCache1(PROCOID, ObjectIdGetDatum(work.function));
+	if (!HeapTupleIsValid(work.row))
+		elog(ERROR, "cache lookup failed for function %u", work.function);
+	if (check_function_bodies)
+		validate_body(&work);
+	else
+		(void) attempt(validate_body, &work);
+	ReleaseSysCache(work.row);
 	PG_RETURN_VOID();
 }
 

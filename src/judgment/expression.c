@@ -21,6 +21,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "judgment/dependency.h"
 #include "judgment/judgment_int.h"
 #include "judgment/limits.h"
 #include "mb/pg_wchar.h"
@@ -386,6 +387,7 @@ calls_parallel_unsafe(Node *node, void *context)
 static void
 note_calls(Decision *decision, Node *node)
 {
+	dependency_note_expression(decision, node);
 	decision->needs_search_path |= calls_users_function(node, NULL);
 	decision->is_mutable |= contain_mutable_functions(node);
 	decision->parallel_unsafe |= calls_parallel_unsafe(node, NULL);

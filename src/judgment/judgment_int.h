@@ -284,6 +284,7 @@ typedef struct Decision
 	bool uses_time;         /* one asks for now() */
 	bool is_mutable;        /* one calls a function that is not immutable */
 	bool parallel_unsafe;   /* one calls a function that parallel workers must not */
+	List *uses;             /* of ObjectAddress *: of users' objects, what all use */
 	JudgmentPolicy policy;
 	double rule_weight;
 	double llm_weight;

@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "judgment/analysis.h"
+#include "judgment/dependency.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
 #include "judgment/limits.h"
@@ -157,6 +158,7 @@ judgment_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
 	judgment_log_register();
+	dependency_watch();
 	escalation_register();
 	months_keep(&(
 		MonthlyLog){"judgment_log", "SELECT factory.make_log_months()",

@@ -20,6 +20,7 @@
 #include "base/nearest.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "judgment/dependency.h"
 #include "judgment/judgment_int.h"
 #include "judgment/rule_image.h"
 #include "judgment/store.h"
@@ -65,6 +66,7 @@ static uint64 functions_changed = 0;
 static List *retired = NIL;        /* of Decision *, freed at the transaction's end */
 static uint64 decisions_freed = 0; /* how often retired ones were freed */
 static Oid deployment_relation = InvalidOid;
+static Oid dependency_relation = InvalidOid;
 
 /* --- invalidation --------------------------------------------------------------------- */
 
@@ -83,7 +85,10 @@ forget_in_force(void)
 static void
 relation_changed(Datum argument, Oid relation)
 {
-	if (relation == InvalidOid || relation == deployment_relation)
+	if (relation == InvalidOid || relation == dependency_relation)
+		functions_changed++;
+	if (relation == InvalidOid || relation == deployment_relation ||
+		relation == dependency_relation)
 		forget_in_force();
 }
 
@@ -131,6 +136,7 @@ store_prepare(void)
 
 	/* A dropped and created extension has another table. */
 	deployment_relation = house_relation("deployment");
+	dependency_relation = house_relation("decision_dependency");
 	if (cached_names != NULL)
 		return;
 	control.hcxt = CacheMemoryContext;
@@ -644,6 +650,7 @@ insert_version(const char *name, Jsonb *definition, const char *changelog,
 	SPI_finish();
 	house_leave(&saved);
 	insert_image(name, version, compiled, hash);
+	dependency_save(name, version, compiled);
 	return version;
 }
 

@@ -41,6 +41,20 @@ CREATE TABLE factory.rule_index (
 ALTER TABLE factory.rule_index ALTER COLUMN image SET STORAGE EXTERNAL;
 COMMENT ON TABLE factory.rule_index IS 'what the conditions of a version come to for its index, so that a first judgment need not compile them';
 
+-- By names, which a dump keeps; OIDs are of one database.
+CREATE TABLE factory.decision_dependency (
+	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
+	decision text NOT NULL,
+	version integer NOT NULL,
+	object_type text NOT NULL,
+	object_identity text NOT NULL,
+	PRIMARY KEY (tenant_id, decision, version, object_type, object_identity),
+	FOREIGN KEY (tenant_id, decision, version) REFERENCES factory.decision_version ON DELETE CASCADE
+);
+COMMENT ON TABLE factory.decision_dependency IS 'functions, operators, types and collations that the expressions of a version use, but for the server''s own';
+COMMENT ON COLUMN factory.decision_dependency.object_identity IS 'as pg_identify_object writes it';
+CREATE INDEX decision_dependency_object ON factory.decision_dependency (object_identity);
+
 CREATE TABLE factory.deployment (
 	id bigint GENERATED ALWAYS AS IDENTITY,
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
@@ -106,14 +120,15 @@ CREATE INDEX judgment_log_execution ON factory.judgment_log_default (execution_i
 
 SELECT pg_catalog.pg_extension_config_dump('factory.decision', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.decision_version', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.decision_dependency', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.deployment', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.deployment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.judgment_log', '');
 SELECT pg_catalog.pg_extension_config_dump('factory.judgment_log_default', '');
 
-REVOKE ALL ON factory.decision, factory.decision_version, factory.deployment, factory.rule_index,
+REVOKE ALL ON factory.decision, factory.decision_version, factory.deployment, factory.rule_index, factory.decision_dependency,
 	factory.judgment_log, factory.judgment_log_default FROM PUBLIC;
-GRANT SELECT ON factory.decision, factory.decision_version, factory.deployment
+GRANT SELECT ON factory.decision, factory.decision_version, factory.decision_dependency, factory.deployment
 	TO factory_admin, factory_author, factory_operator;
 GRANT SELECT ON factory.judgment_log TO factory_admin, factory_author, factory_operator;
 
