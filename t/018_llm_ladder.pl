@@ -103,8 +103,9 @@ is(judge('climbs'), 'unknown|-|-|mini:invalid mid:failed', 'where there is none,
 models_do('mini-1' => status(401), 'mid-1' => verdict(0.9));
 is(judge('climbs'), 'unknown|-|-|mini:failed', 'a model that cannot be had is no reason to ask a dearer one');
 
-models_do('mini-1' => verdict(0.4), 'mid-1' => { hang => 1 });
-is(judge('climbs', "SET factory.llm_timeout = '500ms';\n"), 'WARM|0.4|mini|mini:unsure mid:failed', 'all of it ends by the deadline of the call');
+# Each has time enough for itself, both together have not.
+models_do('mini-1' => { %{ verdict(0.4) }, delay => 1.2 }, 'mid-1' => { %{ verdict(0.9) }, delay => 1.2 });
+is(judge('climbs', "SET factory.llm_timeout = '2s';\n"), 'WARM|0.4|mini|mini:unsure mid:failed', 'one deadline holds for all of it');
 
 # --- the ledger and the metric ----------------------------------------------------------
 
@@ -151,10 +152,30 @@ my %count;
 $count{ $_->{json}{model} }++ for $peer->requests;
 is("$count{'mini-1'} $count{'mid-1'} $count{'big-1'}", '100 20 5', 'nobody is asked who need not be');
 
+$peer->script(sub { return verdict($_[0]{json}{model} eq 'mini-1' ? 0.3 : 0.9) });
+is(sql(q{SELECT count(*), count(DISTINCT components #> '{llm,ladder}'), min(components #>> '{llm,ladder,answered}')
+	FROM factory.judge_many('climbs', 'SELECT 5 AS celsius FROM generate_series(1, 200)')}), '200|1|mid', 'equal rows share a ladder');
+is(asked(), 'mini-1 mid-1', 'climbed once');
+
 models_do('mini-1' => verdict(0.4), 'mid-1' => verdict(0.8));
 my $job = sql(q{SELECT factory.judge_async('climbs', '{"celsius": 5}')});
 $node->poll_query_until('postgres', "SELECT state IN ('done', 'failed') FROM factory.job_status WHERE id = $job");
 is(sql("SELECT r->>'status', r #>> '{components,llm,ladder,answered}' FROM factory.job_result($job) AS r"), 'WARM|mid', 'a job climbs');
+$job = sql(qq{SELECT factory.complete_async('mini', 'hi', schema => '{"type": "object"}', options => '{"ladder": true}')});
+$node->poll_query_until('postgres', "SELECT state IN ('done', 'failed') FROM factory.job_status WHERE id = $job");
+is(sql("SELECT r #>> '{ladder,answered}' FROM factory.job_result($job) AS r"), 'mid', 'of complete_async(), too');
+
+# Up there the rules are no others: personal data is masked, and servers are whose they are.
+$peer->script(sub { return verdict($_[0]{json}{model} eq 'mini-1' ? 0.3 : 0.9) });
+sql(q{SELECT factory.complete('mini', 'ring 010-1234-5678', schema => '{"type": "object"}', options => '{"ladder": true}')});
+is(join(', ', map { $_->{json}{messages}[-1]{content} } $peer->requests), 'ring 010-****-5678, ring 010-****-5678', 'each is asked the same');
+sql(q{CREATE ROLE analyst IN ROLE factory_analyst; GRANT USAGE ON FOREIGN SERVER peer TO analyst;
+	CREATE SERVER closed FOREIGN DATA WRAPPER factory_llm OPTIONS (base_url 'https://models.invalid/v1');
+	SELECT factory.create_model('theirs', 'closed', 'theirs-1', input_price => 0.2, output_price => 0.7, tier => 2)});
+like(sql(qq{SET ROLE analyst; SELECT c #>> '{ladder,answered}', c #>> '{ladder,asked,1,step}', c #>> '{ladder,asked,1,reason}'
+	FROM factory.complete('mini', 'hi', schema => '{"type": "object"}', options => '{"ladder": true}') AS c}),
+	qr/^mini\|failed\|.*permission/, 'a ladder leads to no server that one may not use');
+sql(q{SELECT factory.drop_model('theirs')});
 
 # --- a budget at 80 % -------------------------------------------------------------------
 
