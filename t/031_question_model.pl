@@ -79,6 +79,16 @@ like(ask('winter of line nine')->{degraded}, qr/no value "A9"/, 'a value that do
 $peer->script(answer(question_back => 'Which winter?'));
 is(ask('winter?')->{clarification}{question}, 'Which winter?', 'a model may ask back');
 
+# Where its own options say so, a model that gives no usable answer is followed by the next tier.
+$node->safe_psql('postgres', q{SELECT factory.alter_model('mini', tier => 1, options => '{"ladder": true}');
+	SELECT factory.create_model('big', 'peer', 'gpt-4', tier => 2)});
+$peer->script(chat('Winter was long.'), chat('And cold.'), answer(sql => 'SELECT min(qty) AS worst FROM output'));
+is_deeply(ask('what was the low of winter?')->{rows}, [ [0] ], 'a question climbs the ladder');
+is(join(' ', map { $_->{json}{model} } $peer->requests), 'gpt-4o-mini gpt-4o-mini gpt-4', 'after the repair');
+$peer->script(chat('no'), chat('no'), status(401));
+like(ask('what was the winter like?')->{degraded}, qr/^model "big": .*401/, 'who failed last is named');
+$node->safe_psql('postgres', q{SELECT factory.alter_model('mini', options => '{}')});
+
 # A model that fails costs the model's answer, nothing else.
 $peer->script(status(401));
 $got = ask('winter again');
@@ -87,6 +97,6 @@ ok($got->{clarification}, 'to the question back');
 $peer->leave;
 like(ask('winter once more')->{degraded}, qr/^model "mini": /, 'and so does a peer that is gone');
 
-like($node->safe_psql('postgres', 'SELECT factory.metrics()'), qr/bi_queries_total\{[^}]*status="success",source="model"\} 2/, 'the metrics count');
+like($node->safe_psql('postgres', 'SELECT factory.metrics()'), qr/bi_queries_total\{[^}]*status="success",source="model"\} 3/, 'the metrics count');
 $node->stop;
 done_testing();

@@ -323,7 +323,9 @@ model_plan(QuestionPlan *plan)
 		if (answer->failure != LLM_OK)
 		{
 			*plan = before;
-			plan->degraded = psprintf("model \"%s\": %s", bi_model, answer->reason);
+			plan->degraded =
+				psprintf("model \"%s\": %s", answer->asked ? answer->asked : bi_model,
+						 answer->reason);
 			return false;
 		}
 		wrong = take_answer(plan, answer->json);
