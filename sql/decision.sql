@@ -95,3 +95,9 @@ DROP ROLE regress_operator;
 DROP ROLE regress_author;
 DROP SCHEMA lab CASCADE;
 SELECT status FROM factory.judge('odd', '{"a": 3}');
+
+-- Constants of an input at the border of its own limits; kept for statements to come.
+SELECT factory.create_decision('bordered', '{"inputs": {"n": {"type": "numeric", "min": 1.5, "max": 1.5, "default": 1.5}, "t": {"type": "text", "enum": ["x"], "default": "x"}, "f": {"type": "float8", "default": 2}},
+  "rules": [{"id": "same", "when": "n = 1.5 AND t = ''x'' AND f = 2", "then": {"status": "SAME"}}]}');
+SELECT repeat('y', 100000) <> '' AS something_else, status FROM factory.decide('bordered', '{}');
+SELECT repeat('z', 100000) <> '' AS something_else, status FROM factory.decide('bordered', '{}');

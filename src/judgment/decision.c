@@ -25,6 +25,7 @@
 #include "nodes/nodeFuncs.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -203,6 +204,9 @@ read_constant(Reader *reader, Input *input, const JsonbValue *json, const char *
 	char *why;
 
 	*result = value_from_json(&input->value, json, &isnull, &why);
+	/* A number of JSON lies in its document. */
+	if (why == NULL && !isnull)
+		*result = datumCopy(*result, input->value.by_value, input->value.length);
 	MemoryContextSwitchTo(caller);
 	if (why == NULL && !isnull)
 		return true;
@@ -263,6 +267,37 @@ prepare_comparison(Reader *reader, Input *input, const char *path)
 				  reader->decision->context);
 }
 
+/* An input that nothing fits, or not even its own default, is a slip of the pen. */
+static void
+check_constants(Reader *reader, Input *input, Jsonb *spec, const char *path)
+{
+	Datum otherwise = input->default_value;
+	char *text;
+
+	if (!reader->problems->collect || !OidIsValid(input->compare.fn_oid))
+		return;
+	if (input->has_min && input->has_max &&
+		input_compare(input, input->min, input->max) > 0)
+		report(reader, PATH("%s.min", path),
+			   PATH("min %s is greater than max %s", input->min_text, input->max_text),
+			   "No value lies between them: exchange or correct them.");
+	if (!input->has_default)
+		return;
+	text = doc_value_text(doc_get(spec, "default"));
+	if (input->has_min && input_compare(input, otherwise, input->min) < 0)
+		report(reader, PATH("%s.default", path),
+			   PATH("default %s is less than min %s", text, input->min_text),
+			   "An absent input would always be refused.");
+	if (input->has_max && input_compare(input, otherwise, input->max) > 0)
+		report(reader, PATH("%s.default", path),
+			   PATH("default %s is greater than max %s", text, input->max_text),
+			   "An absent input would always be refused.");
+	if (!input_is_allowed(input, otherwise))
+		report(reader, PATH("%s.default", path),
+			   PATH("default %s is not one of %s", text, input->allowed_text),
+			   "An absent input would always be refused.");
+}
+
 static void
 read_input_spec(Reader *reader, Input *input, Jsonb *spec, const char *path)
 {
@@ -290,6 +325,7 @@ read_input_spec(Reader *reader, Input *input, Jsonb *spec, const char *path)
 		read_bound(reader, input, spec, path, "max", &input->max, &input->max_text);
 	read_allowed(reader, input, spec, path);
 	prepare_comparison(reader, input, path);
+	check_constants(reader, input, spec, path);
 }
 
 static void

@@ -50,8 +50,8 @@ complaints_raise(const Decision *decision, const Complaints *complaints)
 
 /* --- checks that JSON and rows share --------------------------------------------------- */
 
-static bool
-is_allowed(Input *input, Datum value)
+bool
+input_is_allowed(Input *input, Datum value)
 {
 	ListCell *cell;
 
@@ -62,8 +62,8 @@ is_allowed(Input *input, Datum value)
 	return input->allowed == NIL;
 }
 
-static int
-compare_input(Input *input, Datum value, Datum bound)
+int
+input_compare(Input *input, Datum value, Datum bound)
 {
 	return DatumGetInt32(
 		FunctionCall2Coll(&input->compare, input->value.collation, value, bound));
@@ -79,15 +79,15 @@ check_input(Input *input, Datum value, bool isnull, Complaints *complaints)
 					 psprintf("expected %s, received nothing", input->type_name));
 		return;
 	}
-	if (input->has_min && compare_input(input, value, input->min) < 0)
+	if (input->has_min && input_compare(input, value, input->min) < 0)
 		complain(complaints, input->name,
 				 psprintf("expected at least %s, received %s", input->min_text,
 						  value_to_text(&input->value, value)));
-	if (input->has_max && compare_input(input, value, input->max) > 0)
+	if (input->has_max && input_compare(input, value, input->max) > 0)
 		complain(complaints, input->name,
 				 psprintf("expected at most %s, received %s", input->max_text,
 						  value_to_text(&input->value, value)));
-	if (!is_allowed(input, value))
+	if (!input_is_allowed(input, value))
 		complain(complaints, input->name,
 				 psprintf("expected one of %s, received %s", input->allowed_text,
 						  value_to_text(&input->value, value)));

@@ -433,6 +433,10 @@ typedef struct Evaluation
 	bool every;      /* all hits are wanted, whatever the hit policy */
 } Evaluation;
 
+/* In the order of the input's type; is it in its enumeration, if there is one. */
+extern int input_compare(Input *input, Datum value, Datum bound);
+extern bool input_is_allowed(Input *input, Datum value);
+
 /* Fills the decision's slot; raises PF102 with every offending field. */
 extern void inputs_from_json(Decision *decision, Jsonb *input);
 extern void inputs_from_row(Decision *decision, HeapTupleHeader row);
