@@ -151,13 +151,13 @@ find_beyond(CacheTicket *ticket, CacheFound *found)
 }
 
 bool
-cache_find(CacheTicket *ticket, bool wait, CacheFound *found)
+cache_find(CacheTicket *ticket, CacheTurn turn, CacheFound *found)
 {
 	if (find_in_memory(ticket, found) || find_beyond(ticket, found))
 		return true;
-	if (!wait)
+	if (turn == CACHE_NO_TURN)
 		return false;
-	(void) turn_take(ticket);
+	turn_take(ticket, turn == CACHE_AWAIT_TURN);
 	/* Whoever was before us may have been through just now. */
 	if (!memory_find(ticket, clock_now(), found))
 		return false;
@@ -168,18 +168,34 @@ cache_find(CacheTicket *ticket, bool wait, CacheFound *found)
 
 /* --- keeping ---------------------------------------------------------------------------------- */
 
+static void
+put(CacheTicket *ticket, const void *bytes, Size size, int64 ttl_ms, bool beyond)
+{
+	TimestampTz now = clock_now();
+	TimestampTz expires_at;
+
+	if (ticket->put_at == 0)
+		ticket->put_at = now;
+	expires_at = ticket->put_at + ttl_ms * INT64CONST(1000);
+	if (expires_at > now && ticket->emptied == memory_emptied_so_far())
+	{
+		memory_put(ticket, bytes, size, ticket->put_at, expires_at);
+		if (beyond)
+			table_put(ticket, bytes, size, ticket->put_at, expires_at);
+	}
+	turn_end(ticket);
+}
+
 void
 cache_put(CacheTicket *ticket, const void *bytes, Size size, int64 ttl_ms)
 {
-	TimestampTz now = clock_now();
-	TimestampTz expires_at = now + ttl_ms * INT64CONST(1000);
+	put(ticket, bytes, size, ttl_ms, true);
+}
 
-	if (ttl_ms > 0 && ticket->emptied == memory_emptied_so_far())
-	{
-		memory_put(ticket, bytes, size, now, expires_at);
-		table_put(ticket, bytes, size, now, expires_at);
-	}
-	turn_end(ticket);
+void
+cache_put_in_memory(CacheTicket *ticket, const void *bytes, Size size, int64 ttl_ms)
+{
+	put(ticket, bytes, size, ttl_ms, false);
 }
 
 void

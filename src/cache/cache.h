@@ -6,13 +6,14 @@
  *		CacheFound found;
  *
  *		cache_key(&ticket, CACHE_JUDGMENT, "defect_rate", material, length);
- *		if (!cache_find(&ticket, true, &found))
+ *		if (!cache_find(&ticket, CACHE_AWAIT_TURN, &found))
  *			... compute ..., cache_put(&ticket, bytes, size, ttl_ms);
  *
  * A key is a digest of the database, the tenant, the kind, the subject and all that
  * the answer depends on: what has another key is another answer, so nobody meets
  * what was kept for others.  While one computes, others with the same key wait for
- * it; where it gives up, fails or takes too long, each computes for itself.
+ * it; where it gives up, fails or takes too long, each computes for itself.  Who is
+ * waited for waits for nobody: two who did so would wait for each other.
  */
 #ifndef FACTORY_CACHE_H
 #define FACTORY_CACHE_H
@@ -47,6 +48,7 @@ typedef struct CacheTicket
 	const char *subject; /* what it is emptied by: the decision's name */
 	uint64 emptied;      /* how often anything had been emptied when we looked */
 	int turn;            /* the place where others wait for us; -1: they do not */
+	TimestampTz put_at;  /* 0: not yet */
 } CacheTicket;
 
 typedef struct CacheFound
@@ -58,19 +60,34 @@ typedef struct CacheFound
 	TimestampTz expires_at;
 } CacheFound;
 
+/* What a miss means for others, and others for us. */
+typedef enum CacheTurn
+{
+	CACHE_NO_TURN,   /* nobody waits for anybody */
+	CACHE_TAKE_TURN, /* others wait for us */
+	CACHE_AWAIT_TURN /* the same, and we for who was first, unless others wait for us */
+} CacheTurn;
+
 /* The subject must live as long as the ticket. */
 extern void cache_key(CacheTicket *ticket, CacheKind kind, const char *subject,
 					  const void *material, Size length);
 
 /*
- * True with what was kept.  False: it is to be computed, and with wait set others
- * may be waiting for it until cache_put(), cache_give_up() or the end of the
+ * True with what was kept.  False: it is to be computed, and where a turn was taken
+ * others may be waiting for it until cache_put(), cache_give_up() or the end of the
  * (sub)transaction.  Raises only on cancel, shutdown and lack of memory.
  */
-extern bool cache_find(CacheTicket *ticket, bool wait, CacheFound *found);
+extern bool cache_find(CacheTicket *ticket, CacheTurn turn, CacheFound *found);
 
 /* Keeps it at every level that will have it, unless its subject was emptied meanwhile. */
 extern void cache_put(CacheTicket *ticket, const void *bytes, Size size, int64 ttl_ms);
+
+/*
+ * The same in memory alone, for who goes on working in this transaction: rows of the
+ * table, which others would wait for, can follow by cache_put(), as old as this.
+ */
+extern void cache_put_in_memory(CacheTicket *ticket, const void *bytes, Size size,
+								int64 ttl_ms);
 extern void cache_give_up(CacheTicket *ticket);
 
 /*

@@ -44,10 +44,10 @@ extern Size turn_shmem_size(void);
 extern void turn_attach(void);
 
 /*
- * True: it is ours to compute (others wait, if a place was free).  False: somebody
- * else did, and we waited until it was through.
+ * It is ours to compute, and others wait, if a place was free; or somebody else does,
+ * and, if we wait, is through now.  Who holds a place does not wait.
  */
-extern bool turn_take(CacheTicket *ticket);
+extern void turn_take(CacheTicket *ticket, bool waits);
 extern void turn_end(CacheTicket *ticket);
 
 /* --- table.c: the second level, in factory.cache_entry --------------------------------- */

@@ -4,7 +4,9 @@
  *
  * Rows are written in the caller's transaction, so a rollback takes them away.  A
  * second writer of the same key goes without, instead of waiting for the first one's
- * transaction.  On a standby there is no unlogged table to read.
+ * transaction; and so, now and then, does one of another key: the locks are few, so
+ * that no transaction fills the server's lock table.  On a standby there is no unlogged
+ * table to read.
  */
 #include "postgres.h"
 
@@ -22,6 +24,7 @@
 
 /* Advisory locks of ours. */
 #define TABLE_LOCK_CLASS 1180791859
+#define TABLE_LOCKS 1024
 
 bool cache_use_table;
 
@@ -134,7 +137,7 @@ table_put(const CacheTicket *ticket, const void *bytes, Size size, TimestampTz c
 	Oid types[] = {TEXTOID,        BYTEAOID,       TEXTOID, TEXTOID, BYTEAOID,
 				   TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID};
 	HouseRights saved;
-	int32 lock;
+	uint32 lock;
 
 	if (!is_readable() || XactReadOnly)
 		return;
@@ -150,7 +153,7 @@ table_put(const CacheTicket *ticket, const void *bytes, Size size, TimestampTz c
 						  TimestampTzGetDatum(created_at),
 						  TimestampTzGetDatum(expires_at),
 						  Int32GetDatum(TABLE_LOCK_CLASS),
-						  Int32GetDatum(lock)};
+						  Int32GetDatum(lock % TABLE_LOCKS)};
 		Datum sweep_values[] = {values[0], values[5]};
 
 		(void) SPI_execute_plan(prepared(&sweep, sweep_query, 2, sweep_types),

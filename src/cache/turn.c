@@ -5,7 +5,8 @@
  * Who misses first takes a place with its key; who misses later finds it there and
  * sleeps until the place is left.  A place is left when the answer is put or given
  * up, at the latest when the (sub)transaction or the backend that took it ends.  Who
- * has waited looks once more, and else computes for itself: nobody waits twice.
+ * has waited looks once more, and else computes for itself: nobody waits twice.  Who
+ * holds a place does not wait, so no two wait for each other, and nobody for himself.
  */
 #include "postgres.h"
 
@@ -204,19 +205,16 @@ register_callbacks(void)
 	callbacks_registered = true;
 }
 
-bool
-turn_take(CacheTicket *ticket)
+void
+turn_take(CacheTicket *ticket, bool waits)
 {
 	uint64 serial = 0;
 	int other;
 
 	register_callbacks();
 	other = find_or_take(ticket, &serial);
-	/* What we compute ourselves, in an outer call or a row before, is not waited for. */
-	if (other < 0 || levels[other] > 0)
-		return true;
-	wait_for(&turns->places[other], serial);
-	return false;
+	if (other >= 0 && waits && held == 0)
+		wait_for(&turns->places[other], serial);
 }
 
 void

@@ -82,7 +82,7 @@ recall_find(Judgment *judgment, CacheTicket *ticket, const void **bytes, Size *s
 	if (judgment->recall != RECALL_ALLOWED)
 		return false;
 	found = palloc(sizeof(CacheFound));
-	if (!cache_find(ticket, true, found) || found->size < sizeof(KeptHead))
+	if (!cache_find(ticket, CACHE_AWAIT_TURN, found) || found->size < sizeof(KeptHead))
 	{
 		metric_add(METRIC_JUDGMENT_CACHE_MISSES, 1,
 				   METRIC_LABELS(judgment->decision->name));
