@@ -15,6 +15,7 @@ CREATE TEMP TABLE seen AS SELECT n, j.version, j.status FROM generate_series(1, 
 SELECT version, abs(count(*) / 100.0 - CASE version WHEN 2 THEN 10 ELSE 90 END) < 1 AS within_a_point, array_agg(DISTINCT status ORDER BY status) FROM seen GROUP BY version ORDER BY version;
 SELECT count(*) AS others FROM seen, factory.judge('tried', jsonb_build_object('n', n, 'line', 'A')) AS j WHERE n <= 1000 AND j.version <> seen.version;
 SELECT count(*) AS others FROM seen, LATERAL (SELECT 'A'::text AS line, seen.n) AS t, factory.judge_row('tried', t) AS j WHERE t.n <= 1000 AND j.version <> seen.version;
+SELECT count(*) AS others FROM seen JOIN factory.judge_many('tried', $$SELECT 'A' AS line, n FROM generate_series(1, 1000) AS n$$) WITH ORDINALITY AS j ON n = j.ordinality WHERE j.version <> seen.version;
 SELECT DISTINCT (factory.decide('tried', jsonb_build_object('n', n))).version AS decided_by FROM generate_series(1, 100) AS n;
 
 -- A larger share keeps what was tried before.

@@ -36,6 +36,17 @@ sql(q{SELECT factory.deploy('size', 2, canary_pct => 50)});
 is(sql($judge), '1 2', 'a canary judges its share from its commit on');
 is($session->query_safe($judge), '1 2', 'in every backend, also within a transaction');
 $session->query_safe('COMMIT');
+
+# judge_many() and jobs go the same way with the same inputs.
+my $tried = sql(q{SELECT string_agg(n::text, ',' ORDER BY n) FILTER (WHERE j.version = 2) FROM generate_series(1, 40) AS n, factory.judge('size', jsonb_build_object('n', n)) AS j});
+is(sql(q{SELECT string_agg(n::text, ',' ORDER BY n) FILTER (WHERE version = 2)
+	FROM (SELECT row_number() OVER () AS n, j.version FROM factory.judge_many('size', 'SELECT n FROM generate_series(1, 40) AS n') AS j) AS judged}),
+	$tried, 'a share of the rows of judge_many()');
+sql(q{SELECT count(factory.judge_async('size', jsonb_build_object('n', n))) FROM generate_series(1, 40) AS n});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 40 FROM factory.job WHERE state = 'done'}), 'jobs are done');
+is(sql(q{SELECT string_agg(input ->> 'n', ',' ORDER BY (input ->> 'n')::int) FILTER (WHERE (result ->> 'version')::int = 2) FROM factory.job}),
+	$tried, 'the same share by the new version');
+sql('DELETE FROM factory.job'); # kept jobs would keep the scheduler
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM factory.worker_status WHERE kind = 'scheduler' AND state = 'waiting'}),
 	'a scheduler watches it');
 is(sql('SELECT breach IS NULL FROM factory.canary_status'), 't', 'while it does well, it goes on');

@@ -75,6 +75,30 @@ $job = sql(q{SELECT factory.judge_async('temperature', '{"celsius": 99}')});
 ends($job, 'done', 'what the rules are sure of is done');
 is(scalar($peer->requests), 1, 'without a model');
 
+# The cache: a job is given what is known, and leaves what it was told.
+sub judged { return sql("SELECT r.from_cache, r.status, r.version FROM jsonb_populate_record(NULL::factory.judgment, factory.job_result($_[0])) AS r") }
+sub judge_again
+{
+	my ($options, $state) = @_;
+	my $id = sql(qq{SELECT factory.judge_async('temperature', '{"celsius": 1}'$options)});
+	ends($id, 'done', $state);
+	return judged($id);
+}
+is(judge_again('', 'the same once more'), 't|WARM|1', 'is answered from the cache');
+is(scalar($peer->requests), 1, 'without a model');
+is(sql(q{SELECT from_cache, status FROM factory.judge('temperature', '{"celsius": 1}')}), 't|WARM', 'as judge() answers it');
+is(judge_again(', skip_cache => true', 'one that wants a fresh answer'), 'f|WARM|1', 'gets it');
+is(scalar($peer->requests), 2, 'by asking');
+sql(q{SELECT factory.judge('temperature', '{"celsius": 3}')});
+$job = sql(q{SELECT factory.judge_async('temperature', '{"celsius": 3}')});
+ends($job, 'done', 'what a session was told');
+is(judged($job), 't|WARM|1', 'a job is given');
+$node->safe_psql('postgres', q{SELECT factory.save_version('temperature', definition, 'the same again') FROM factory.decision_version;
+	SELECT factory.deploy('temperature', 2)});
+is(judge_again('', 'after a deployment'), 'f|WARM|2', 'a model is asked again');
+is(scalar($peer->requests), 4, 'once');
+$node->safe_psql('postgres', q{SELECT factory.rollback('temperature')});
+
 # Completions; as who submitted them.
 $peer->script(chat('hello'));
 $job = sql(q{SELECT factory.complete_async('mini', 'say hello', system => 'be kind')}, extra_params => [ '-U', 'lee' ]);

@@ -21,8 +21,8 @@ struct Consultation
 	Judgment *judgment;
 	ModelVerdict *model; /* known already, or NULL */
 	LlmCall *call;       /* under way, or NULL */
-	CacheTicket ticket;
-	bool keeps; /* an answer is kept under the ticket's key */
+	JudgmentKeeping keeping;
+	bool keeps; /* an answer is kept by that */
 };
 
 /* --- the prompt --------------------------------------------------------------------- */
@@ -190,20 +190,6 @@ no_prompt(const Decision *decision)
 	return model;
 }
 
-/* Of a judgment in pieces: what was asked in between, and nothing now. */
-static ModelVerdict *
-given_answer(const Judgment *judgment)
-{
-	ModelVerdict *model;
-
-	if (judgment->given != NULL)
-		return read_answer(judgment->given);
-	model = palloc0(sizeof(ModelVerdict));
-	model->answer = palloc0(sizeof(LlmAnswer));
-	model->failure = "the rules were sure when it was time to ask a model";
-	return model;
-}
-
 /* --- an answer of a moment ago -------------------------------------------------------- */
 
 static Jsonb *
@@ -250,26 +236,45 @@ find_answer(Consultation *consultation)
 	Size size;
 
 	if (!consultation->keeps ||
-		!recall_find(consultation->judgment, &consultation->ticket, &bytes, &size))
+		!recall_find(consultation->judgment, &consultation->keeping.ticket, &bytes,
+					 &size))
 		return NULL;
 	return read_answer(answer_from_document((Jsonb *) bytes));
 }
 
-static void
-keep_answer(Consultation *consultation, const ModelVerdict *model)
+void
+judgment_keep(JudgmentKeeping *keeping, const LlmAnswer *answer)
 {
 	Jsonb *document;
 
-	if (!consultation->keeps)
-		return;
-	if (model->failure != NULL || model->answer->is_stopgap)
+	if (answer->failure != LLM_OK || answer->is_stopgap)
 	{
-		cache_give_up(&consultation->ticket);
+		cache_give_up(&keeping->ticket);
 		return;
 	}
-	document = answer_to_document(model->answer);
-	recall_keep(consultation->judgment, &consultation->ticket, document,
-				VARSIZE(document));
+	document = answer_to_document(answer);
+	recall_keep(keeping, document, VARSIZE(document));
+}
+
+/* Of a judgment in pieces: what was asked in between, or known before; nothing now. */
+static ModelVerdict *
+given_answer(Judgment *judgment)
+{
+	ModelVerdict *model;
+	Size size;
+
+	if (judgment->given != NULL)
+		return read_answer(judgment->given);
+	if (judgment->remembered != NULL)
+	{
+		judgment->recalled = judgment->remembered;
+		return read_answer(
+			answer_from_document((Jsonb *) recall_bytes(judgment->recalled, &size)));
+	}
+	model = palloc0(sizeof(ModelVerdict));
+	model->answer = palloc0(sizeof(LlmAnswer));
+	model->failure = "the rules were sure when it was time to ask a model";
+	return model;
 }
 
 /* --- the door --------------------------------------------------------------------------- */
@@ -290,7 +295,7 @@ consult_begin(Judgment *judgment, Evaluation *rules, Jsonb *context)
 		consultation->model = given_answer(judgment);
 		return consultation;
 	}
-	consultation->keeps = recall_key(judgment, rules, context, &consultation->ticket);
+	consultation->keeps = recall_key(judgment, rules, context, &consultation->keeping);
 	consultation->model = find_answer(consultation);
 	if (consultation->model == NULL)
 		consultation->call = ask_model(judgment, rules, context);
@@ -304,7 +309,8 @@ consult_end(Consultation *consultation)
 	{
 		consultation->model = read_answer(llm_finish(consultation->call));
 		consultation->call = NULL;
-		keep_answer(consultation, consultation->model);
+		if (consultation->keeps)
+			judgment_keep(&consultation->keeping, consultation->model->answer);
 	}
 	return consultation->model;
 }

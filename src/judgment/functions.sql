@@ -257,11 +257,11 @@ COMMENT ON FUNCTION factory.judge_row(text, anyelement, text, boolean) IS
 'judges a table''s row: columns are inputs by name';
 
 CREATE OR REPLACE FUNCTION factory.judge_many(decision text, query text, concurrency integer DEFAULT 16,
-	policy text DEFAULT NULL)
+	policy text DEFAULT NULL, skip_cache boolean DEFAULT false)
 RETURNS SETOF factory.judgment
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'factory_judge_many';
-COMMENT ON FUNCTION factory.judge_many(text, text, integer, text) IS
+COMMENT ON FUNCTION factory.judge_many(text, text, integer, text, boolean) IS
 'judges each row of a query, many models asked at once, equal prompts once; rows in order, an error is its row''s own: unknown, with components -> error';
 
 CREATE OR REPLACE FUNCTION factory.prompt_report(INOUT decision text, input jsonb DEFAULT NULL, before text DEFAULT NULL,
@@ -317,7 +317,7 @@ REVOKE ALL ON FUNCTION
 	factory.check_decision(jsonb, text),
 	factory.judge(text, jsonb, text, boolean, jsonb, boolean),
 	factory.judge_row(text, anyelement, text, boolean),
-	factory.judge_many(text, text, integer, text),
+	factory.judge_many(text, text, integer, text, boolean),
 	factory.prompt_report(text, jsonb, text),
 	factory.decide(text, jsonb, integer)
 FROM PUBLIC;
@@ -329,7 +329,7 @@ TO factory_admin, factory_author;
 GRANT EXECUTE ON FUNCTION
 	factory.judge(text, jsonb, text, boolean, jsonb, boolean),
 	factory.judge_row(text, anyelement, text, boolean),
-	factory.judge_many(text, text, integer, text),
+	factory.judge_many(text, text, integer, text, boolean),
 	factory.prompt_report(text, jsonb, text),
 	factory.decide(text, jsonb, integer)
 TO factory_admin, factory_author, factory_operator;

@@ -158,21 +158,14 @@ confidence_enough(const Judgment *judgment)
 			   : judgment->decision->gate;
 }
 
-LlmRequest *
-judgment_request(const Judgment *judgment, Jsonb *context)
+bool
+judgment_asks_model(const Judgment *judgment, Evaluation **told)
 {
-	LlmRequest *request;
-	Evaluation *rules;
-
 	if (model_uses[judgment->policy] == MODEL_NEVER ||
 		judgment->decision->prompt_user == NULL)
-		return NULL;
-	rules = judgment_rules_told(judgment);
-	if (rules != NULL && !rules_below(rules, confidence_enough(judgment)))
-		return NULL;
-	request = palloc(sizeof(LlmRequest));
-	*request = model_request(judgment, rules, context);
-	return request;
+		return false;
+	*told = judgment_rules_told(judgment);
+	return *told == NULL || rules_below(*told, confidence_enough(judgment));
 }
 
 static void
@@ -200,10 +193,11 @@ judgment_make(Judgment *judgment, Jsonb *context, Recall recall)
 }
 
 void
-judgment_complete(Judgment *judgment, LlmAnswer *answer)
+judgment_complete(Judgment *judgment, LlmAnswer *answer, CacheFound *remembered)
 {
 	judgment->in_pieces = true;
 	judgment->given = answer;
+	judgment->remembered = remembered;
 	judgment_run(judgment, NULL);
 	if (answer != NULL)
 		judgment->elapsed_ms += answer->latency_ms;

@@ -5,6 +5,9 @@
  * Rows are fetched as places become free and given out in their order.  A row that no
  * model is asked for takes no place.  Equal prompts are asked once; for that, the
  * different prompts of a statement and their answers stay in memory until it ends.
+ * What nobody has asked in this statement is looked for in the cache before; what was
+ * answered is kept in the cache's memory at once, and in its table at the end, for
+ * whoever deploys would wait for rows that we have written.
  */
 #include "postgres.h"
 
@@ -34,10 +37,13 @@
 /* What a model was asked, and what came of it. */
 typedef struct Question
 {
+	int version; /* of the decision, which has the model and what it may answer */
 	char *system;
 	char *user;
-	LlmCall *call; /* under way, or NULL */
+	LlmCall *call;       /* under way, or NULL */
+	JudgmentTask *asker; /* as long as it is */
 	LlmAnswer *answer;
+	unsigned char key[CACHE_DIGEST_BYTES]; /* by which the asker keeps it */
 } Question;
 
 /* The table may move its entries, so it holds pointers. */
@@ -59,6 +65,13 @@ typedef struct AskedEntry
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* What goes into the cache's table at the end. */
+typedef struct Kept
+{
+	JudgmentKeeping keeping;
+	const LlmAnswer *answer;
+} Kept;
+
 /* A row of the query that has not been given out yet. */
 typedef struct Row
 {
@@ -73,7 +86,8 @@ typedef struct Many
 {
 	const char *decision;
 	const char *policy;
-	int version; /* one for the whole statement */
+	bool skip_cache;
+	DecisionPin pin; /* one for the whole statement */
 	int concurrency;
 	MemoryContext context; /* the statement's */
 	MemoryContext scratch; /* a row's that is given out */
@@ -83,6 +97,7 @@ typedef struct Many
 	asked_hash *asked;
 	dlist_head waiting; /* rows, in order */
 	int waiting_count;
+	List *kept; /* of Kept * */
 	Question **under_way;
 	LlmCall **calls;
 	int call_count;
@@ -158,53 +173,73 @@ row_input(const Many *many, HeapTuple tuple, TupleDesc desc)
 /* --- asking -------------------------------------------------------------------------------- */
 
 static uint64
-prompt_hash(const LlmRequest *request)
+prompt_hash(const LlmRequest *request, int version)
 {
 	uint64 system =
 		DatumGetUInt64(hash_any_extended((const unsigned char *) request->system,
-										 strlen(request->system), 0));
+										 strlen(request->system), version));
 
 	return DatumGetUInt64(hash_any_extended((const unsigned char *) request->user,
 											strlen(request->user), system));
 }
 
 static bool
-asks_the_same(const Question *question, const LlmRequest *request)
+asks_the_same(const Question *question, const JudgmentTask *task)
 {
-	return strcmp(question->user, request->user) == 0 &&
-		   strcmp(question->system, request->system) == 0;
+	return question->version == task->version &&
+		   strcmp(question->user, task->request->user) == 0 &&
+		   strcmp(question->system, task->request->system) == 0;
 }
 
 static Question *
-ask(Many *many, const LlmRequest *request)
+ask(Many *many, JudgmentTask *task)
 {
 	MemoryContext before = MemoryContextSwitchTo(many->context);
 	Question *question = palloc0(sizeof(Question));
 
-	question->system = pstrdup(request->system);
-	question->user = pstrdup(request->user);
+	question->version = task->version;
+	question->system = pstrdup(task->request->system);
+	question->user = pstrdup(task->request->user);
+	question->asker = task;
+	memcpy(question->key, task->keeping.ticket.digest, CACHE_DIGEST_BYTES);
 	MemoryContextSwitchTo(before);
-	question->call = llm_start(request);
+	question->call = llm_start(task->request);
 	many->under_way[many->call_count] = question;
 	many->calls[many->call_count++] = question->call;
 	return question;
 }
 
-/* Another row's question where the prompt is the same. */
+/* Another row's question; its answer is kept by this row's key, too, if that differs. */
 static Question *
-find_or_ask(Many *many, const LlmRequest *request)
+share(Question *question, JudgmentTask *task)
 {
-	bool found;
-	AskedEntry *entry = asked_insert(many->asked, prompt_hash(request), &found);
+	if (memcmp(question->key, task->keeping.ticket.digest, CACHE_DIGEST_BYTES) == 0)
+		task->keeps = false;
+	return question;
+}
 
+/*
+ * Another row's question where the prompt is the same; NULL where the cache has the
+ * answer.  Nobody is waited for while models of ours are under way.
+ */
+static Question *
+find_or_ask(Many *many, JudgmentTask *task)
+{
+	CacheTurn turn = many->call_count == 0 ? CACHE_AWAIT_TURN : CACHE_TAKE_TURN;
+	uint64 hash = prompt_hash(task->request, task->version);
+	AskedEntry *entry = asked_lookup(many->asked, hash);
+	Question *question;
+	bool found;
+
+	if (entry != NULL && asks_the_same(entry->question, task))
+		return share(entry->question, task);
+	if (judgment_task_recall(task, turn))
+		return NULL;
+	question = ask(many, task);
+	entry = asked_insert(many->asked, hash, &found);
 	if (!found)
-	{
-		entry->question = NULL;
-		entry->question = ask(many, request);
-	}
-	else if (!asks_the_same(entry->question, request))
-		return ask(many, request);
-	return entry->question;
+		entry->question = question;
+	return question;
 }
 
 static void
@@ -224,11 +259,13 @@ take_row(Many *many, HeapTuple tuple, TupleDesc desc)
 	row->context = context;
 	row->task = (JudgmentTask){.decision = many->decision,
 							   .policy = many->policy,
-							   .version = many->version,
+							   .skip_cache = many->skip_cache,
+							   .pin = &many->pin,
 							   .input = row_input(many, tuple, desc)};
 	row->error = attempt(begin_task, &row->task);
+	row->task.keeping.later = true;
 	if (row->error == NULL && row->task.request != NULL)
-		row->question = find_or_ask(many, row->task.request);
+		row->question = find_or_ask(many, &row->task);
 	MemoryContextSwitchTo(before);
 	dlist_push_tail(&many->waiting, &row->node);
 	many->waiting_count++;
@@ -242,6 +279,23 @@ complete_task(void *argument)
 	Row *row = argument;
 
 	judgment_task_complete(&row->task, row->question ? row->question->answer : NULL);
+}
+
+static void
+remember_to_keep(Many *many, const Row *row)
+{
+	MemoryContext before;
+	Kept *kept;
+
+	if (!row->task.keeps || row->question == NULL ||
+		row->question->answer->failure != LLM_OK || row->question->answer->is_stopgap)
+		return;
+	before = MemoryContextSwitchTo(many->context);
+	kept = palloc(sizeof(Kept));
+	*kept = (Kept){row->task.keeping, row->question->answer};
+	kept->keeping.ticket.subject = many->decision;
+	many->kept = lappend(many->kept, kept);
+	MemoryContextSwitchTo(before);
 }
 
 static void
@@ -274,6 +328,7 @@ give_out_done(Many *many)
 		if (row->question != NULL && row->question->answer == NULL)
 			break;
 		give_out(many, row);
+		remember_to_keep(many, row);
 		dlist_delete(&row->node);
 		many->waiting_count--;
 		MemoryContextDelete(row->context);
@@ -301,6 +356,35 @@ keep_answer(const LlmAnswer *answer)
 	return copy;
 }
 
+/* Others may be waiting for it; its row may still wait for those before it. */
+static void
+keep_in_memory(Many *many, Question *question)
+{
+	MemoryContext before = MemoryContextSwitchTo(many->scratch);
+
+	judgment_task_keep(question->asker, question->answer);
+	question->asker = NULL;
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(many->scratch);
+}
+
+static void
+keep_in_table(Many *many)
+{
+	ListCell *cell;
+
+	foreach (cell, many->kept)
+	{
+		Kept *kept = lfirst(cell);
+		MemoryContext before = MemoryContextSwitchTo(many->scratch);
+
+		kept->keeping.later = false;
+		judgment_keep(&kept->keeping, kept->answer);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(many->scratch);
+	}
+}
+
 static void
 take_answer(Many *many, int place)
 {
@@ -310,6 +394,7 @@ take_answer(Many *many, int place)
 	question->answer = keep_answer(llm_answer(question->call));
 	question->call = NULL;
 	MemoryContextSwitchTo(before);
+	keep_in_memory(many, question);
 	many->call_count--;
 	many->under_way[place] = many->under_way[many->call_count];
 	many->calls[place] = many->calls[many->call_count];
@@ -387,7 +472,8 @@ factory_judge_many(PG_FUNCTION_ARGS)
 		many.policy = text_to_cstring(PG_GETARG_TEXT_PP(3));
 		(void) judgment_policy_from_name(many.policy);
 	}
-	many.version = decision_lookup(many.decision, 0)->version;
+	many.skip_cache = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+	(void) decision_for_call(&many.pin, many.decision, 0);
 
 	InitMaterializedSRF(fcinfo, 0);
 	many.result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -401,6 +487,7 @@ factory_judge_many(PG_FUNCTION_ARGS)
 	SPI_connect();
 	open_query(&many, query);
 	run_many(&many);
+	keep_in_table(&many);
 	SPI_finish();
 	return (Datum) 0;
 }

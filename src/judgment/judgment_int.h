@@ -13,6 +13,7 @@
 #include "cache/cache.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "judgment/judgment.h"
 #include "llm/llm.h"
 #include "nodes/execnodes.h"
 #include "utils/typcache.h"
@@ -575,7 +576,8 @@ typedef struct Judgment
 	Evaluation *evaluation; /* NULL: rules were not asked */
 	ModelVerdict *model;    /* NULL: no model was asked */
 	bool in_pieces;         /* no model is to be asked now: it was, or was not to be */
-	LlmAnswer *given;       /* of a judgment in pieces: what it said */
+	LlmAnswer *given;       /* of a judgment in pieces: what it said, */
+	CacheFound *remembered; /* or had said a moment before */
 	JudgmentPolicy policy;
 	JudgmentPolicy done; /* what was done, and its name in lower case */
 	const char *method;
@@ -614,15 +616,21 @@ extern ModelVerdict *consult_end(Consultation *consultation);
 /* evaluation_run(), or, where the decision asks for it, what it came to before. */
 extern void rules_finish(Judgment *judgment, Evaluation *rules);
 
-/* The key of what this judgment may recall; false where it may neither look nor keep. */
+/* By what this judgment may recall; false where it may neither look nor keep. */
 extern bool recall_key(const Judgment *judgment, Evaluation *rules, Jsonb *context,
-					   CacheTicket *ticket);
+					   JudgmentKeeping *keeping);
 
 /* Looks for it, unless it is wanted afresh.  Notes what is found in the judgment. */
 extern bool recall_find(Judgment *judgment, CacheTicket *ticket, const void **bytes,
 						Size *size);
-extern void recall_keep(const Judgment *judgment, CacheTicket *ticket, const void *bytes,
-						Size size);
+
+/* The same where there is no judgment yet; NULL where nothing is found. */
+extern CacheFound *recall_look(const char *decision, CacheTicket *ticket, CacheTurn turn);
+
+/* What was kept, in what was found. */
+extern const void *recall_bytes(const CacheFound *found, Size *size);
+
+extern void recall_keep(JudgmentKeeping *keeping, const void *bytes, Size size);
 
 /* Which judgment is given again. */
 extern const pg_uuid_t *recall_first(const Judgment *judgment);
@@ -694,15 +702,17 @@ extern Datum judgment_matched_rules(const Judgment *judgment);
 extern void judgment_make(Judgment *judgment, Jsonb *context, Recall recall);
 
 /*
- * The same in two pieces, for who waits elsewhere: begun, with what a model is to be
- * asked (NULL: nothing), and completed with its answer, from the same inputs.
+ * The same in two pieces, for who waits elsewhere: begun, told whether a model is to be
+ * asked, and completed with its answer, or with one of a moment ago (or neither), from
+ * the same inputs.
  */
 extern Judgment *judgment_begin(Decision *decision, JudgmentPolicy policy);
-extern LlmRequest *judgment_request(const Judgment *judgment, Jsonb *context);
+extern bool judgment_asks_model(const Judgment *judgment, Evaluation **told);
 
 /* The rules' result where the prompt tells it; else NULL. */
 extern Evaluation *judgment_rules_told(const Judgment *judgment);
-extern void judgment_complete(Judgment *judgment, LlmAnswer *answer);
+extern void judgment_complete(Judgment *judgment, LlmAnswer *answer,
+							  CacheFound *remembered);
 
 /* --- counting, for the metrics ------------------------------------------------------------ */
 

@@ -49,7 +49,7 @@ append_doc(StringInfo material, Jsonb *doc)
  */
 bool
 recall_key(const Judgment *judgment, Evaluation *rules, Jsonb *context,
-		   CacheTicket *ticket)
+		   JudgmentKeeping *keeping)
 {
 	Decision *decision = judgment->decision;
 	bool with_lets = decision->uses_time || decision->is_mutable;
@@ -58,6 +58,8 @@ recall_key(const Judgment *judgment, Evaluation *rules, Jsonb *context,
 	if (judgment->recall == RECALL_NEVER || decision->hash == NULL ||
 		ttl_of(judgment) <= 0)
 		return false;
+	*keeping = (JudgmentKeeping){.execution_id = judgment->execution_id,
+								 .ttl_ms = ttl_of(judgment)};
 	initStringInfo(&material);
 	appendStringInfo(&material, "%s %d %s %s %d %g", decision->hash, decision->version,
 					 judgment_policy_names[judgment->policy], decision->language,
@@ -70,28 +72,44 @@ recall_key(const Judgment *judgment, Evaluation *rules, Jsonb *context,
 																  : "",
 						 rules->verdict ? rules->verdict->confidence : 0,
 						 evaluation_reason(rules));
-	cache_key(ticket, CACHE_JUDGMENT, decision->name, material.data, material.len);
+	cache_key(&keeping->ticket, CACHE_JUDGMENT, decision->name, material.data,
+			  material.len);
 	return true;
+}
+
+CacheFound *
+recall_look(const char *decision, CacheTicket *ticket, CacheTurn turn)
+{
+	CacheFound *found = palloc(sizeof(CacheFound));
+
+	if (!cache_find(ticket, turn, found) || found->size < sizeof(KeptHead))
+	{
+		metric_add(METRIC_JUDGMENT_CACHE_MISSES, 1, METRIC_LABELS(decision));
+		return NULL;
+	}
+	metric_add(METRIC_JUDGMENT_CACHE_HITS, 1, METRIC_LABELS(decision));
+	return found;
+}
+
+const void *
+recall_bytes(const CacheFound *found, Size *size)
+{
+	*size = found->size - sizeof(KeptHead);
+	return (const char *) found->bytes + sizeof(KeptHead);
 }
 
 bool
 recall_find(Judgment *judgment, CacheTicket *ticket, const void **bytes, Size *size)
 {
-	CacheFound *found;
+	/* In pieces there may be models under way that cannot be attended to meanwhile. */
+	CacheTurn turn = judgment->in_pieces ? CACHE_TAKE_TURN : CACHE_AWAIT_TURN;
 
 	if (judgment->recall != RECALL_ALLOWED)
 		return false;
-	found = palloc(sizeof(CacheFound));
-	if (!cache_find(ticket, CACHE_AWAIT_TURN, found) || found->size < sizeof(KeptHead))
-	{
-		metric_add(METRIC_JUDGMENT_CACHE_MISSES, 1,
-				   METRIC_LABELS(judgment->decision->name));
+	judgment->recalled = recall_look(judgment->decision->name, ticket, turn);
+	if (judgment->recalled == NULL)
 		return false;
-	}
-	metric_add(METRIC_JUDGMENT_CACHE_HITS, 1, METRIC_LABELS(judgment->decision->name));
-	judgment->recalled = found;
-	*bytes = (char *) found->bytes + sizeof(KeptHead);
-	*size = found->size - sizeof(KeptHead);
+	*bytes = recall_bytes(judgment->recalled, size);
 	return true;
 }
 
@@ -102,13 +120,17 @@ recall_first(const Judgment *judgment)
 }
 
 void
-recall_keep(const Judgment *judgment, CacheTicket *ticket, const void *bytes, Size size)
+recall_keep(JudgmentKeeping *keeping, const void *bytes, Size size)
 {
 	char *kept = palloc(sizeof(KeptHead) + size);
 
-	((KeptHead *) kept)->execution_id = judgment->execution_id;
+	((KeptHead *) kept)->execution_id = keeping->execution_id;
 	memcpy(kept + sizeof(KeptHead), bytes, size);
-	cache_put(ticket, kept, sizeof(KeptHead) + size, ttl_of(judgment));
+	if (keeping->later)
+		cache_put_in_memory(&keeping->ticket, kept, sizeof(KeptHead) + size,
+							keeping->ttl_ms);
+	else
+		cache_put(&keeping->ticket, kept, sizeof(KeptHead) + size, keeping->ttl_ms);
 	pfree(kept);
 }
 
@@ -116,7 +138,7 @@ recall_keep(const Judgment *judgment, CacheTicket *ticket, const void *bytes, Si
 
 /* How many rules were decided, then the positions of those that matched. */
 static void
-keep_rules(Judgment *judgment, const Evaluation *rules, CacheTicket *ticket)
+keep_rules(JudgmentKeeping *keeping, const Evaluation *rules)
 {
 	int count = list_length(rules->hits);
 	int32 *kept = palloc(sizeof(int32) * (count + 1));
@@ -125,20 +147,20 @@ keep_rules(Judgment *judgment, const Evaluation *rules, CacheTicket *ticket)
 	kept[0] = rules->decided;
 	foreach (cell, rules->hits)
 		kept[foreach_current_index(cell) + 1] = ((Rule *) lfirst(cell))->index;
-	recall_keep(judgment, ticket, kept, sizeof(int32) * (count + 1));
+	recall_keep(keeping, kept, sizeof(int32) * (count + 1));
 }
 
 /* What could not be decided may be so only now, and is tried again. */
 void
 rules_finish(Judgment *judgment, Evaluation *rules)
 {
-	CacheTicket ticket;
+	JudgmentKeeping keeping;
 	const void *bytes;
 	Size size;
 
-	if (!recall_key(judgment, NULL, NULL, &ticket))
+	if (!recall_key(judgment, NULL, NULL, &keeping))
 		evaluation_run(rules);
-	else if (recall_find(judgment, &ticket, &bytes, &size))
+	else if (recall_find(judgment, &keeping.ticket, &bytes, &size))
 	{
 		const int32 *kept = bytes;
 
@@ -148,8 +170,8 @@ rules_finish(Judgment *judgment, Evaluation *rules)
 	{
 		evaluation_run(rules);
 		if (rules->verdict != NULL && rules->undecided == NIL)
-			keep_rules(judgment, rules, &ticket);
+			keep_rules(&keeping, rules);
 		else
-			cache_give_up(&ticket);
+			cache_give_up(&keeping.ticket);
 	}
 }

@@ -4,6 +4,7 @@
  *
  * The second piece fills the inputs and runs the rules again, at the same moment of
  * the judgment: rules cost microseconds, and so nothing of the first needs to be kept.
+ * Which version judges, and what is known from a moment ago, is as judge() has it.
  */
 #include "postgres.h"
 
@@ -23,36 +24,68 @@ judgment_result_type(void)
 	return get_rel_type_id(house_relation("judgment"));
 }
 
+/* The version in force, or the one that is tried on inputs like this. */
+static int
+choose_version(const JudgmentTask *task)
+{
+	DecisionPin now = {0};
+	const DecisionPin *pin = task->pin;
+	int tried;
+
+	if (pin == NULL)
+	{
+		(void) decision_for_call(&now, task->decision, 0);
+		pin = &now;
+	}
+	tried = canary_version(pin, task->input, NULL);
+	return tried != 0 ? tried : pin->decision->version;
+}
+
 static Judgment *
 task_judgment(const JudgmentTask *task, Decision *decision)
 {
 	JudgmentPolicy policy =
 		task->policy ? judgment_policy_from_name(task->policy) : decision->policy;
+	Judgment *judgment;
 
 	inputs_from_json(decision, task->input);
-	return judgment_begin(decision, policy);
+	judgment = judgment_begin(decision, policy);
+	judgment->recall = task->skip_cache ? RECALL_AFRESH : RECALL_ALLOWED;
+	return judgment;
+}
+
+/* The task lives as long as its model is asked; the decision may not. */
+static LlmRequest *
+task_request(JudgmentTask *task, const Judgment *judgment, Evaluation *told)
+{
+	LlmRequest *request = palloc(sizeof(LlmRequest));
+
+	*request = model_request(judgment, told, NULL);
+	request->execution_id = &task->execution_id;
+	request->subject = task->decision;
+	if (request->model != NULL)
+		request->model = pstrdup(request->model);
+	request->schema = memcpy(palloc(VARSIZE(request->schema)), request->schema,
+							 VARSIZE(request->schema));
+	return request;
 }
 
 static void
 begin(JudgmentTask *task, Decision *decision)
 {
 	Judgment *judgment = task_judgment(task, decision);
+	Evaluation *told;
 
 	if (house_is_enabled())
 		quota_take(QUOTA_JUDGMENTS, 1, clock_now());
-	task->version = decision->version;
 	task->execution_id = judgment->execution_id;
 	task->created_at = judgment->created_at;
-	task->request = judgment_request(judgment, NULL);
-	if (task->request == NULL)
+	task->request = NULL;
+	if (!judgment_asks_model(judgment, &told))
 		return;
-	/* The task lives as long as its model is asked; the decision may not. */
-	task->request->execution_id = &task->execution_id;
-	task->request->subject = task->decision;
-	if (task->request->model != NULL)
-		task->request->model = pstrdup(task->request->model);
-	task->request->schema = memcpy(palloc(VARSIZE(task->request->schema)),
-								   task->request->schema, VARSIZE(task->request->schema));
+	task->keeps = recall_key(judgment, told, NULL, &task->keeping);
+	task->keeping.ticket.subject = task->decision;
+	task->request = task_request(task, judgment, told);
 }
 
 static void
@@ -62,7 +95,7 @@ complete(JudgmentTask *task, Decision *decision, LlmAnswer *answer)
 
 	judgment->execution_id = task->execution_id;
 	judgment->created_at = task->created_at;
-	judgment_complete(judgment, answer);
+	judgment_complete(judgment, answer, task->recalled);
 	task->judgment = judgment;
 }
 
@@ -82,6 +115,7 @@ judgment_task_begin(JudgmentTask *task)
 	Decision *decision;
 
 	limit_input(task->decision, task->input);
+	task->version = choose_version(task);
 	decision = decision_lookup(task->decision, task->version);
 	judgment_count_request(decision);
 	PG_TRY();
@@ -94,6 +128,25 @@ judgment_task_begin(JudgmentTask *task)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+}
+
+bool
+judgment_task_recall(JudgmentTask *task, CacheTurn turn)
+{
+	if (task->keeps && !task->skip_cache)
+		task->recalled = recall_look(task->decision, &task->keeping.ticket, turn);
+	if (task->recalled == NULL)
+		return false;
+	task->keeps = false;
+	task->request = NULL;
+	return true;
+}
+
+void
+judgment_task_keep(JudgmentTask *task, const LlmAnswer *answer)
+{
+	if (task->keeps)
+		judgment_keep(&task->keeping, answer);
 }
 
 void

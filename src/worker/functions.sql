@@ -56,7 +56,7 @@ COMMENT ON FUNCTION factory.admit_job() IS
 REVOKE ALL ON FUNCTION factory.admit_job() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION factory.submit_job(kind text, subject text, input jsonb, policy text,
-	deadline interval, priority int, on_unknown text)
+	deadline interval, priority int, on_unknown text, skip_cache boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -80,19 +80,20 @@ BEGIN
 				HINT = 'It says what happens where a crash came while a model was thinking.';
 	END IF;
 	PERFORM factory.admit_job();
-	INSERT INTO factory.job AS j (kind, subject, input, policy, priority, on_unknown, submitted_by, deadline)
-	VALUES (kind, subject, input, policy, coalesce(priority, 0), on_unknown, factory.acting_role(),
-		clock_timestamp() + deadline)
+	INSERT INTO factory.job AS j (kind, subject, input, policy, skip_cache, priority, on_unknown, submitted_by, deadline)
+	VALUES (kind, subject, input, policy, coalesce(skip_cache, false), coalesce(priority, 0), on_unknown,
+		factory.acting_role(), clock_timestamp() + deadline)
 	RETURNING j.id INTO job;
 	RETURN job;
 END
 $$;
-COMMENT ON FUNCTION factory.submit_job(text, text, jsonb, text, interval, int, text) IS
+COMMENT ON FUNCTION factory.submit_job(text, text, jsonb, text, interval, int, text, boolean) IS
 'puts a job into the queue; call judge_async() or complete_async() instead';
-REVOKE ALL ON FUNCTION factory.submit_job(text, text, jsonb, text, interval, int, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION factory.submit_job(text, text, jsonb, text, interval, int, text, boolean) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION factory.judge_async(decision text, input jsonb, policy text DEFAULT NULL,
-	deadline interval DEFAULT NULL, priority int DEFAULT 0, on_unknown text DEFAULT 'retry')
+	deadline interval DEFAULT NULL, priority int DEFAULT 0, on_unknown text DEFAULT 'retry',
+	skip_cache boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -107,10 +108,10 @@ BEGIN
 		RAISE EXCEPTION 'decision "%" does not exist', decision
 			USING ERRCODE = 'PF103', HINT = 'View factory.decision_status lists those in force.';
 	END IF;
-	RETURN factory.submit_job('judgment', decision, input, policy, deadline, priority, on_unknown);
+	RETURN factory.submit_job('judgment', decision, input, policy, deadline, priority, on_unknown, skip_cache);
 END
 $$;
-COMMENT ON FUNCTION factory.judge_async(text, jsonb, text, interval, int, text) IS
+COMMENT ON FUNCTION factory.judge_async(text, jsonb, text, interval, int, text, boolean) IS
 'has a worker judge one input when this transaction has committed; returns the job''s id';
 
 CREATE OR REPLACE FUNCTION factory.complete_async(model text, prompt text, system text DEFAULT NULL,
@@ -263,11 +264,11 @@ REVOKE ALL ON factory.job_status FROM PUBLIC;
 GRANT SELECT ON factory.job_status
 	TO factory_admin, factory_author, factory_operator, factory_analyst, factory_monitor;
 REVOKE ALL ON FUNCTION
-	factory.judge_async(text, jsonb, text, interval, int, text),
+	factory.judge_async(text, jsonb, text, interval, int, text, boolean),
 	factory.complete_async(text, text, text, jsonb, jsonb, interval, int, text),
 	factory.job_result(bigint), factory.cancel_job(bigint), factory.retry_job(bigint)
 FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION factory.judge_async(text, jsonb, text, interval, int, text)
+GRANT EXECUTE ON FUNCTION factory.judge_async(text, jsonb, text, interval, int, text, boolean)
 TO factory_admin, factory_author, factory_operator;
 GRANT EXECUTE ON FUNCTION
 	factory.complete_async(text, text, text, jsonb, jsonb, interval, int, text),

@@ -132,7 +132,9 @@ static void
 begin_judgment(Job *job)
 {
 	judgment_task_begin(&job->task);
-	job->asks = job->task.request != NULL;
+	/* Nobody can wait for it from one transaction to another, nor it for anybody. */
+	job->asks =
+		job->task.request != NULL && !judgment_task_recall(&job->task, CACHE_NO_TURN);
 	if (job->asks)
 		job->request = *job->task.request;
 }
@@ -174,9 +176,12 @@ step(Job *job)
 static void
 complete_judgment(Job *job)
 {
+	LlmAnswer *answer = job->call ? llm_answer(job->call) : NULL;
 	Datum result;
 
-	judgment_task_complete(&job->task, job->call ? llm_answer(job->call) : NULL);
+	if (answer != NULL)
+		judgment_task_keep(&job->task, answer);
+	judgment_task_complete(&job->task, answer);
 	result = judgment_task_result(&job->task);
 	job_table_done(job, result, judgment_result_type());
 }

@@ -215,9 +215,10 @@ static const char *const claim_query =
 	"     WHERE j.state = 'queued' AND j.tenant_id = w.tenant_id"
 	"     ORDER BY j.priority DESC, j.id LIMIT $1) AS q) AS c"
 	" WHERE w.tenant_id IS NOT NULL ORDER BY place LIMIT $1) "
-	"SELECT j.id, j.tenant_id, j.kind, j.subject, j.input, j.policy, j.deadline, r.oid,"
-	" pg_catalog.has_function_privilege(r.oid, CASE j.kind WHEN 'judgment'"
-	"  THEN 'factory.judge_async(text, jsonb, text, interval, int, text)'"
+	"SELECT j.id, j.tenant_id, j.kind, j.subject, j.input, j.policy, j.skip_cache,"
+	" j.deadline, r.oid, pg_catalog.has_function_privilege(r.oid, CASE j.kind WHEN "
+	"'judgment'"
+	"  THEN 'factory.judge_async(text, jsonb, text, interval, int, text, bool)'"
 	"  ELSE 'factory.complete_async(text, text, text, jsonb, jsonb, interval, int, text)'"
 	"  END, 'EXECUTE') "
 	"FROM chosen AS c JOIN factory.job AS j ON j.id = c.id"
@@ -250,13 +251,14 @@ read_job(int row)
 	job->task.decision = text_column(row, 4);
 	job->task.input = DatumGetJsonbPCopy(column(row, 5, &is_null));
 	job->task.policy = text_column(row, 6);
-	job->deadline = DatumGetTimestampTz(column(row, 7, &is_null));
+	job->task.skip_cache = DatumGetBool(column(row, 7, &is_null));
+	job->deadline = DatumGetTimestampTz(column(row, 8, &is_null));
 	if (is_null)
 		job->deadline = DT_NOEND;
-	job->role = DatumGetObjectId(column(row, 8, &is_null));
+	job->role = DatumGetObjectId(column(row, 9, &is_null));
 	if (is_null)
 		job->role = InvalidOid;
-	job->allowed = DatumGetBool(column(row, 9, &is_null)) && !is_null;
+	job->allowed = DatumGetBool(column(row, 10, &is_null)) && !is_null;
 	MemoryContextSwitchTo(before);
 	return job;
 }

@@ -6,6 +6,7 @@ CREATE TABLE factory.job (
 	subject text NOT NULL,
 	input jsonb NOT NULL,
 	policy text,
+	skip_cache boolean NOT NULL DEFAULT false,
 	priority int NOT NULL DEFAULT 0,
 	on_unknown text NOT NULL DEFAULT 'retry' CHECK (on_unknown IN ('retry', 'fail', 'ask')),
 	submitted_by name NOT NULL,
