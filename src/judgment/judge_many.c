@@ -13,23 +13,17 @@
 
 #include "base/attempt.h"
 #include "base/compat.h"
-#include "base/document.h"
+#include "base/query_rows.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
-
-/* Calls under way at once in one backend; as complete_many() has it. */
-#define MANY_MAX_CONCURRENCY 256
 
 /* Rows that wait behind one whose model still thinks; then no more are fetched. */
 #define MANY_MAX_WAITING 10000
@@ -91,9 +85,7 @@ typedef struct Many
 	int concurrency;
 	MemoryContext context; /* the statement's */
 	MemoryContext scratch; /* a row's that is given out */
-	Portal rows;
-	FmgrInfo *to_jsonb; /* one a column */
-	bool exhausted;
+	QueryRows rows;
 	asked_hash *asked;
 	dlist_head waiting; /* rows, in order */
 	int waiting_count;
@@ -106,68 +98,21 @@ typedef struct Many
 
 /* --- the query --------------------------------------------------------------------------- */
 
-/* to_jsonb() looks a column's type up once, by an expression of that type. */
-static void
-prepare_columns(Many *many)
-{
-	TupleDesc desc = many->rows->tupDesc;
-
-	many->to_jsonb = palloc0(sizeof(FmgrInfo) * desc->natts);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-		Node *argument = (Node *) makeNullConst(column->atttypid, -1, InvalidOid);
-
-		fmgr_info(F_TO_JSONB, &many->to_jsonb[i]);
-		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
-												 list_make1(argument), InvalidOid,
-												 InvalidOid, COERCE_EXPLICIT_CALL),
-						   &many->to_jsonb[i]);
-	}
-}
-
-static void
-open_query(Many *many, const char *query)
-{
-	SPIPlanPtr plan = SPI_prepare(query, 0, NULL);
-
-	if (plan == NULL || !SPI_is_cursor_plan(plan))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"query\" of judge_many is not a query"),
-						errhint("Write one SELECT whose columns are inputs by name.")));
-	many->rows = SPI_cursor_open(NULL, plan, NULL, NULL, false);
-	prepare_columns(many);
-}
-
 /* A single column of type jsonb is the input; else the columns are its keys. */
 static Jsonb *
-row_input(const Many *many, HeapTuple tuple, TupleDesc desc)
+row_input(const Many *many, HeapTuple tuple)
 {
-	DocBuilder b;
-	bool is_null;
+	TupleDesc columns = query_rows_columns(&many->rows);
 
-	if (desc->natts == 1 && TupleDescAttr(desc, 0)->atttypid == JSONBOID)
+	if (columns->natts == 1 && TupleDescAttr(columns, 0)->atttypid == JSONBOID)
 	{
-		Datum value = SPI_getbinval(tuple, desc, 1, &is_null);
+		bool is_null;
+		Datum value = SPI_getbinval(tuple, columns, 1, &is_null);
 
 		if (!is_null)
 			return DatumGetJsonbPCopy(value);
 	}
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Datum value = SPI_getbinval(tuple, desc, i + 1, &is_null);
-		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
-
-		if (is_null)
-			doc_put_null(&b, name);
-		else
-			doc_put_doc(&b, name,
-						DatumGetJsonbP(FunctionCall1(&many->to_jsonb[i], value)));
-	}
-	doc_end_object(&b);
-	return doc_finish(&b);
+	return query_rows_document(&many->rows, tuple);
 }
 
 /* --- asking -------------------------------------------------------------------------------- */
@@ -249,7 +194,7 @@ begin_task(void *argument)
 }
 
 static void
-take_row(Many *many, HeapTuple tuple, TupleDesc desc)
+take_row(Many *many, HeapTuple tuple)
 {
 	MemoryContext context =
 		AllocSetContextCreate(many->context, "factory row", ALLOCSET_SMALL_SIZES);
@@ -261,7 +206,7 @@ take_row(Many *many, HeapTuple tuple, TupleDesc desc)
 							   .policy = many->policy,
 							   .skip_cache = many->skip_cache,
 							   .pin = &many->pin,
-							   .input = row_input(many, tuple, desc)};
+							   .input = row_input(many, tuple)};
 	row->error = attempt(begin_task, &row->task);
 	row->task.keeping.later = true;
 	if (row->error == NULL && row->task.request != NULL)
@@ -404,15 +349,15 @@ take_answer(Many *many, int place)
 static void
 fill_places(Many *many)
 {
-	while (!many->exhausted && many->call_count < many->concurrency &&
-		   many->waiting_count < MANY_MAX_WAITING)
+	HeapTuple tuple;
+
+	while (many->call_count < many->concurrency &&
+		   many->waiting_count < MANY_MAX_WAITING &&
+		   (tuple = query_rows_fetch(&many->rows)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(many->rows, true, 1);
-		many->exhausted = SPI_processed == 0;
-		if (!many->exhausted)
-			take_row(many, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-		SPI_freetuptable(SPI_tuptable);
+		take_row(many, tuple);
+		query_rows_release();
 		give_out_done(many);
 	}
 }
@@ -442,21 +387,6 @@ required_argument(FunctionCallInfo fcinfo, int number, const char *name)
 	return text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
-static int
-concurrency_argument(FunctionCallInfo fcinfo, int number)
-{
-	int concurrency = PG_ARGISNULL(number) ? 0 : PG_GETARG_INT32(number);
-
-	if (concurrency < 1 || concurrency > MANY_MAX_CONCURRENCY)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"concurrency\" of judge_many must be 1 to %d",
-						MANY_MAX_CONCURRENCY),
-				 errhint("16 is usual; a server's option \"max_connections\" limits it, "
-						 "too.")));
-	return concurrency;
-}
-
 FACTORY_FUNCTION(factory_judge_many);
 
 Datum
@@ -466,7 +396,8 @@ factory_judge_many(PG_FUNCTION_ARGS)
 	char *query = required_argument(fcinfo, 1, "query");
 
 	many.decision = required_argument(fcinfo, 0, "decision");
-	many.concurrency = concurrency_argument(fcinfo, 2);
+	many.concurrency =
+		llm_concurrency("judge_many", PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
 	if (!PG_ARGISNULL(3))
 	{
 		many.policy = text_to_cstring(PG_GETARG_TEXT_PP(3));
@@ -485,7 +416,8 @@ factory_judge_many(PG_FUNCTION_ARGS)
 	many.calls = palloc(many.concurrency * sizeof(LlmCall *));
 	dlist_init(&many.waiting);
 	SPI_connect();
-	open_query(&many, query);
+	query_rows_open(&many.rows, query, "judge_many",
+					"Write one SELECT whose columns are inputs by name.");
 	run_many(&many);
 	keep_in_table(&many);
 	SPI_finish();

@@ -73,6 +73,12 @@ extern LlmCall *llm_start(const LlmRequest *request);
  */
 extern LlmAnswer *llm_finish(LlmCall *call);
 
+/* Calls under way at once in one backend, of one statement. */
+#define LLM_MAX_CONCURRENCY 256
+
+/* Itself; raises where it is not 1 to that: it is an argument of the function. */
+extern int llm_concurrency(const char *function, int concurrency);
+
 /*
  * Many calls at once, in one backend or worker: start them, wait for any, take its
  * answer, start the next.  The answer lives in the context of its start.

@@ -9,23 +9,16 @@
 #include "postgres.h"
 
 #include "base/compat.h"
-#include "base/document.h"
-#include "catalog/pg_type.h"
+#include "base/query_rows.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/ilist.h"
 #include "llm/llm.h"
 #include "llm/llm_int.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
-
-/* Calls under way at once in one backend. */
-#define MANY_MAX_CONCURRENCY 256
 
 #define MANY_COLUMNS 5
 
@@ -78,9 +71,7 @@ typedef struct Many
 	const char *prompt_template;
 	int concurrency;
 	MemoryContext context; /* the statement's */
-	Portal rows;
-	FmgrInfo *to_jsonb; /* one a column */
-	bool exhausted;
+	QueryRows rows;
 	int64 row_count;
 	question_hash *asked;
 	dlist_head waiting; /* rows, in order */
@@ -93,76 +84,30 @@ typedef struct Many
 
 /* --- the query --------------------------------------------------------------------------- */
 
-/* to_jsonb() looks a column's type up once, by an expression of that type. */
-static void
-prepare_columns(Many *many)
-{
-	TupleDesc desc = many->rows->tupDesc;
-
-	many->to_jsonb = palloc0(sizeof(FmgrInfo) * desc->natts);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-		Node *argument = (Node *) makeNullConst(column->atttypid, -1, InvalidOid);
-
-		fmgr_info(F_TO_JSONB, &many->to_jsonb[i]);
-		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
-												 list_make1(argument), InvalidOid,
-												 InvalidOid, COERCE_EXPLICIT_CALL),
-						   &many->to_jsonb[i]);
-	}
-}
-
 static void
 open_query(Many *many, const char *query)
 {
-	SPIPlanPtr plan = SPI_prepare(query, 0, NULL);
+	int columns;
 
-	if (plan == NULL || !SPI_is_cursor_plan(plan))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"query\" of complete_many is not a query"),
-						errhint("Write one SELECT whose rows are the prompts.")));
-	many->rows = SPI_cursor_open(NULL, plan, NULL, NULL, false);
-	if (many->prompt_template == NULL && many->rows->tupDesc->natts != 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the query of complete_many has %d columns, not one",
-							   many->rows->tupDesc->natts),
-						errhint("Select the prompt alone, or give argument \"prompt\" "
-								"with a {{ column }} for each value.")));
-	prepare_columns(many);
-}
-
-/* The row as the template's values. */
-static Jsonb *
-row_document(const Many *many, HeapTuple tuple, TupleDesc desc)
-{
-	DocBuilder b;
-
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		bool is_null;
-		Datum value = SPI_getbinval(tuple, desc, i + 1, &is_null);
-		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
-
-		if (is_null)
-			doc_put_null(&b, name);
-		else
-			doc_put_doc(&b, name,
-						DatumGetJsonbP(FunctionCall1(&many->to_jsonb[i], value)));
-	}
-	doc_end_object(&b);
-	return doc_finish(&b);
+	query_rows_open(&many->rows, query, "complete_many",
+					"Write one SELECT whose rows are the prompts.");
+	columns = query_rows_columns(&many->rows)->natts;
+	if (many->prompt_template == NULL && columns != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the query of complete_many has %d columns, not one", columns),
+				 errhint("Select the prompt alone, or give argument \"prompt\" "
+						 "with a {{ column }} for each value.")));
 }
 
 /* NULL where the query's only column is. */
 static char *
-row_prompt(const Many *many, HeapTuple tuple, TupleDesc desc)
+row_prompt(const Many *many, HeapTuple tuple)
 {
 	if (many->prompt_template == NULL)
-		return SPI_getvalue(tuple, desc, 1);
-	return llm_render_template(many->prompt_template, row_document(many, tuple, desc));
+		return SPI_getvalue(tuple, query_rows_columns(&many->rows), 1);
+	return llm_render_template(many->prompt_template,
+							   query_rows_document(&many->rows, tuple));
 }
 
 /* --- asking -------------------------------------------------------------------------------- */
@@ -224,13 +169,13 @@ find_or_ask(Many *many, char *prompt)
 }
 
 static void
-take_row(Many *many, HeapTuple tuple, TupleDesc desc)
+take_row(Many *many, HeapTuple tuple)
 {
 	MemoryContext before = MemoryContextSwitchTo(many->context);
 	Row *row = palloc(sizeof(Row));
 
 	row->number = ++many->row_count;
-	row->question = find_or_ask(many, row_prompt(many, tuple, desc));
+	row->question = find_or_ask(many, row_prompt(many, tuple));
 	dlist_push_tail(&many->waiting, &row->node);
 	many->waiting_count++;
 	MemoryContextSwitchTo(before);
@@ -240,14 +185,14 @@ take_row(Many *many, HeapTuple tuple, TupleDesc desc)
 static void
 fill_places(Many *many)
 {
-	while (!many->exhausted && many->call_count < many->concurrency)
+	HeapTuple tuple;
+
+	while (many->call_count < many->concurrency &&
+		   (tuple = query_rows_fetch(&many->rows)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(many->rows, true, 1);
-		many->exhausted = SPI_processed == 0;
-		if (!many->exhausted)
-			take_row(many, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-		SPI_freetuptable(SPI_tuptable);
+		take_row(many, tuple);
+		query_rows_release();
 	}
 }
 
@@ -355,16 +300,14 @@ required_argument(FunctionCallInfo fcinfo, int number, const char *name)
 	return value;
 }
 
-static int
-concurrency_argument(FunctionCallInfo fcinfo, int number)
+int
+llm_concurrency(const char *function, int concurrency)
 {
-	int concurrency = PG_ARGISNULL(number) ? 0 : PG_GETARG_INT32(number);
-
-	if (concurrency < 1 || concurrency > MANY_MAX_CONCURRENCY)
+	if (concurrency < 1 || concurrency > LLM_MAX_CONCURRENCY)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"concurrency\" of complete_many must be 1 to %d",
-						MANY_MAX_CONCURRENCY),
+				 errmsg("argument \"concurrency\" of %s must be 1 to %d", function,
+						LLM_MAX_CONCURRENCY),
 				 errhint("16 is usual; a server's option \"max_connections\" limits it, "
 						 "too.")));
 	return concurrency;
@@ -388,7 +331,8 @@ factory_complete_many(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(5))
 		many.request.options = PG_GETARG_JSONB_P(5);
-	many.concurrency = concurrency_argument(fcinfo, 6);
+	many.concurrency =
+		llm_concurrency("complete_many", PG_ARGISNULL(6) ? 0 : PG_GETARG_INT32(6));
 
 	InitMaterializedSRF(fcinfo, 0);
 	many.result = (ReturnSetInfo *) fcinfo->resultinfo;
