@@ -13,11 +13,17 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "base/base.h"
 #include "base/errors.h"
 #include "base/house.h"
 #include "base/nearest.h"
+#include "base/number.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "judgment/dependency.h"
@@ -27,11 +33,28 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+
+/* Columns, as in tables.sql. */
+#define DECISION_TENANT 1
+#define DECISION_NAME 2
+#define DEPLOYMENT_TENANT 2
+#define DEPLOYMENT_DECISION 3
+#define DEPLOYMENT_VERSION 4
+#define DEPLOYMENT_CANARY_PCT 6
+#define VERSION_TENANT 1
+#define VERSION_DECISION 2
+#define VERSION_NUMBER 3
+#define VERSION_DEFINITION 4
+#define VERSION_HASH 5
+#define VERSION_OWNER 6
+#define RULE_INDEX_IMAGE 4
 
 typedef struct Compiled
 {
@@ -62,6 +85,7 @@ typedef struct CachedName
 bool require_second_person = false;
 
 static HTAB *cached_names = NULL;
+static uint64 times_forgotten = 0; /* what is in force */
 static uint64 functions_changed = 0;
 static List *retired = NIL;        /* of Decision *, freed at the transaction's end */
 static uint64 decisions_freed = 0; /* how often retired ones were freed */
@@ -76,6 +100,7 @@ forget_in_force(void)
 	HASH_SEQ_STATUS scan;
 	CachedName *entry;
 
+	times_forgotten++;
 	hash_seq_init(&scan, cached_names);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 		entry->valid = false;
@@ -245,33 +270,126 @@ raise_undefined(const char *name)
 						 : errhint("View factory.decision_status lists the decisions.")));
 }
 
+/*
+ * The first judgment of a session waits for these: they look rows up by a key, without
+ * the parser, the planner and what those read of the catalogue.  Row security is not
+ * asked, for the tenant is part of each key.
+ *
+ * A lookup reads one table by one snapshot, the newest as in house_query().  It is
+ * taken when the table is open: opening it takes in the invalidations of what the
+ * snapshot sees.
+ */
+typedef struct Lookup
+{
+	Relation relation;
+	Snapshot snapshot;
+	SysScanDesc scan; /* NULL: none was begun */
+} Lookup;
+
+static void
+lookup_begin(Lookup *lookup, const char *table)
+{
+	lookup->relation = table_open(house_relation(table), AccessShareLock);
+	lookup->snapshot =
+		RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+	lookup->scan = NULL;
+}
+
+static void
+lookup_end_scan(Lookup *lookup)
+{
+	if (lookup->scan != NULL)
+		systable_endscan(lookup->scan);
+	lookup->scan = NULL;
+}
+
+static void
+lookup_end(Lookup *lookup)
+{
+	lookup_end_scan(lookup);
+	UnregisterSnapshot(lookup->snapshot);
+	table_close(lookup->relation, AccessShareLock);
+}
+
+/* NULL where there is none; it holds until the next. */
+static HeapTuple
+lookup_row(Lookup *lookup, const char *index, ScanKey keys, int count)
+{
+	lookup_end_scan(lookup);
+	lookup->scan = systable_beginscan(lookup->relation, house_relation(index), true,
+									  lookup->snapshot, count, keys);
+	return systable_getnext(lookup->scan);
+}
+
+static Datum
+lookup_column(const Lookup *lookup, HeapTuple row, int column, bool *isnull)
+{
+	return heap_getattr(row, column, RelationGetDescr(lookup->relation), isnull);
+}
+
+static void
+text_key(ScanKey key, int column, const char *value)
+{
+	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid,
+						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
+}
+
+static bool
+decision_exists(const char *name)
+{
+	ScanKeyData keys[2];
+	Lookup lookup;
+	bool exists;
+
+	text_key(&keys[0], DECISION_TENANT, tenant_current());
+	text_key(&keys[1], DECISION_NAME, name);
+	lookup_begin(&lookup, "decision");
+	exists = HeapTupleIsValid(lookup_row(&lookup, "decision_pkey", keys, 2));
+	lookup_end(&lookup);
+	return exists;
+}
+
+static int
+deployed_version(const Lookup *lookup, HeapTuple row)
+{
+	bool isnull;
+
+	if (!HeapTupleIsValid(row))
+		return 0;
+	return DatumGetInt32(lookup_column(lookup, row, DEPLOYMENT_VERSION, &isnull));
+}
+
+/* Its part of CANARY_WHOLE. */
+static int
+canary_share(const Lookup *lookup, HeapTuple row)
+{
+	bool isnull = true;
+	Datum percent = 0;
+
+	if (HeapTupleIsValid(row))
+		percent = lookup_column(lookup, row, DEPLOYMENT_CANARY_PCT, &isnull);
+	return isnull ? 0 : (int) rint(number_to_double(percent) * (CANARY_WHOLE / 100));
+}
+
 static void
 read_in_force(const char *name, CachedName *found)
 {
-	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name)};
-	HouseRights saved;
-	bool isnull;
-	bool exists;
+	ScanKeyData keys[2];
+	Lookup lookup;
+	HeapTuple row;
 
-	house_query(&saved,
-				"SELECT coalesce(p.version, 0), coalesce(c.version, 0), "
-				"coalesce(c.canary_pct * 100, 0)::int FROM factory.decision d "
-				"LEFT JOIN factory.deployment p ON p.tenant_id = d.tenant_id "
-				"AND p.decision = d.name AND p.status = 'active' "
-				"LEFT JOIN factory.deployment c ON c.tenant_id = d.tenant_id "
-				"AND c.decision = d.name AND c.status = 'canary' "
-				"WHERE d.tenant_id = $1 AND d.name = $2",
-				2, types, values);
-	exists = SPI_processed > 0;
-	if (exists)
-	{
-		found->in_force = DatumGetInt32(column(0, 1, &isnull));
-		found->canary_version = DatumGetInt32(column(0, 2, &isnull));
-		found->canary_share = DatumGetInt32(column(0, 3, &isnull));
-	}
-	house_query_end(&saved);
-	if (!exists)
+	text_key(&keys[0], DEPLOYMENT_TENANT, tenant_current());
+	text_key(&keys[1], DEPLOYMENT_DECISION, name);
+	lookup_begin(&lookup, "deployment");
+	row = lookup_row(&lookup, "deployment_active", keys, 2);
+	found->in_force = deployed_version(&lookup, row);
+	text_key(&keys[0], DEPLOYMENT_TENANT, tenant_current());
+	text_key(&keys[1], DEPLOYMENT_DECISION, name);
+	row = lookup_row(&lookup, "deployment_canary", keys, 2);
+	found->canary_version = deployed_version(&lookup, row);
+	found->canary_share = canary_share(&lookup, row);
+	lookup_end(&lookup);
+	if (found->in_force == 0 && !decision_exists(name))
 		raise_undefined(name);
 }
 
@@ -283,46 +401,62 @@ typedef struct StoredVersion
 	bytea *image; /* of its rule index, or NULL */
 } StoredVersion;
 
+/* The keys of a version, in whatever table has them first. */
+static void
+version_keys(ScanKey keys, const char *name, int version)
+{
+	text_key(&keys[0], VERSION_TENANT, tenant_current());
+	text_key(&keys[1], VERSION_DECISION, name);
+	ScanKeyInit(&keys[2], VERSION_NUMBER, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(version));
+}
+
+static bytea *
+read_image(const char *name, int version)
+{
+	ScanKeyData keys[3];
+	Lookup lookup;
+	HeapTuple row;
+	bytea *image = NULL;
+	bool isnull;
+
+	version_keys(keys, name, version);
+	lookup_begin(&lookup, "rule_index");
+	row = lookup_row(&lookup, "rule_index_pkey", keys, 3);
+	if (HeapTupleIsValid(row))
+		image = (bytea *) PG_DETOAST_DATUM_COPY(
+			lookup_column(&lookup, row, RULE_INDEX_IMAGE, &isnull));
+	lookup_end(&lookup);
+	return image;
+}
+
 /* with_definition false reads the identity only. */
 static bool
 read_version(const char *name, int version, bool with_definition, StoredVersion *stored)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Oid types[] = {TEXTOID, TEXTOID, INT4OID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
-					  Int32GetDatum(version)};
-	HouseRights saved;
-	bool isnull;
+	ScanKeyData keys[3];
+	Lookup lookup;
+	HeapTuple row;
 	bool exists;
+	bool isnull;
 
-	house_query(&saved,
-				with_definition
-					? "SELECT v.definition_hash, v.owner, v.definition, i.image "
-					  "FROM factory.decision_version v LEFT JOIN factory.rule_index i "
-					  "ON i.tenant_id = v.tenant_id AND i.decision = v.decision AND "
-					  "i.version = v.version WHERE v.tenant_id = $1 AND v.decision = $2 "
-					  "AND v.version = $3"
-					: "SELECT definition_hash, owner FROM factory.decision_version "
-					  "WHERE tenant_id = $1 AND decision = $2 AND version = $3",
-				3, types, values);
-	exists = SPI_processed > 0;
+	version_keys(keys, name, version);
+	lookup_begin(&lookup, "decision_version");
+	row = lookup_row(&lookup, "decision_version_pkey", keys, 3);
+	exists = HeapTupleIsValid(row);
 	if (exists)
 	{
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		stored->hash = pstrdup(column_text(0, 1));
-		stored->owner = DatumGetObjectId(column(0, 2, &isnull));
-		if (with_definition)
-		{
-			Datum image;
-
-			stored->definition = (Jsonb *) PG_DETOAST_DATUM_COPY(column(0, 3, &isnull));
-			image = column(0, 4, &isnull);
-			stored->image = isnull ? NULL : (bytea *) PG_DETOAST_DATUM_COPY(image);
-		}
-		MemoryContextSwitchTo(spi);
+		stored->hash =
+			TextDatumGetCString(lookup_column(&lookup, row, VERSION_HASH, &isnull));
+		stored->owner =
+			DatumGetObjectId(lookup_column(&lookup, row, VERSION_OWNER, &isnull));
 	}
-	house_query_end(&saved);
+	if (exists && with_definition)
+		stored->definition = (Jsonb *) PG_DETOAST_DATUM_COPY(
+			lookup_column(&lookup, row, VERSION_DEFINITION, &isnull));
+	lookup_end(&lookup);
+	if (exists && with_definition)
+		stored->image = read_image(name, version);
 	return exists;
 }
 
@@ -462,6 +596,7 @@ refresh_name(CachedName *entry)
 {
 	CachedKey key = entry->key;
 	CachedName found;
+	uint64 forgotten = times_forgotten;
 
 	if (entry->compiled == NIL)
 		(void) hash_search(cached_names, &key, HASH_REMOVE, NULL);
@@ -470,7 +605,8 @@ refresh_name(CachedName *entry)
 	entry->in_force = found.in_force;
 	entry->canary_version = found.canary_version;
 	entry->canary_share = found.canary_share;
-	entry->valid = true;
+	/* What was deployed while it was read is read at the next judgment. */
+	entry->valid = forgotten == times_forgotten;
 }
 
 Decision *
