@@ -26,7 +26,7 @@ ISOLATION      = $(sort $(basename $(notdir $(wildcard specs/*.spec))))
 ISOLATION_OPTS = --load-extension=pg_factory --encoding=UTF8 --no-locale
 
 EXTRA_CLEAN = build/factoryd build/sidecar
-SHLIB_LINK  = -lcurl
+SHLIB_LINK  = -lcurl -lhiredis
 
 PG_CONFIG ?= pg_config
 # -isystem keeps the server's headers out of our warnings, which are errors.

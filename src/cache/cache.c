@@ -31,6 +31,7 @@ const char *const cache_kind_names[CACHE_KIND_COUNT] = {
 const char *const cache_level_names[CACHE_LEVEL_COUNT] = {
 	[CACHE_L1] = "l1",
 	[CACHE_TABLE] = "table",
+	[CACHE_REDIS] = "redis",
 };
 
 static const Setting settings[] = {
@@ -43,6 +44,7 @@ void
 cache_define_settings(void)
 {
 	memory_define_settings();
+	redis_define_settings();
 	settings_define(settings, lengthof(settings));
 }
 
@@ -136,18 +138,26 @@ find_in_memory(CacheTicket *ticket, CacheFound *found)
 }
 
 static bool
-find_beyond(CacheTicket *ticket, CacheFound *found)
+find_at_second(CacheTicket *ticket, CacheLevel level, CacheFound *found)
 {
-	bool hit;
+	TimestampTz now = clock_now();
+	bool hit = level == CACHE_REDIS ? redis_find(ticket, now, found)
+									: table_find(ticket, now, found);
 
-	if (!cache_use_table || RecoveryInProgress())
-		return false;
-	hit = table_find(ticket, clock_now(), found);
-	count_look(ticket, CACHE_TABLE, hit);
+	count_look(ticket, level, hit);
 	if (hit)
 		memory_put(ticket, found->bytes, found->size, found->created_at,
 				   found->expires_at);
 	return hit;
+}
+
+static bool
+find_beyond(CacheTicket *ticket, CacheFound *found)
+{
+	if (redis_is_wanted())
+		return find_at_second(ticket, CACHE_REDIS, found);
+	return cache_use_table && !RecoveryInProgress() &&
+		   find_at_second(ticket, CACHE_TABLE, found);
 }
 
 bool
@@ -180,7 +190,9 @@ put(CacheTicket *ticket, const void *bytes, Size size, int64 ttl_ms, bool beyond
 	if (expires_at > now && ticket->emptied == memory_emptied_so_far())
 	{
 		memory_put(ticket, bytes, size, ticket->put_at, expires_at);
-		if (beyond)
+		if (beyond && redis_is_wanted())
+			redis_put(ticket, bytes, size, ticket->put_at, expires_at);
+		else if (beyond)
 			table_put(ticket, bytes, size, ticket->put_at, expires_at);
 	}
 	turn_end(ticket);

@@ -1,6 +1,6 @@
 /*
  * cache.h
- *		Answers already paid for, given again: in shared memory, in a table.
+ *		Answers already paid for, given again: in shared memory, in a table or on Redis.
  *
  *		CacheTicket ticket;
  *		CacheFound found;
@@ -35,6 +35,7 @@ typedef enum CacheLevel
 {
 	CACHE_L1,    /* this server's shared memory */
 	CACHE_TABLE, /* factory.cache_entry */
+	CACHE_REDIS, /* in the table's place, where factory.cache_redis names one */
 	CACHE_LEVEL_COUNT
 } CacheLevel;
 
@@ -84,7 +85,7 @@ extern void cache_put(CacheTicket *ticket, const void *bytes, Size size, int64 t
 
 /*
  * The same in memory alone, for who goes on working in this transaction: rows of the
- * table, which others would wait for, can follow by cache_put(), as old as this.
+ * second level, which others would wait for, can follow by cache_put(), as old as this.
  */
 extern void cache_put_in_memory(CacheTicket *ticket, const void *bytes, Size size,
 								int64 ttl_ms);

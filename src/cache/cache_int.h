@@ -6,6 +6,7 @@
 #define FACTORY_CACHE_INT_H
 
 #include "cache/cache.h"
+#include "utils/guc.h"
 
 /* What is emptied: the database's, or a part of it. */
 typedef struct CacheScope
@@ -61,6 +62,40 @@ extern void table_count(CacheKind kind, TimestampTz now, CacheHolding *holding);
 
 /* Returns the rows that went. */
 extern int64 table_empty(const CacheScope *scope);
+
+/* --- generation.c: what answers are kept under where we cannot take them away ------------ */
+
+/* In memory until the next call; NULL where there is none. */
+extern const char *generation_token(const CacheTicket *ticket);
+
+/* From the commit on, and in this transaction at once, nothing kept before is found. */
+extern void generation_renew(const CacheScope *scope);
+
+/* --- redis.c: the second level, on Redis ---------------------------------------------------- */
+
+extern void redis_define_settings(void);
+extern bool redis_find(const CacheTicket *ticket, TimestampTz now, CacheFound *found);
+extern void redis_put(const CacheTicket *ticket, const void *bytes, Size size,
+					  TimestampTz created_at, TimestampTz expires_at);
+
+/* --- redis_client.c: talking to it ------------------------------------------------------------ */
+
+extern char *redis_urls;          /* setting factory.cache_redis */
+extern char *redis_master;        /* setting factory.cache_redis_master */
+extern char *redis_password_file; /* setting factory.cache_redis_password_file */
+extern char *redis_ca_file;       /* setting factory.cache_redis_ca_file */
+extern int redis_timeout_ms;      /* setting factory.cache_redis_timeout */
+
+extern bool redis_check_urls(char **value, void **extra, GucSource source);
+extern bool redis_is_wanted(void);
+
+/*
+ * A command by its words (lengths NULL: they are texts); its reply is the caller's to
+ * free, NULL where there is none in time or it is an error.  Raises only on cancel,
+ * shutdown and lack of memory.
+ */
+extern struct redisReply *redis_command(int count, const char **words,
+										const size_t *lengths);
 
 /* --- empty.c ----------------------------------------------------------------------------- */
 

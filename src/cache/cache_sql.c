@@ -89,7 +89,7 @@ count_held(CacheLevel level, CacheKind kind)
 
 	if (level == CACHE_L1)
 		memory_count(&scope, clock_now(), &holding);
-	else
+	else if (level == CACHE_TABLE)
 		table_count(kind, clock_now(), &holding);
 	return holding;
 }
@@ -105,7 +105,11 @@ factory_cache_levels(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int level = 0; level < CACHE_LEVEL_COUNT; level++)
 	{
-		for (int kind = 0; kind < CACHE_KIND_COUNT; kind++)
+		/* What is on Redis, only Redis knows. */
+		bool is_redis = level == CACHE_REDIS;
+
+		for (int kind = 0; kind < CACHE_KIND_COUNT && (!is_redis || redis_is_wanted());
+			 kind++)
 		{
 			CacheHolding holding = count_held(level, kind);
 			Datum values[] = {
@@ -116,7 +120,8 @@ factory_cache_levels(PG_FUNCTION_ARGS)
 				Int64GetDatum(holding.bytes),
 				Int64GetDatum((int64) looks(level, kind, METRIC_CACHE_HITS)),
 				Int64GetDatum((int64) looks(level, kind, METRIC_CACHE_MISSES))};
-			bool nulls[lengthof(values)] = {[2] = level != CACHE_L1};
+			bool nulls[lengthof(values)] = {
+				[2] = level != CACHE_L1, [3] = is_redis, [4] = is_redis};
 
 			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		}

@@ -2,7 +2,8 @@
  * empty.c
  *		What a deployment makes old is emptied when it commits, and only then.
  *
- * The table's rows go with the transaction, by themselves.  Shared memory
+ * The table's rows go with the transaction, by themselves, and what is on Redis is out
+ * of reach with the transaction's new generation.  Shared memory
  * knows no transactions: what is to be emptied there is remembered with the depth of
  * the (sub)transaction that wants it, and forgotten with it.
  */
@@ -126,6 +127,7 @@ cache_empty_at_commit(CacheKind kind, const char *tenant, const char *subject)
 	if (is_pending(&scope, GetCurrentTransactionNestLevel()))
 		return;
 	(void) table_empty(&scope);
+	generation_renew(&scope);
 	remember(&scope);
 }
 
@@ -135,6 +137,7 @@ cache_empty_now(const CacheScope *scope)
 	int64 taken = table_empty(scope);
 
 	taken += memory_empty(scope);
+	generation_renew(scope);
 	remember(scope);
 	return taken;
 }

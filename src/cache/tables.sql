@@ -14,3 +14,18 @@ COMMENT ON TABLE factory.cache_entry IS
 CREATE INDEX cache_entry_expires_at ON factory.cache_entry (tenant_id, expires_at);
 CREATE INDEX cache_entry_subject ON factory.cache_entry (tenant_id, kind, subject);
 REVOKE ALL ON factory.cache_entry FROM PUBLIC;
+
+-- Tokens that answers on a Redis are kept under; '' stands for all.  They stay when a tenant
+-- goes: no later one of its name is to find what was kept for it.  Whoever knows them could
+-- bring us answers: they are the house's alone, and no dump has them.
+CREATE TABLE factory.cache_generation (
+	tenant text NOT NULL,
+	kind text NOT NULL,
+	subject text NOT NULL,
+	generation uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+	PRIMARY KEY (tenant, kind, subject)
+);
+COMMENT ON TABLE factory.cache_generation IS
+'a token a scope of the cache; to empty what is kept elsewhere is to write another one';
+REVOKE ALL ON factory.cache_generation FROM PUBLIC;
+INSERT INTO factory.cache_generation (tenant, kind, subject) VALUES ('', '', '');

@@ -23,6 +23,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/nearest.h"
+#include "base/secret.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
@@ -41,7 +42,6 @@
 #define WRAPPER_NAME "factory_llm"
 
 /* No provider's key comes near it. */
-#define KEY_MAX_LENGTH 8192
 
 #define KEY_ENVIRONMENT_PREFIX "FACTORY_"
 
@@ -144,7 +144,7 @@ key_fault(const char *key)
 {
 	if (key[0] == '\0')
 		return "it is empty";
-	if (strlen(key) > KEY_MAX_LENGTH)
+	if (strlen(key) > SECRET_MAX_LENGTH)
 		return "it is longer than any key";
 	for (const char *c = key; *c; c++)
 		if (*c <= ' ' || *c > '~')
@@ -338,52 +338,6 @@ mapping_options(Oid server)
 	return options;
 }
 
-/* The file's text, or NULL with the reason; never a part of the text in the reason. */
-static char *
-read_key_file(const char *path, const char **reason)
-{
-	/* A pipe without a writer would hold an open without O_NONBLOCK for ever. */
-	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
-	struct stat status;
-	char *text = NULL;
-	ssize_t length;
-
-	if (fd < 0)
-	{
-		*reason = psprintf("it could not be opened: %m");
-		return NULL;
-	}
-	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
-		*reason = "it is not a regular file";
-	else if (status.st_size > KEY_MAX_LENGTH)
-		*reason = "it is larger than any key";
-	else
-	{
-		text = palloc0(KEY_MAX_LENGTH + 1);
-		length = read(fd, text, KEY_MAX_LENGTH);
-		if (length < 0)
-		{
-			*reason = psprintf("it could not be read: %m");
-			text = NULL;
-		}
-	}
-	CloseTransientFile(fd);
-	return text;
-}
-
-static char *
-trimmed(char *text)
-{
-	size_t length;
-
-	while (isspace((unsigned char) *text))
-		text++;
-	length = strlen(text);
-	while (length > 0 && isspace((unsigned char) text[length - 1]))
-		text[--length] = '\0';
-	return text;
-}
-
 /* Where the mapping says the key is, as text; NULL with the reason where it is not. */
 static char *
 fetch_key(const char *option, const char *value, const char **reason)
@@ -393,7 +347,7 @@ fetch_key(const char *option, const char *value, const char **reason)
 	if (strcmp(option, "api_key") == 0)
 		return pstrdup(value);
 	if (strcmp(option, "api_key_file") == 0)
-		return read_key_file(value, reason);
+		return secret_read_file(value, reason);
 	text = getenv(value);
 	if (text == NULL)
 		*reason = "the server process has no such variable";
@@ -434,7 +388,7 @@ take_key(LlmServer *server, const ForeignServer *foreign, LlmTrouble *trouble)
 	server->key = fetch_key(option->defname, value, &fault);
 	if (server->key != NULL)
 	{
-		server->key = trimmed(server->key);
+		server->key = secret_trimmed(server->key);
 		fault = key_fault(server->key);
 	}
 	if (fault == NULL)
