@@ -45,6 +45,7 @@ goes_on('and others go on');
 sql(q{SELECT factory.schedule_refresh('mv_long', 'every second')});
 cancel('mv_long');
 becomes(refreshing('mv_long', 'refresh worker'), 'a long refresh is under way');
+becomes(q{SELECT state = 'running' FROM factory.refresh_status WHERE view = 'public.mv_long'}, 'and shown as that');
 my $long = sql(q{SELECT max(id) FROM factory.refresh_run WHERE view = 'public.mv_long'});
 my $definition = q{{"inputs": {"n": "int"}, "rules": [{"id": "big", "when": "n > %d", "then": {"status": "BIG", "severity": "warning"}}],
 	"default": {"status": "SMALL", "severity": "info"}}};

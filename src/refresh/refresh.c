@@ -137,7 +137,8 @@ refresh_is_installed(void)
 	"extract(epoch FROM coalesce(catch_up_window, '1 day')) * 1000000, " \
 	"extract(epoch FROM coalesce(jitter, '0')) * 1000000, " \
 	"extract(epoch FROM within) * 1000000, extract(epoch FROM timeout) * 1000, " \
-	"extract(epoch FROM lock_timeout) * 1000"
+	"extract(epoch FROM lock_timeout) * 1000, on_change OR coalesce(overlap, '') = " \
+	"'cancel_running' OR pg_catalog.cardinality(after_views) > 0, ctid"
 
 static char *
 row_text(int column)
@@ -183,24 +184,29 @@ read_schedule(DueSchedule *due)
 	due->within_usec = row_number(13, 0);
 	due->timeout_ms = (int) Min(row_number(14, refresh_timeout_ms), INT_MAX);
 	due->lock_timeout_ms = (int) Min(row_number(15, refresh_lock_timeout_ms), INT_MAX);
+	due->by_events = *row_text(16) == 't';
 }
 
 /*
- * Locks the row and reads it.  A row that a session holds is passed over, so that
- * nobody's open transaction stops the others.
+ * Reads the row, and locks none: that would be written, too.  A row that a session
+ * holds is passed over, so that nobody's open transaction stops the others.
  */
 static bool
-lock_schedule(Oid view, DueSchedule *due)
+take_schedule(Oid view, DueSchedule *due)
 {
 	Oid types[] = {OIDOID, TIMESTAMPTZOID};
 	Datum values[] = {ObjectIdGetDatum(view), TimestampTzGetDatum(due->now)};
+	Datum place;
+	bool isnull;
 
 	refresh_query("SELECT " SCHEDULE_COLUMNS " FROM factory.refresh_schedule "
 				  "WHERE view::pg_catalog.oid = $1 AND enabled "
-				  "AND paused_since IS NULL AND next_due <= $2 "
-				  "FOR UPDATE SKIP LOCKED",
+				  "AND paused_since IS NULL AND next_due <= $2",
 				  2, types, values, NULL, false, 1);
 	if (SPI_processed == 0)
+		return false;
+	place = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 17, &isnull);
+	if (refresh_row_is_held((ItemPointer) DatumGetPointer(place)))
 		return false;
 	read_schedule(due);
 	return true;
@@ -228,9 +234,26 @@ source_is_ahead(Oid view, const List *due)
 	return false;
 }
 
+/*
+ * What was due when the table was read.  As long as each claim ends with a skip, which
+ * writes nothing, the next need not read it again: many views may be due together.
+ */
+static struct
+{
+	bool known;
+	List *views; /* in the transaction's memory */
+	TimestampTz next_due;
+} due_now;
+
+static void
+note_next(TimestampTz moment)
+{
+	due_now.next_due = Min(due_now.next_due, moment);
+}
+
 /* The views that are due, but for those that somebody refreshes. */
 static List *
-list_due(const SPITupleTable *rows, uint64 count, TimestampTz now, TimestampTz *next_due)
+list_due(const SPITupleTable *rows, uint64 count, TimestampTz now)
 {
 	List *due = NIL;
 
@@ -244,23 +267,12 @@ list_due(const SPITupleTable *rows, uint64 count, TimestampTz now, TimestampTz *
 
 		moment = Max(moment, refresh_skipped_to(view));
 		if (moment > now)
-			*next_due = Min(*next_due, moment);
+			note_next(moment);
 		else if (!refresh_is_busy(view))
 			due = lappend_oid(due, view);
 	}
 	return due;
 }
-
-/*
- * What was due when the table was read.  As long as each claim ends with a skip, which
- * writes nothing, the next need not read it again: many views may be due together.
- */
-static struct
-{
-	bool known;
-	List *views; /* in the transaction's memory */
-	TimestampTz next_due;
-} due_now;
 
 /* False where nothing is scheduled. */
 static bool
@@ -278,14 +290,14 @@ look_what_is_due(TimestampTz now)
 	if (SPI_processed == 0)
 		return false;
 	before = MemoryContextSwitchTo(TopTransactionContext);
-	due_now.views = list_due(SPI_tuptable, SPI_processed, now, &due_now.next_due);
+	due_now.views = list_due(SPI_tuptable, SPI_processed, now);
 	MemoryContextSwitchTo(before);
 	due_now.known = true;
 	return true;
 }
 
 /*
- * The schedule that has been due longest, its row locked; else when the next is due.
+ * The schedule that has been due longest, its row read; else when the next is due.
  * What was skipped because nothing had changed is due when memory says so.  A view
  * comes after those that it reads; when they are done, somebody looks again.
  */
@@ -304,7 +316,7 @@ find_due(DueSchedule *due, TimestampTz *next_due)
 		if (refresh_awaits_busy(lfirst_oid(cell)) ||
 			source_is_ahead(lfirst_oid(cell), due_now.views))
 			continue;
-		if (lock_schedule(lfirst_oid(cell), due))
+		if (take_schedule(lfirst_oid(cell), due))
 			return REFRESH_CLAIM_RUN;
 		held = true;
 	}
@@ -504,6 +516,7 @@ fill_run(const DueSchedule *due, Oid view, RefreshRun *run)
 {
 	strlcpy(run->tenant, due->tenant, sizeof(run->tenant));
 	run->view = view;
+	run->next = due->next;
 	run->scheduled_for = due->due;
 	run->timeout_ms = due->timeout_ms;
 	run->lock_timeout_ms = due->lock_timeout_ms;
@@ -511,7 +524,7 @@ fill_run(const DueSchedule *due, Oid view, RefreshRun *run)
 }
 
 static void
-begin_run(const DueSchedule *due, bool missed, RefreshRun *run)
+begin_run(const DueSchedule *due, bool missed, TimestampTz serving_since, RefreshRun *run)
 {
 	char reason[REFRESH_REASON_SIZE];
 
@@ -520,8 +533,14 @@ begin_run(const DueSchedule *due, bool missed, RefreshRun *run)
 	snprintf(run->reason, sizeof(run->reason), "%s%s%s%s",
 			 missed ? "caught up, nobody was there when it was due; " : "",
 			 came_by_time(due) ? "" : due->why, came_by_time(due) ? "" : "; ", reason);
-	refresh_record_start(run);
-	move_on(due, run->view_name);
+	run->moves = true;
+	refresh_begin(run);
+	/*
+	 * What the last server or scheduler may have died of is written down before, and so
+	 * is what others might make due again, not knowing that it runs.
+	 */
+	if (due->by_events || due->due < serving_since)
+		refresh_mark_now(run);
 }
 
 /* A source's run on behalf of the view that is due, which stays due. */
@@ -535,7 +554,7 @@ begin_source_run(const DueSchedule *due, Oid source, RefreshRun *run)
 	snprintf(run->reason, sizeof(run->reason), "for %s, which reads it; %s",
 			 due->view_name, reason);
 	(void) refresh_seems_unchanged(source);
-	refresh_record_start(run);
+	refresh_begin(run);
 }
 
 static RefreshClaim
@@ -548,7 +567,7 @@ skip_unchanged(const DueSchedule *due)
 	refresh_skip_to(due->view, next);
 	due_now.known = true;
 	due_now.views = list_delete_oid(due_now.views, due->view);
-	due_now.next_due = Min(due_now.next_due, next);
+	note_next(next);
 	metric_add(METRIC_REFRESH_SKIPPED, 1, METRIC_LABELS(due->view_name));
 	return REFRESH_CLAIM_SETTLED;
 }
@@ -577,7 +596,7 @@ settle_within(DueSchedule *due, RefreshRun *run)
 static RefreshClaim
 settle_due(DueSchedule *due, TimestampTz serving_since, RefreshRun *run)
 {
-	bool missed = due->times != NULL && came_by_time(due) && due->due < serving_since;
+	bool missed = came_by_time(due) && due->due < serving_since;
 	ErrorData *error;
 	RefreshClaim claim;
 
@@ -607,7 +626,7 @@ settle_due(DueSchedule *due, TimestampTz serving_since, RefreshRun *run)
 		return claim;
 	if (refresh_seems_unchanged(due->view) && came_by_time(due))
 		return skip_unchanged(due);
-	begin_run(due, missed, run);
+	begin_run(due, missed, serving_since, run);
 	return REFRESH_CLAIM_RUN;
 }
 
@@ -715,9 +734,9 @@ refresh_settle_lost(Datum alive_refreshes, Datum alive_tasks)
 		"finished_at = $1, error = 'server stopped', sqlstate = '57P01' "
 		"WHERE status = 'running' AND id <> ALL ($2) RETURNING view_oid, scheduled_for, "
 		"reason) UPDATE factory.refresh_schedule AS s "
-		"SET next_due = least(s.next_due, lost.scheduled_for) FROM lost "
-		"WHERE s.view::pg_catalog.oid = lost.view_oid AND lost.scheduled_for IS NOT NULL "
-		"AND lost.reason NOT LIKE 'caught up%'",
+		"SET next_due = least(s.next_due, CASE WHEN lost.reason NOT LIKE 'caught up%' "
+		"THEN lost.scheduled_for ELSE $1 + s.within END) FROM lost "
+		"WHERE s.view::pg_catalog.oid = lost.view_oid AND lost.scheduled_for IS NOT NULL",
 		2, types, values, NULL, false, 0);
 	values[1] = alive_tasks;
 	SPI_execute_with_args("UPDATE factory.task_run SET status = 'failed', "

@@ -26,13 +26,15 @@ typedef enum RefreshMethod
 /* One run, claimed and not yet settled.  Fixed size: it outlives transactions. */
 typedef struct RefreshRun
 {
-	int64 id;
+	int64 id; /* 0: not in the books yet */
 	char tenant[TENANT_NAME_MAX + 1];
 	Oid view;
 	char view_name[REFRESH_NAME_SIZE];
 	RefreshMethod method;
 	char reason[REFRESH_REASON_SIZE];
 	TimestampTz scheduled_for; /* 0: nobody scheduled it, somebody asked */
+	bool moves;                /* its end, or its mark, moves the schedule on to next */
+	TimestampTz next;          /* DT_NOEND where no time is named */
 	TimestampTz started;
 	int64 began_us;      /* on the monotonic clock */
 	int timeout_ms;      /* 0 for no limit */
@@ -50,7 +52,7 @@ typedef struct RefreshTask
 
 typedef enum RefreshClaim
 {
-	REFRESH_CLAIM_RUN,     /* a run to do: it is recorded as running */
+	REFRESH_CLAIM_RUN,     /* a run to do */
 	REFRESH_CLAIM_SETTLED, /* something was due and needs no run; claim again */
 	REFRESH_CLAIM_WAIT,    /* nothing is due before *next_due */
 	REFRESH_CLAIM_NOTHING  /* there is no schedule at all */
@@ -78,10 +80,12 @@ extern List *refresh_overdue(TimestampTz *next_due, MemoryContext context);
 
 /* Somebody refreshes that view: it is not claimed, nor what reads it. */
 extern void refresh_set_busy(Oid view, bool busy);
+extern void refresh_forget_busy(void);
 
 /*
- * Takes the next due schedule and moves it on to its next due time.  What was due
- * before serving_since was missed: it is caught up once.
+ * Takes the next due schedule.  What was due before serving_since was missed: it is
+ * caught up once.  The run comes into the books when it ends, or by refresh_mark(); at
+ * once where its schedule has to be moved on before it begins.
  */
 extern RefreshClaim refresh_claim(TimestampTz serving_since, RefreshRun *run,
 								  TimestampTz *next_due);
@@ -102,8 +106,11 @@ extern void task_record(const RefreshRun *run, const ErrorData *error);
 /* Refreshes the view.  Touches none of our tables; raises as REFRESH does. */
 extern void refresh_perform(const RefreshRun *run);
 
+/* A run that is not in the books and goes on: whatever happens, it will be known. */
+extern void refresh_mark(RefreshRun *run);
+
 /* Records how it ended: error is NULL where it worked. */
-extern void refresh_record(const RefreshRun *run, const ErrorData *error);
+extern void refresh_record(RefreshRun *run, const ErrorData *error);
 
 /* Whether any tenant has anything scheduled; for workers. */
 extern bool refresh_is_wanted(void);

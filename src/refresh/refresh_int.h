@@ -7,6 +7,7 @@
 
 #include "base/schedule.h"
 #include "refresh/refresh.h"
+#include "storage/itemptr.h"
 
 /* What a schedule wants of the method. */
 typedef enum RefreshWish
@@ -27,7 +28,7 @@ typedef struct DueSchedule
 	char *catch_up;
 	char *holidays;
 	RefreshWish wish;
-	bool within;       /* it has a target of staleness */
+	bool by_events;    /* others write, too, when it is due, while it runs */
 	int64 window_usec; /* missed due times older than this are not caught up */
 	int64 jitter_usec;
 	int64 within_usec;
@@ -95,10 +96,27 @@ extern int refresh_history_days;
 /* Message and detail, as a person would read them. */
 extern Datum refresh_error_text(const ErrorData *error);
 
-/* A DELETE of what is older than $1 by number or $2 by age. */
-extern void refresh_prune(const char *statement, int64 newest);
+/* A history that is bounded: what to delete up to run $1, or what began before $2. */
+typedef struct RefreshHistory
+{
+	const char *by_number;
+	const char *by_age;
+	int runs;           /* since the last look at the number */
+	int days;           /* what the limit was at the last look at the age */
+	TimestampTz looked; /* when that was */
+} RefreshHistory;
 
-/* run.c: records a run that begins now, and fills in its id. */
+/* After each run. */
+extern void refresh_prune(RefreshHistory *history, int64 newest);
+
+/* run.c: a run begins; and into the books with it, which fills in its id. */
+extern void refresh_begin(RefreshRun *run);
 extern void refresh_record_start(RefreshRun *run);
+
+/* That, and its schedule is moved on: durably.  Inside SPI, as the house. */
+extern void refresh_mark_now(RefreshRun *run);
+
+/* held.c: whether a session that has not ended its transaction holds that row. */
+extern bool refresh_row_is_held(ItemPointer row);
 
 #endif /* FACTORY_REFRESH_INT_H */

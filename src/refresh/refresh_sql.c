@@ -365,6 +365,7 @@ factory_refresh_now(PG_FUNCTION_ARGS)
 	refresh_choose_method(run.view, WISH_ANY, &run.method, run.reason);
 	house_enter(&saved);
 	SPI_connect();
+	refresh_begin(&run);
 	refresh_record_start(&run);
 	SPI_finish();
 	house_leave(&saved);

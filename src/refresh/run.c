@@ -1,9 +1,14 @@
 /*
  * run.c
- *		One refresh: recorded before the deed, done, and its outcome recorded.
+ *		One refresh: done, and recorded.
+ *
+ * A run that is over soon is written once, when it has ended.  A crash meanwhile leaves
+ * its schedule due, and it is made up for.  What goes on longer gets its line first, and
+ * its schedule is moved on, so that what was lost is known as lost.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/house.h"
@@ -35,27 +40,156 @@ monotonic_us(void)
 }
 
 void
+refresh_begin(RefreshRun *run)
+{
+	run->started = clock_now();
+	run->began_us = monotonic_us();
+}
+
+/* --- the books ---------------------------------------------------------------------- */
+
+static int64
+returned_id(void)
+{
+	bool isnull;
+
+	return DatumGetInt64(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+void
 refresh_record_start(RefreshRun *run)
 {
 	Oid types[] = {OIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 	Datum values[] = {ObjectIdGetDatum(run->view),
 					  CStringGetTextDatum(run->view_name),
 					  TimestampTzGetDatum(run->scheduled_for),
-					  TimestampTzGetDatum(clock_now()),
+					  TimestampTzGetDatum(run->started),
 					  CStringGetTextDatum(method_names[run->method]),
 					  CStringGetTextDatum(run->reason)};
 	char nulls[] = {' ', ' ', run->scheduled_for ? ' ' : 'n', ' ', ' ', ' '};
-	bool isnull;
 
-	run->started = clock_now();
 	refresh_query("INSERT INTO factory.refresh_run (view_oid, view, "
 				  "scheduled_for, started_at, status, method, reason) "
 				  "VALUES ($1, $2, $3, $4, 'running', $5, $6) RETURNING id",
 				  6, types, values, nulls, false, 0);
-	run->id = DatumGetInt64(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	run->began_us = monotonic_us();
+	run->id = returned_id();
 }
+
+/* Unless a session has set another time meanwhile. */
+static void
+move_on(const RefreshRun *run)
+{
+	Oid types[] = {OIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
+	Datum values[] = {ObjectIdGetDatum(run->view),
+					  TimestampTzGetDatum(run->scheduled_for),
+					  TimestampTzGetDatum(run->next),
+					  CStringGetTextDatum(run->view_name)};
+	char nulls[] = {' ', ' ', run->next == DT_NOEND ? 'n' : ' ', ' '};
+
+	if (!run->moves)
+		return;
+	refresh_query("UPDATE factory.refresh_schedule "
+				  "SET next_due = $3, view_name = $4, due_why = 'schedule' "
+				  "WHERE view::pg_catalog.oid = $1 AND next_due = $2",
+				  4, types, values, nulls, false, 0);
+}
+
+/* The deed comes after: a crash must not undo this. */
+void
+refresh_mark_now(RefreshRun *run)
+{
+	refresh_record_start(run);
+	move_on(run);
+	ForceSyncCommit();
+}
+
+void
+refresh_mark(RefreshRun *run)
+{
+	HouseRights saved;
+
+	tenant_act_for(run->tenant);
+	house_enter(&saved);
+	SPI_connect();
+	refresh_mark_now(run);
+	SPI_finish();
+	house_leave(&saved);
+}
+
+/* How a run ended. */
+typedef struct Outcome
+{
+	const char *status;
+	double duration_ms;
+	const ErrorData *error;
+} Outcome;
+
+#define OUTCOME_COLUMNS 5
+
+static void
+outcome_values(const Outcome *outcome, Datum *values, char *nulls)
+{
+	const ErrorData *error = outcome->error;
+
+	memset(nulls, ' ', OUTCOME_COLUMNS);
+	values[0] = TimestampTzGetDatum(clock_now());
+	values[1] = Float8GetDatum(outcome->duration_ms);
+	values[2] = CStringGetTextDatum(outcome->status);
+	if (error == NULL)
+	{
+		nulls[3] = nulls[4] = 'n';
+		return;
+	}
+	values[3] = refresh_error_text(error);
+	values[4] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+}
+
+/* False where it is not in the books. */
+static bool
+complete_row(const RefreshRun *run, const Outcome *outcome)
+{
+	Oid types[] = {TIMESTAMPTZOID, FLOAT8OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, INT8OID};
+	Datum values[7];
+	char nulls[8] = "       ";
+
+	outcome_values(outcome, values, nulls);
+	values[5] = ObjectIdGetDatum(run->view);
+	values[6] = Int64GetDatum(run->id);
+	refresh_query("UPDATE factory.refresh_run SET finished_at = $1, "
+				  "duration_ms = $2, status = $3, error = $4, sqlstate = $5 "
+				  "WHERE view_oid = $6 AND id = $7",
+				  7, types, values, nulls, false, 0);
+	return SPI_processed > 0;
+}
+
+/* Begin and end at once. */
+static void
+insert_row(RefreshRun *run, const Outcome *outcome)
+{
+	Oid types[] = {TIMESTAMPTZOID, FLOAT8OID,      TEXTOID, TEXTOID,
+				   TEXTOID,        OIDOID,         TEXTOID, TEXTOID,
+				   TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
+	Datum values[11];
+	char nulls[12] = "           ";
+
+	outcome_values(outcome, values, nulls);
+	values[5] = ObjectIdGetDatum(run->view);
+	values[6] = CStringGetTextDatum(run->view_name);
+	values[7] = CStringGetTextDatum(method_names[run->method]);
+	values[8] = TimestampTzGetDatum(run->scheduled_for);
+	values[9] = TimestampTzGetDatum(run->started);
+	values[10] = CStringGetTextDatum(run->reason);
+	nulls[8] = run->scheduled_for ? ' ' : 'n';
+	refresh_query("INSERT INTO factory.refresh_run (finished_at, duration_ms, status, "
+				  "error, sqlstate, view_oid, view, method, scheduled_for, started_at, "
+				  "reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+				  "RETURNING id",
+				  11, types, values, nulls, false, 0);
+	run->id = returned_id();
+}
+
+/* --- the deed ------------------------------------------------------------------------ */
 
 /*
  * Takes the lock that the server itself is about to take, and reads the name under
@@ -85,16 +219,30 @@ refresh_perform(const RefreshRun *run)
 	PopActiveSnapshot();
 }
 
-/* The history keeps its length and its age: usually this takes away one row. */
-void
-refresh_prune(const char *statement, int64 newest)
-{
-	Oid types[] = {INT8OID, TIMESTAMPTZOID};
-	Datum values[] = {Int64GetDatum(newest - refresh_history_runs),
-					  TimestampTzGetDatum(clock_now() -
-										  refresh_history_days * USECS_PER_DAY)};
+/* It may be longer by this part: then it is looked at less often than each run. */
+#define HISTORY_SLACK 100
 
-	refresh_query(statement, 2, types, values, NULL, false, 0);
+void
+refresh_prune(RefreshHistory *history, int64 newest)
+{
+	TimestampTz now = clock_now();
+	TimestampTz oldest = now - refresh_history_days * USECS_PER_DAY;
+	int64 last = newest - refresh_history_runs;
+	Oid number[] = {INT8OID}, moment[] = {TIMESTAMPTZOID};
+	Datum up_to = Int64GetDatum(last), before = TimestampTzGetDatum(oldest);
+
+	if (++history->runs > refresh_history_runs / HISTORY_SLACK)
+	{
+		history->runs = 0;
+		refresh_query(history->by_number, 1, number, &up_to, NULL, false, 0);
+	}
+	if (history->days != refresh_history_days ||
+		now - history->looked >= USECS_PER_HOUR || now < history->looked)
+	{
+		history->days = refresh_history_days;
+		history->looked = now;
+		refresh_query(history->by_age, 1, moment, &before, NULL, false, 0);
+	}
 }
 
 /* Message and detail, as a person would read them. */
@@ -108,13 +256,25 @@ refresh_error_text(const ErrorData *error)
 
 /* --- what follows ------------------------------------------------------------------ */
 
+/* What the schedule's next due time would be: $5 was this run's, and $6 comes after it. */
+#define MOVED_ON "(CASE WHEN next_due = $5 THEN $6 ELSE next_due END)"
+
 /* The schedule after a run that succeeded. */
 static void
 settle_success(const RefreshRun *run, double duration_ms)
 {
-	Oid types[] = {OIDOID, TIMESTAMPTZOID, FLOAT8OID, TIMESTAMPTZOID};
-	Datum values[] = {ObjectIdGetDatum(run->view), TimestampTzGetDatum(run->started),
-					  Float8GetDatum(duration_ms), TimestampTzGetDatum(clock_now())};
+	Oid types[] = {OIDOID,         TIMESTAMPTZOID, FLOAT8OID, TIMESTAMPTZOID,
+				   TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
+	Datum values[] = {ObjectIdGetDatum(run->view),
+					  TimestampTzGetDatum(run->started),
+					  Float8GetDatum(duration_ms),
+					  TimestampTzGetDatum(clock_now()),
+					  TimestampTzGetDatum(run->scheduled_for),
+					  TimestampTzGetDatum(run->next),
+					  CStringGetTextDatum(run->view_name)};
+	char nulls[] = {
+		' ', ' ', ' ', ' ', run->moves ? ' ' : 'n', run->next == DT_NOEND ? 'n' : ' ',
+		' '};
 
 	/*
 	 * A target of staleness is met when the next run ends in time: it begins two of
@@ -122,12 +282,13 @@ settle_success(const RefreshRun *run, double duration_ms)
 	 */
 	refresh_query(
 		"UPDATE factory.refresh_schedule SET fresh_as_of = $2, attempts = 0, "
-		"failures = 0, next_due = CASE WHEN within IS NOT NULL THEN LEAST(next_due, "
-		"$2 + within - LEAST(within / 2, pg_catalog.make_interval(secs => $3 / 500))) "
-		"WHEN overlap = 'skip' AND times IS NOT NULL AND next_due <= $4 "
+		"failures = 0, view_name = $7, due_why = CASE WHEN next_due = $5 THEN 'schedule' "
+		"ELSE due_why END, next_due = CASE WHEN within IS NOT NULL THEN LEAST(" MOVED_ON
+		", $2 + within - LEAST(within / 2, pg_catalog.make_interval(secs => $3 / 500))) "
+		"WHEN overlap = 'skip' AND times IS NOT NULL AND " MOVED_ON " <= $4 "
 		"THEN (SELECT n FROM factory.schedule_next(times, $4, timezone) AS n) "
-		"ELSE next_due END WHERE view::pg_catalog.oid = $1",
-		4, types, values, NULL, false, 0);
+		"ELSE " MOVED_ON " END WHERE view::pg_catalog.oid = $1",
+		7, types, values, nulls, false, 0);
 	/* Whoever waits for this view, and for others that were refreshed since, too. */
 	refresh_query(
 		"UPDATE factory.refresh_schedule AS f SET next_due = LEAST(f.next_due, $4), "
@@ -152,6 +313,7 @@ settle_failure(const RefreshRun *run)
 					  Float8GetDatum(refresh_retry_delay_ms / 1000.0),
 					  Int32GetDatum(refresh_pause_after)};
 
+	move_on(run);
 	refresh_query(
 		"UPDATE factory.refresh_schedule AS s SET "
 		"attempts = CASE WHEN p.again THEN attempts + 1 ELSE 0 END, "
@@ -188,35 +350,29 @@ tell_failure(const RefreshRun *run)
 	Async_Notify(REFRESH_CHANNEL, payload.data);
 }
 
+static RefreshHistory history = {
+	.by_number = "DELETE FROM factory.refresh_run WHERE id <= $1 AND status <> 'running'",
+	.by_age =
+		"DELETE FROM factory.refresh_run WHERE started_at < $1 AND status <> 'running'",
+};
+
 void
-refresh_record(const RefreshRun *run, const ErrorData *error)
+refresh_record(RefreshRun *run, const ErrorData *error)
 {
-	const char *status = error ? "failed" : "succeeded";
-	double duration_ms = (monotonic_us() - run->began_us) / 1000.0;
-	Oid types[] = {INT8OID, TIMESTAMPTZOID, FLOAT8OID, TEXTOID, TEXTOID, TEXTOID};
-	Datum values[] = {Int64GetDatum(run->id),
-					  TimestampTzGetDatum(clock_now()),
-					  Float8GetDatum(duration_ms),
-					  CStringGetTextDatum(status),
-					  error ? refresh_error_text(error) : (Datum) 0,
-					  error ? CStringGetTextDatum(unpack_sql_state(error->sqlerrcode))
-							: (Datum) 0};
-	char nulls[] = {' ', ' ', ' ', ' ', error ? ' ' : 'n', error ? ' ' : 'n'};
+	Outcome outcome = {.status = error ? "failed" : "succeeded",
+					   .duration_ms = (monotonic_us() - run->began_us) / 1000.0,
+					   .error = error};
 	HouseRights saved;
 
 	if (run->tenant[0] != '\0')
 		tenant_act_for(run->tenant);
 	house_enter(&saved);
 	SPI_connect();
-	refresh_query("UPDATE factory.refresh_run SET finished_at = $2, "
-				  "duration_ms = $3, status = $4, error = $5, sqlstate = $6 "
-				  "WHERE id = $1",
-				  6, types, values, nulls, false, 0);
-	refresh_prune("DELETE FROM factory.refresh_run WHERE (id <= $1 OR started_at < $2) "
-				  "AND status <> 'running'",
-				  run->id);
+	if (run->id == 0 || !complete_row(run, &outcome))
+		insert_row(run, &outcome);
+	refresh_prune(&history, run->id);
 	if (error == NULL)
-		settle_success(run, duration_ms);
+		settle_success(run, outcome.duration_ms);
 	else
 	{
 		settle_failure(run);
@@ -225,7 +381,7 @@ refresh_record(const RefreshRun *run, const ErrorData *error)
 	SPI_finish();
 	house_leave(&saved);
 	refresh_remember_run(run->view, error == NULL);
-	metric_add(METRIC_REFRESH_RUNS, 1, METRIC_LABELS(run->view_name, status));
-	metric_observe(METRIC_REFRESH_DURATION, duration_ms / 1000.0,
+	metric_add(METRIC_REFRESH_RUNS, 1, METRIC_LABELS(run->view_name, outcome.status));
+	metric_observe(METRIC_REFRESH_DURATION, outcome.duration_ms / 1000.0,
 				   METRIC_LABELS(run->view_name));
 }

@@ -79,7 +79,7 @@ SELECT pg_catalog.pg_extension_config_dump('factory.refresh_change', 'WHERE fals
 
 CREATE TABLE factory.refresh_run (
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
-	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id bigint GENERATED ALWAYS AS IDENTITY,
 	view_oid oid NOT NULL,
 	view text NOT NULL,
 	scheduled_for timestamptz,
@@ -90,7 +90,8 @@ CREATE TABLE factory.refresh_run (
 	method text CHECK (method IN ('full', 'concurrent')),
 	reason text NOT NULL,
 	error text,
-	sqlstate text
+	sqlstate text,
+	PRIMARY KEY (view_oid, id)
 );
 COMMENT ON TABLE factory.refresh_run IS
 'the last refresh runs, at most factory.refresh_history_runs';
@@ -98,7 +99,6 @@ COMMENT ON COLUMN factory.refresh_run.scheduled_for IS
 'the due time it was for; null where refresh_now() asked for it';
 COMMENT ON COLUMN factory.refresh_run.reason IS
 'why this method was chosen, or why there was no run';
-CREATE INDEX refresh_run_view_idx ON factory.refresh_run (view_oid, id);
 CREATE INDEX refresh_run_running_idx ON factory.refresh_run (id) WHERE status = 'running';
 
 REVOKE ALL ON factory.refresh_schedule, factory.refresh_run FROM PUBLIC;

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/attempt.h"
 #include "base/clock.h"
 #include "base/compat.h"
@@ -180,6 +181,8 @@ fill_task(const DueTask *due, bool missed, RefreshTask *task)
 						NULL);
 	task->owner = due->owner;
 	task->command = due->command;
+	/* It is done at most once: the deed comes after this line, whatever happens. */
+	ForceSyncCommit();
 }
 
 /* True where something is to be done for it now: a run, or the end of one. */
@@ -315,6 +318,7 @@ task_put_back(const RefreshRun *run)
 				  1, types, values, NULL, false, 0);
 	SPI_finish();
 	house_leave(&saved);
+	ForceSyncCommit();
 }
 
 /* --- how it ended ------------------------------------------------------------------------ */
@@ -388,6 +392,12 @@ write_outcome(const RefreshRun *run, const ErrorData *error, double duration_ms)
 	refresh_query(query, lengthof(types), types, values, nulls, false, 0);
 }
 
+static RefreshHistory history = {
+	.by_number = "DELETE FROM factory.task_run WHERE id <= $1 AND status <> 'running'",
+	.by_age =
+		"DELETE FROM factory.task_run WHERE started_at < $1 AND status <> 'running'",
+};
+
 void
 task_record(const RefreshRun *run, const ErrorData *error)
 {
@@ -401,15 +411,14 @@ task_record(const RefreshRun *run, const ErrorData *error)
 	house_enter(&saved);
 	SPI_connect();
 	write_outcome(run, error, duration_ms);
-	refresh_prune("DELETE FROM factory.task_run WHERE (id <= $1 OR started_at < $2) "
-				  "AND status <> 'running'",
-				  run->id);
+	refresh_prune(&history, run->id);
 	if (error == NULL)
 		settle_task_success(run);
 	else
 		settle_task_failure(run);
 	SPI_finish();
 	house_leave(&saved);
+	ForceSyncCommit();
 	metric_add(METRIC_TASK_RUNS, 1,
 			   METRIC_LABELS(run->view_name, error ? "failed" : "succeeded"));
 	metric_observe(METRIC_TASK_DURATION, duration_ms / 1000.0,

@@ -117,8 +117,10 @@ state_of(Oid view)
 	Oid types[] = {OIDOID};
 	Datum values[] = {ObjectIdGetDatum(view)};
 	StringInfoData state;
-	bool tells = query_is_immutable(view);
+	bool tells = true;
 
+	if (!query_is_immutable(view))
+		return NULL;
 	if (plan == NULL)
 	{
 		plan = SPI_prepare(state_query, 1, types);
@@ -178,6 +180,19 @@ void
 refresh_set_busy(Oid view, bool busy)
 {
 	known_of(view)->busy = busy;
+}
+
+void
+refresh_forget_busy(void)
+{
+	HASH_SEQ_STATUS all;
+	Known *entry;
+
+	if (known == NULL)
+		return;
+	hash_seq_init(&all, known);
+	while ((entry = hash_seq_search(&all)) != NULL)
+		entry->busy = false;
 }
 
 bool

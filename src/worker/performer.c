@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
+#include "portability/instr_time.h"
 #include "postmaster/interrupt.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
@@ -32,6 +33,9 @@
 
 /* A warm performer without an order leaves after this: what is due every minute finds it. */
 #define PERFORMER_IDLE_MS (90 * 1000L)
+
+/* A refresh that takes longer gets its line in the history before it ends. */
+#define PERFORMER_MARK_MS 100
 
 #define OUTCOME_TEXT_SIZE 2048
 
@@ -68,6 +72,7 @@ typedef struct Performer
 {
 	dsm_segment *segment;
 	Order *order;
+	RefreshRun run; /* the scheduler's copy: the books are kept by it */
 	BackgroundWorkerHandle *handle;
 	bool told;
 	bool cancelled; /* to make room for the next run */
@@ -123,7 +128,8 @@ has_ended(const Performer *performer)
 static bool
 is_busy(const Performer *performer)
 {
-	return state_of(performer) == ORDER_GIVEN || state_of(performer) == ORDER_DONE;
+	return (state_of(performer) == ORDER_GIVEN || state_of(performer) == ORDER_DONE) &&
+		   !performer->told;
 }
 
 /* Its outcome is there, or will never be. */
@@ -154,7 +160,7 @@ forget_gone(void)
 	{
 		Performer *performer = lfirst(cell);
 
-		if (!is_busy(performer) &&
+		if (!is_busy(performer) && !performer->told &&
 			(state_of(performer) == ORDER_GONE || has_ended(performer)))
 			let_go(performer);
 	}
@@ -191,7 +197,7 @@ performers_runs(bool tasks)
 		Performer *performer = lfirst(cell);
 
 		if (is_task(performer) == tasks && is_busy(performer))
-			ids[n++] = Int64GetDatum(performer->order->run.id);
+			ids[n++] = Int64GetDatum(performer->run.id);
 	}
 	return PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64),
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
@@ -255,6 +261,7 @@ give(Performer *performer, const RefreshRun *run)
 {
 	Order *order = performer->order;
 
+	performer->run = *run;
 	order->run = *run;
 	order->failed = false;
 	performer->told = false;
@@ -268,12 +275,15 @@ static bool
 give_to_warm(Performer *performer, const RefreshRun *run)
 {
 	uint32 none = ORDER_NONE;
-	PGPROC *process = performer->order->performer;
+	PGPROC *process;
 
 	/* It may not leave while the order is being written: DONE is our turn. */
 	if (!pg_atomic_compare_exchange_u32(&performer->order->state, &none, ORDER_DONE))
 		return false;
 	give(performer, run);
+	/* One that comes just now writes its place, and then looks for an order. */
+	pg_memory_barrier();
+	process = performer->order->performer;
 	if (process != NULL)
 		SetLatch(&process->procLatch);
 	return true;
@@ -339,7 +349,7 @@ performers_cancel_task(int64 run)
 	{
 		Performer *performer = lfirst(cell);
 
-		if (is_task(performer) && performer->order->run.id == run)
+		if (is_task(performer) && performer->run.id == run)
 			cancel(performer);
 	}
 }
@@ -353,7 +363,7 @@ performers_cancel_refresh(Oid view)
 	{
 		Performer *performer = lfirst(cell);
 
-		if (!is_task(performer) && performer->order->run.view == view)
+		if (!is_task(performer) && performer->run.view == view)
 			cancel(performer);
 	}
 }
@@ -384,11 +394,10 @@ outcome(const Performer *performer)
 	return error;
 }
 
-bool
+void
 performers_tell(PerformedFunction told)
 {
 	ListCell *cell;
-	bool any = false;
 
 	foreach (cell, performers)
 	{
@@ -397,11 +406,60 @@ performers_tell(PerformedFunction told)
 		if (!is_over(performer))
 			continue;
 		pg_read_barrier();
-		told(&performer->order->run, is_task(performer), outcome(performer));
+		told(&performer->run, is_task(performer), outcome(performer));
 		performer->told = true;
-		any = true;
 	}
-	return any;
+}
+
+/* Milliseconds until that run has to be in the books; -1 where it is, or is none. */
+static long
+until_mark(const Performer *performer)
+{
+	instr_time now;
+	int64 age_ms;
+
+	if (is_task(performer) || !is_busy(performer) || performer->run.id != 0)
+		return -1;
+	INSTR_TIME_SET_CURRENT(now);
+	age_ms = ((int64) INSTR_TIME_GET_MICROSEC(now) - performer->run.began_us) / 1000;
+	return Max(0, PERFORMER_MARK_MS - age_ms);
+}
+
+void
+performers_mark_long(void)
+{
+	ListCell *cell;
+
+	foreach (cell, performers)
+		if (until_mark(lfirst(cell)) == 0)
+			refresh_mark(&((Performer *) lfirst(cell))->run);
+}
+
+long
+performers_until_mark(void)
+{
+	ListCell *cell;
+	long nearest = -1;
+
+	foreach (cell, performers)
+	{
+		long wait = until_mark(lfirst(cell));
+
+		if (wait >= 0 && (nearest < 0 || wait < nearest))
+			nearest = wait;
+	}
+	return nearest;
+}
+
+void
+performers_remember_busy(void)
+{
+	ListCell *cell;
+
+	foreach (cell, performers)
+		if (!is_task(lfirst(cell)) && (state_of(lfirst(cell)) == ORDER_GIVEN ||
+									   state_of(lfirst(cell)) == ORDER_DONE))
+			refresh_set_busy(((Performer *) lfirst(cell))->run.view, true);
 }
 
 void
@@ -569,6 +627,7 @@ factory_performer_main(Datum argument)
 	connect_for(order);
 	lock_performers(ShareLock, true);
 	order->performer = MyProc;
+	pg_memory_barrier();
 	context = AllocSetContextCreate(TopMemoryContext, "factory performer",
 									ALLOCSET_DEFAULT_SIZES);
 	while (wait_for_order(order))

@@ -4,12 +4,14 @@
  *		time, does what is due, leaves when nothing is left.
  *
  * While it waits it holds no lock and no snapshot.  Bookkeeping and deed are
- * separate transactions: a run is recorded before it begins, and a refresh holds
- * no lock of ours, so DROP EXTENSION never waits for it.
+ * separate transactions: a refresh holds no lock of ours, so DROP EXTENSION never waits
+ * for it.  Its books are not flushed (but where a deed must come after them): what a
+ * crash takes of them, it takes of the schedule's progress as well, and that is made up.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "base/activity.h"
 #include "base/attempt.h"
 #include "base/clock.h"
@@ -57,6 +59,9 @@ static TimestampTz tidied_at = 0;
 
 /* There may be runs in the table that nobody is doing. */
 static bool unsettled = true;
+
+/* The last step failed. */
+static bool failed = false;
 
 /* No process could be had for a task: none is tried before. */
 static int64 no_worker_until = 0;
@@ -257,12 +262,10 @@ run_error(const RefreshRun *run, MemoryContext context)
 
 /* A PerformedFunction. */
 static void
-record(const RefreshRun *run, bool is_task, const ErrorData *error)
+record(RefreshRun *run, bool is_task, const ErrorData *error)
 {
-	if (error != NULL)
-		ereport(LOG, (errmsg("%s run " INT64_FORMAT " of \"%s\" failed: %s",
-							 is_task ? "task" : "refresh", run->id, run->view_name,
-							 error->message)));
+	int level = NewGUCNestLevel();
+
 	if (is_task)
 		task_record(run, error);
 	else
@@ -270,27 +273,35 @@ record(const RefreshRun *run, bool is_task, const ErrorData *error)
 		refresh_record(run, error);
 		refresh_set_busy(run->view, false);
 	}
+	/* It was for a tenant; what follows is not. */
+	AtEOXact_GUC(true, level);
+	if (error != NULL)
+		ereport(LOG, (errmsg("%s run " INT64_FORMAT " of \"%s\" failed: %s",
+							 is_task ? "task" : "refresh", run->id, run->view_name,
+							 error->message)));
 }
 
-/* What performers have done goes into the books. */
-static void
-settle_performed(void)
+/* Nobody could write it down later, while it runs here.  False where there are no books. */
+static bool
+is_in_books(RefreshRun *run)
 {
-	if (performers_busy(false) + performers_busy(true) == 0)
-		return;
+	if (run->id != 0)
+		return true;
 	if (begin_transaction())
-		(void) performers_tell(record);
+		refresh_mark(run);
 	end_transaction();
-	performers_forget_told();
+	return run->id != 0;
 }
 
 /* Here and now: where performers are not wanted, or cannot be had. */
 static void
-run_here(const RefreshRun *run, MemoryContext context)
+run_here(RefreshRun *run, MemoryContext context)
 {
 	ErrorData *error;
 	char doing[REFRESH_NAME_SIZE + 32];
 
+	if (!is_in_books(run))
+		return;
 	snprintf(doing, sizeof(doing), "refreshing %s", run->view_name);
 	pgstat_report_activity(STATE_RUNNING, doing);
 	show_in_slot(true, 0);
@@ -389,28 +400,41 @@ put_back(const RefreshTask *task)
 	end_transaction();
 }
 
-static void
+/* False where it has to wait. */
+static bool
 start_task(const RefreshTask *task)
 {
 	if (task->instead_of != 0)
 		performers_cancel_task(task->instead_of);
 	else if (monotonic_ms() < no_worker_until || !performers_start_task(task))
+	{
 		put_back(task);
+		return false;
+	}
+	return true;
 }
 
-static void
+/* False where something could not be left to others: what is due has changed. */
+static bool
 start_claimed(const Claimed *claimed, MemoryContext context)
 {
 	ListCell *cell;
+	bool all = true;
 
 	foreach (cell, claimed->overdue)
 		performers_cancel_refresh(lfirst_oid(cell));
 	foreach (cell, claimed->tasks)
-		start_task(lfirst(cell));
+		if (!start_task(lfirst(cell)))
+			all = false;
 	foreach (cell, claimed->runs)
 		if (!performers_give(lfirst(cell)))
+		{
 			run_here(lfirst(cell), context);
-	show_in_slot(performers_busy(false) + performers_busy(true) > 0, 0);
+			all = false;
+		}
+	if (performers_busy(false) + performers_busy(true) > 0)
+		show_in_slot(true, 0);
+	return all;
 }
 
 /* --- rest --------------------------------------------------------------------------------- */
@@ -497,6 +521,18 @@ tidy_logs(void)
 
 /* --- a step ----------------------------------------------------------------------------- */
 
+/* What it writes is not ours to lose. */
+static TimestampTz
+tend_durably(void)
+{
+	XLogRecPtr before = XactLastRecEnd;
+	TimestampTz next = tend();
+
+	if (XactLastRecEnd != before)
+		ForceSyncCommit();
+	return next;
+}
+
 /* Into the books: what was lost, then what is due; where nothing is, the rest. */
 static RefreshClaim
 claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
@@ -509,7 +545,7 @@ claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
 		refresh_settle_lost(performers_runs(false), performers_runs(true));
 	unsettled = false;
 	claim = claim_runs(claimed, next_due);
-	if (performers_busy(false) > 0)
+	if (performers_busy(false) > 0 || claimed->runs != NIL)
 		claimed->overdue = refresh_overdue(next_due, context);
 	claimed->tasks = task_claim(serving_since, room_for_tasks(), next_due, context);
 	MemoryContextSwitchTo(before);
@@ -519,11 +555,34 @@ claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
 	if (monotonic_ms() < no_worker_until)
 		*next_due = Min(*next_due, clock_now() + SCHEDULER_RETRY_MS * 1000);
 	if (!anything_begins(claimed))
-		next_tend = tend();
+		next_tend = tend_durably();
+	else /* soon, but not before what is due */
+		next_tend = clock_now() + SCHEDULER_RETRY_MS * 1000;
 	*next_due = Min(*next_due, next_tend);
 	if (claim == REFRESH_CLAIM_NOTHING && (next_tend != DT_NOEND || refresh_is_wanted()))
 		claim = REFRESH_CLAIM_WAIT;
 	return claim;
+}
+
+/* What performers have done goes into the books, and what they do for long. */
+static void
+settle_performed(void)
+{
+	performers_tell(record);
+	performers_mark_long();
+}
+
+/* A step failed: what was done is settled, whatever it failed of. */
+static void
+settle_apart(void)
+{
+	refresh_forget_busy();
+	performers_remember_busy();
+	if (begin_transaction())
+		settle_performed();
+	end_transaction();
+	performers_forget_told();
+	failed = false;
 }
 
 /* One look, in a transaction of its own, and what follows from it. */
@@ -533,12 +592,15 @@ step(MemoryContext context, TimestampTz *next_due)
 	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
 	Claimed claimed = {NIL, NIL, NIL};
 	const char *reason = NULL;
+	bool started;
 
 	begin_look();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
-	settle_performed();
+	if (failed)
+		settle_apart();
 	if (begin_transaction())
 	{
+		settle_performed();
 		if (house_may_work(&reason))
 			claim = claim_all(&claimed, next_due, context);
 		else
@@ -546,9 +608,10 @@ step(MemoryContext context, TimestampTz *next_due)
 		show_rest(claim == REFRESH_CLAIM_WAIT ? reason : NULL);
 	}
 	end_transaction();
-	start_claimed(&claimed, context);
+	performers_forget_told();
+	started = start_claimed(&claimed, context);
 	if (anything_begins(&claimed))
-		return STEP_AGAIN;
+		return started ? STEP_WAIT : STEP_AGAIN;
 	if (claim == REFRESH_CLAIM_NOTHING)
 		return give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
 	if (reason != NULL || clock_now() - tidied_at < USECS_PER_DAY)
@@ -572,7 +635,7 @@ safe_step(MemoryContext context, TimestampTz *next_due)
 		EmitErrorReport();
 		(void) rescue(context);
 		set_limit("lock_timeout", 0);
-		unsettled = true;
+		unsettled = failed = true;
 		*next_due = clock_now() + SCHEDULER_RETRY_MS * 1000;
 	}
 	PG_END_TRY();
@@ -592,23 +655,30 @@ time_until(TimestampTz moment)
 	return Min(SCHEDULER_NAP_MS, (moment - now) / 1000 + 1);
 }
 
-/* Sleeps until the latch is set (true) or the moment comes, a nap at a time. */
+/*
+ * Sleeps until the latch is set (true), the moment comes or a run has to be written
+ * down, a nap at a time.
+ */
 static bool
 sleep_until(TimestampTz moment)
 {
 	TimestampTz before = 0;
+	long mark = performers_until_mark();
 
-	while (clock_now() < moment || before == 0)
+	while ((clock_now() < moment && mark != 0) || before == 0)
 	{
 		/* A clock that stands still will not bring the moment nearer. */
 		long nap = clock_now() == before ? SCHEDULER_NAP_MS : time_until(moment);
 		int events;
 
+		if (mark >= 0)
+			nap = Min(nap, Max(mark, 1));
 		before = clock_now();
 		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
 						   compat_named_wait(&wait_event, "FactorySchedulerMain"));
 		if (events & WL_LATCH_SET)
 			return true;
+		mark = performers_until_mark();
 	}
 	return false;
 }
@@ -661,6 +731,7 @@ factory_scheduler_main(Datum argument)
 	on_shmem_exit(leave_slot, ObjectIdGetDatum(database));
 	BackgroundWorkerUnblockSignals();
 	worker_connect(database, "pg_factory scheduler");
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
 	lock_out_others();
 	performers_wait_for_old();
 	serving_since = clock_now();

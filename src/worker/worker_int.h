@@ -108,11 +108,14 @@ extern bool performers_give(const RefreshRun *run);
 extern bool performers_start_task(const RefreshTask *task);
 
 /* What one has done; error is NULL where it worked. */
-typedef void (*PerformedFunction)(const RefreshRun *run, bool is_task,
-								  const ErrorData *error);
+typedef void (*PerformedFunction)(RefreshRun *run, bool is_task, const ErrorData *error);
 
-/* Tells of everything that was done since the last forget; true where there was any. */
-extern bool performers_tell(PerformedFunction told);
+/* Tells of everything that was done since the last forget. */
+extern void performers_tell(PerformedFunction told);
+
+/* Writes down the refreshes that go on for long, and when the next will have. */
+extern void performers_mark_long(void);
+extern long performers_until_mark(void); /* in milliseconds; -1 for none */
 
 /* What was told is settled: the processes are free again. */
 extern void performers_forget_told(void);
@@ -121,6 +124,9 @@ extern void performers_forget_told(void);
 extern Datum performers_runs(bool tasks);
 
 extern int performers_busy(bool tasks);
+
+/* Says of each view that one refreshes that it is busy. */
+extern void performers_remember_busy(void);
 
 /* Cancels that run of a task, or what refreshes that view, to make room for the next. */
 extern void performers_cancel_task(int64 run);
