@@ -243,12 +243,17 @@ static struct
 	bool known;
 	List *views; /* in the transaction's memory */
 	TimestampTz next_due;
+	int next_count; /* how many views are due then */
 } due_now;
 
 static void
 note_next(TimestampTz moment)
 {
+	if (moment < due_now.next_due)
+		due_now.next_count = 0;
 	due_now.next_due = Min(due_now.next_due, moment);
+	if (moment == due_now.next_due)
+		due_now.next_count++;
 }
 
 /* The views that are due, but for those that somebody refreshes. */
@@ -286,6 +291,7 @@ look_what_is_due(TimestampTz now)
 	if (due_now.known)
 		return true;
 	due_now.next_due = DT_NOEND;
+	due_now.next_count = 0;
 	refresh_query(query, 0, NULL, NULL, NULL, false, 0);
 	if (SPI_processed == 0)
 		return false;
@@ -679,6 +685,13 @@ refresh_claim(TimestampTz serving_since, RefreshRun *run, TimestampTz *next_due)
 	}
 	SPI_finish();
 	return claim;
+}
+
+int
+refresh_due_next(TimestampTz *moment)
+{
+	*moment = due_now.next_due;
+	return due_now.next_count;
 }
 
 List *

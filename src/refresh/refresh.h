@@ -90,6 +90,9 @@ extern void refresh_forget_busy(void);
 extern RefreshClaim refresh_claim(TimestampTz serving_since, RefreshRun *run,
 								  TimestampTz *next_due);
 
+/* How many views are due next at the same time, as the last claim saw it, and when. */
+extern int refresh_due_next(TimestampTz *moment);
+
 /*
  * The tasks that are due, at most so many: each is recorded as running and moved on.
  * *next_due becomes earlier where the next task is.

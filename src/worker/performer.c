@@ -321,6 +321,37 @@ performers_give(const RefreshRun *run)
 	return start_performer(InvalidOid, "", run);
 }
 
+int
+performers_idle(void)
+{
+	ListCell *cell;
+	int idle = 0;
+
+	forget_gone();
+	foreach (cell, performers)
+		if (!is_task(lfirst(cell)) && state_of(lfirst(cell)) == ORDER_NONE)
+			idle++;
+	return idle;
+}
+
+/* Where no process can be had, that will be seen when there is an order. */
+void
+performers_warm(int wanted)
+{
+	int idle = performers_idle();
+
+	for (wanted = Min(wanted, performers_free()); idle < wanted; idle++)
+	{
+		Performer *performer = make_performer(InvalidOid, "");
+
+		if (register_process(performer))
+			continue;
+		dsm_detach(performer->segment);
+		pfree(performer);
+		return;
+	}
+}
+
 bool
 performers_start_task(const RefreshTask *task)
 {

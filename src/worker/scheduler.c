@@ -36,6 +36,9 @@
 /* Nobody sleeps longer: the wall clock may have been set meanwhile. */
 #define SCHEDULER_NAP_MS (60 * 1000L)
 
+/* Processes for what is due are started so much before. */
+#define SCHEDULER_WARM_USEC USECS_PER_SEC
+
 /* A due row that a session holds locked, or a step that failed: look again. */
 #define SCHEDULER_RETRY_MS 1000L
 
@@ -698,18 +701,39 @@ heed_interrupts(void)
 	}
 }
 
+/*
+ * The moment to start processes for the refreshes that are due next, and how many are
+ * wanted; DT_NOEND where they are there, or it is too late to be early.
+ */
+static TimestampTz
+warm_moment(int *wanted)
+{
+	TimestampTz due;
+
+	*wanted = refresh_due_next(&due);
+	if (due == DT_NOEND || due - SCHEDULER_WARM_USEC <= clock_now() ||
+		performers_idle() >= Min(*wanted, performers_free()))
+		return DT_NOEND;
+	return due - SCHEDULER_WARM_USEC;
+}
+
 /* Until the moment comes, or a session announces work. */
 static void
 wait_until(TimestampTz moment)
 {
+	int wanted;
+	TimestampTz warm = warm_moment(&wanted);
+
 	show_in_slot(performers_busy(false) + performers_busy(true) > 0, moment);
 	/* Only we write it. */
 	pgstat_report_activity(STATE_IDLE, my_slot->rest[0] != '\0'
 										   ? psprintf("resting: %s", my_slot->rest)
 										   : "waiting for the next due time");
 	pgstat_report_stat(true);
-	if (sleep_until(moment))
+	if (sleep_until(Min(moment, warm)))
 		ResetLatch(MyLatch);
+	else if (warm < moment && warm <= clock_now())
+		performers_warm(wanted);
 	heed_interrupts();
 }
 

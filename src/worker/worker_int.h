@@ -107,6 +107,10 @@ extern int performers_free(void);
 extern bool performers_give(const RefreshRun *run);
 extern bool performers_start_task(const RefreshTask *task);
 
+/* How many wait for a refresh; and starts some, for so many that are due soon. */
+extern int performers_idle(void);
+extern void performers_warm(int wanted);
+
 /* What one has done; error is NULL where it worked. */
 typedef void (*PerformedFunction)(RefreshRun *run, bool is_task, const ErrorData *error);
 
