@@ -36,6 +36,15 @@ SELECT factory.create_decision('reported_rules', '{"inputs": {"a": "int"}, "poli
   "prompt": {"model": "mini", "user": "a {{ a }}, rules say {{ rule.status }}"}}');
 SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('reported_rules', '{"a": 2}');
 
+-- Without a text of one's own: a line for each value that is there, and the rules' result.
+SELECT factory.create_decision('reported_all', '{"inputs": {"line": "text", "defects": "int", "produced": "int", "note": "text", "operator": {"type": "text", "pii": true}},
+  "let": {"rate": "round(defects::numeric / nullif(produced, 0), 4)"}, "policy": "RULE_FALLBACK",
+  "rules": [{"id": "high", "when": "rate > 0.03", "confidence": 0.5, "then": {"status": "HIGH"}}], "statuses": ["HIGH", "NORMAL"],
+  "prompt": {"model": "mini"}}');
+SELECT saved_pct > 50 AS halved, split_part(prompt_after, E'\n', 1) AS system, substr(prompt_after, strpos(prompt_after, 'line: ')) AS user_prompt
+FROM factory.prompt_report('reported_all', '{"line": "LINE-A", "defects": 5, "produced": 100, "operator": "Kim"}');
+SELECT factory.render_template('{{ . }}', '{"a": 1, "b": null, "c": "two", "d": {"e": [1, 2]}}');
+
 -- Without an input: that of the last judgment in the log.
 SELECT result FROM factory.judge('reported_rules', '{"a": 7}', policy => 'RULE_ONLY');
 SELECT split_part(prompt_after, E'\n', 3) AS user_prompt FROM factory.prompt_report('reported_rules');

@@ -212,7 +212,7 @@ sub create
 	my ($prompt) = @_;
 	return sql(qq{SELECT factory.create_decision('wrong', '{"inputs": {"celsius": "int"}, "rules": [], "statuses": ["WARM"], "prompt": $prompt}')});
 }
-like(create('{"user": "x", "ladder": false}'), qr/a prompt needs model and user/, 'no ladder, no model: nobody to ask');
+like(create('{"user": "x", "ladder": false}'), qr/a prompt needs a model or a ladder/, 'no ladder, no model: nobody to ask');
 like(create('{"model": "mini", "user": "x", "ladder": "yes"}'), qr/boolean is wanted/, 'a ladder is true or false');
 like(create('{"model": "mini", "user": "x", "ladder": true, "ladder_confidence": 7}'), qr/7 is not between 0 and 1/, 'nobody is so sure');
 like(create('{"model": "mini", "user": "x", "ladder_confidence": 0.7}'), qr/without a ladder.*Add "ladder": true/s, 'sure of what');

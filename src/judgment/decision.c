@@ -951,6 +951,9 @@ read_ladder(Reader *reader, Jsonb *prompt)
 			   pstrdup("Add \"ladder\": true."));
 }
 
+/* The prompt of a definition that has no words of its own for it. */
+#define PROMPT_OF_ALL_VALUES "{{ . }}"
+
 static void
 read_prompt(Reader *reader, Jsonb *definition)
 {
@@ -968,13 +971,13 @@ read_prompt(Reader *reader, Jsonb *definition)
 	system = get_string(reader, prompt, "$.prompt", "system");
 	user = get_string(reader, prompt, "$.prompt", "user");
 	read_ladder(reader, prompt);
-	if ((model == NULL && !decision->prompt_ladder) || user == NULL)
-		report(reader, pstrdup("$.prompt"), pstrdup("a prompt needs model and user"),
-			   pstrdup("Write \"prompt\": {\"model\": \"mini\", \"user\": \"...\"}."));
+	if (model == NULL && !decision->prompt_ladder)
+		report(reader, pstrdup("$.prompt"), pstrdup("a prompt needs a model or a ladder"),
+			   pstrdup("Write \"prompt\": {\"model\": \"mini\"}."));
 	caller = MemoryContextSwitchTo(decision->context);
 	decision->prompt_model = model ? pstrdup(model) : NULL;
 	decision->prompt_system = system ? pstrdup(system) : NULL;
-	decision->prompt_user = user ? pstrdup(user) : NULL;
+	decision->prompt_user = pstrdup(user ? user : PROMPT_OF_ALL_VALUES);
 	decision->answer_schema = answer_schema(decision);
 	MemoryContextSwitchTo(caller);
 }

@@ -1,6 +1,9 @@
 /*
  * template.c
  *		"{{ path }}" in a text, filled with a document's values.  No code.
+ *
+ * The path "." is all of the document in few tokens: a line for each key whose value is
+ * not null.
  */
 #include "postgres.h"
 
@@ -14,6 +17,7 @@
 
 #define TEMPLATE_OPEN "{{"
 #define TEMPLATE_CLOSE "}}"
+#define TEMPLATE_ALL "."
 
 static void
 refuse_template(const char *template_text, const char *at, const char *fault,
@@ -85,6 +89,24 @@ append_value(StringInfo out, Jsonb *value)
 		append_compact(out, doc_to_text(value));
 }
 
+static void
+append_all(StringInfo out, Jsonb *values)
+{
+	ListCell *cell;
+	const char *between = "";
+
+	foreach (cell, doc_keys(values))
+	{
+		const char *key = lfirst(cell);
+
+		if (doc_get(values, key)->type == jbvNull)
+			continue;
+		appendStringInfo(out, "%s%s: ", between, key);
+		append_value(out, doc_get_doc(values, key));
+		between = "\n";
+	}
+}
+
 /* What stands between the braces, without blanks at its ends. */
 static char *
 path_between(const char *begin, const char *end)
@@ -118,7 +140,10 @@ llm_render_template(const char *template_text, Jsonb *values)
 			refuse_template(template_text, open, "no path between \"{{\" and \"}}\"",
 							"Write the name of an input, as in \"{{ line_code }}\".");
 		appendBinaryStringInfo(&out, rest, open - rest);
-		append_value(&out, follow_path(values, name));
+		if (strcmp(name, TEMPLATE_ALL) == 0)
+			append_all(&out, values);
+		else
+			append_value(&out, follow_path(values, name));
 		rest = close + strlen(TEMPLATE_CLOSE);
 	}
 	appendStringInfoString(&out, rest);
