@@ -122,9 +122,10 @@ factory_prompt_report(PG_FUNCTION_ARGS)
 	bool nulls[COLUMN_COUNT] = {false};
 
 	if (decision->prompt_user == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("decision \"%s\" has no prompt", decision->name),
-						errhint("Give its definition a member \"prompt\" with a \"model\".")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("decision \"%s\" has no prompt", decision->name),
+				 errhint("Give its definition a member \"prompt\" with a \"model\".")));
 	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	input = PG_ARGISNULL(1) ? last_input(decision->name) : PG_GETARG_JSONB_P(1);
