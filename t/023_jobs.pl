@@ -99,6 +99,30 @@ is(judge_again('', 'after a deployment'), 'f|WARM|2', 'a model is asked again');
 is(scalar($peer->requests), 4, 'once');
 $node->safe_psql('postgres', q{SELECT factory.rollback('temperature')});
 
+# Equal jobs: one asks, the others wait for its answer; where it is cancelled, each asks.
+my $states = q{SELECT string_agg(state || coalesce(' ' || (result ->> 'from_cache'), ''), ', ' ORDER BY id) FROM factory.job WHERE input ->> 'celsius' = };
+sub judge_equal
+{
+	my ($celsius) = @_;
+	return split /\n/, sql(qq{SELECT factory.judge_async('temperature', '{"celsius": $celsius}') FROM generate_series(1, 3)});
+}
+$peer->script(chat_json({ status => 'WARM', severity => 'warning', confidence => 0.9, explanation => 'seen', recommended_actions => [] }, delay => 0.5));
+judge_equal(30);
+all_end('three equal jobs end');
+is(sql("$states '30'"), 'done false, done true, done true', 'two with the answer of the first');
+is(scalar($peer->requests), 1, 'which alone asked');
+$peer->script({ hang => 1 });
+my ($leader, @followers) = judge_equal(31);
+$peer->wait_requests(1);
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM factory.job WHERE state = 'running' AND input ->> 'celsius' = '31'}), 'of three more two follow');
+is(scalar($peer->requests), 1, 'that ask nothing');
+sql("SELECT factory.cancel_job($leader)");
+ok($peer->wait_requests(3), 'until the first is cancelled: then each asks for itself');
+sql("SELECT factory.cancel_job($_)") for @followers;
+all_end('and can be cancelled');
+is(sql("$states '31'"), 'cancelled, cancelled, cancelled', 'as the first was');
+$peer->script($warm);
+
 # Completions; as who submitted them.
 $peer->script(chat('hello'));
 $job = sql(q{SELECT factory.complete_async('mini', 'say hello', system => 'be kind')}, extra_params => [ '-U', 'lee' ]);

@@ -43,8 +43,9 @@ typedef struct Job
 	JudgmentTask task;    /* of a judgment */
 	LlmRequest request;   /* of both, once a model is to be asked */
 	bool asks;
-	LlmCall *call;
+	LlmCall *call; /* NULL: not begun, or it follows another's */
 	bool is_under_way;
+	bool is_woken; /* the one it follows has ended */
 } Job;
 
 /* Inside a transaction, as the house. */
@@ -56,5 +57,14 @@ extern void job_table_settle_lost(List *known); /* of Job *: those that are not 
 extern void job_table_done(const Job *job, Datum result, Oid type);
 extern void job_table_failed(const Job *job, int sqlstate, const char *message);
 extern void job_table_cancel(const Job *job);
+
+/* --- job_follow.c: one asks, others with the same question wait ---------------------------- */
+
+/* Whether one of those under way asks the same. */
+extern bool job_follows(const Job *job, dlist_head *under_way);
+/* It ends: whoever follows it is ready. */
+extern void job_wake_followers(const Job *job, dlist_head *under_way);
+extern TimestampTz job_next_moment(const Job *job);
+extern bool job_ready(const Job *job, TimestampTz now);
 
 #endif /* FACTORY_JOB_INT_H */

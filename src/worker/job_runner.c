@@ -132,7 +132,7 @@ static void
 begin_judgment(Job *job)
 {
 	judgment_task_begin(&job->task);
-	/* Nobody can wait for it from one transaction to another, nor it for anybody. */
+	/* A turn would end with this transaction; and nothing here may wait. */
 	job->asks =
 		job->task.request != NULL && !judgment_task_recall(&job->task, CACHE_NO_TURN);
 	if (job->asks)
@@ -167,10 +167,24 @@ start(Job *job)
 	MemoryContextSwitchTo(before);
 }
 
+/* The one it followed has ended, or its own deadline has come. */
+static void
+stop_following(Job *job)
+{
+	MemoryContext before = MemoryContextSwitchTo(job->context);
+
+	if (!judgment_task_recall(&job->task, CACHE_NO_TURN))
+		start(job);
+	MemoryContextSwitchTo(before);
+}
+
 static void
 step(Job *job)
 {
-	(void) llm_step(job->call);
+	if (job->call == NULL)
+		stop_following(job);
+	if (job->call != NULL)
+		(void) llm_step(job->call);
 }
 
 static void
@@ -225,6 +239,7 @@ static void
 forget(Job *job)
 {
 	dlist_delete(&job->node);
+	job_wake_followers(job, &under_way);
 	if (job->is_under_way)
 		call_count--;
 	MemoryContextDelete(job->context);
@@ -428,7 +443,7 @@ start_calls(List *asking)
 		{
 			Job *job = lfirst(cell);
 
-			if (try_piece(job, start))
+			if (job_follows(job, &under_way) || try_piece(job, start))
 				set_under_way(job);
 			else
 				failed = lappend(failed, job);
@@ -444,13 +459,14 @@ static List *
 ready_jobs(void)
 {
 	List *ready = NIL;
+	TimestampTz now = GetCurrentTimestamp();
 	dlist_iter iter;
 
 	dlist_foreach(iter, &under_way)
 	{
 		Job *job = dlist_container(Job, node, iter.cur);
 
-		if (llm_ready(job->call))
+		if (job_ready(job, now))
 			ready = lappend(ready, job);
 	}
 	return ready;
@@ -470,8 +486,8 @@ take_answers(List *ready)
 
 			if (try_piece(job, step))
 			{
-				/* It may go on: another try. */
-				if (!llm_ready(job->call))
+				/* It may go on: another try, or a call of its own. */
+				if (job->call != NULL && !llm_ready(job->call))
 					continue;
 				(void) try_piece(job, complete);
 			}
@@ -495,7 +511,7 @@ next_moment(void)
 		moment = TimestampTzPlusMilliseconds(idle_since, RUNNER_IDLE_MS);
 
 	dlist_foreach(iter, &under_way) moment =
-		Min(moment, llm_next_moment(dlist_container(Job, node, iter.cur)->call));
+		Min(moment, job_next_moment(dlist_container(Job, node, iter.cur)));
 	return not_before > 0 ? not_before : moment;
 }
 
