@@ -21,11 +21,12 @@ row_document(HeapTupleHeader row)
 	return doc_parse_trusted(TextDatumGetCString(json));
 }
 
+/* NULL counts as absent. */
 static uint64
 hash_of_key(const Decision *decision, Jsonb *input, uint64 seed)
 {
 	const JsonbValue *value = doc_get(input, decision->canary_key);
-	const char *text = value ? doc_value_text(value) : "";
+	const char *text = value && value->type != jbvNull ? doc_value_text(value) : "";
 
 	return hash_bytes_extended((const unsigned char *) text, strlen(text), seed);
 }

@@ -222,8 +222,10 @@ read_bound(Reader *reader, Input *input, Jsonb *spec, const char *path, const ch
 
 	if (value == NULL)
 		return false;
+	if (!read_constant(reader, input, value, PATH("%s.%s", path, key), bound))
+		return false;
 	*text = MemoryContextStrdup(reader->decision->context, doc_value_text(value));
-	return read_constant(reader, input, value, PATH("%s.%s", path, key), bound);
+	return true;
 }
 
 static void
