@@ -681,6 +681,18 @@ turns_are_sound(const IndexColumn *column, const Turn *turns, int count, int rul
 	return true;
 }
 
+/* Segments follow each other from the least key on. */
+static bool
+segments_are_sound(const IndexColumn *column)
+{
+	if (column->starts[0] != PG_INT64_MIN)
+		return false;
+	for (int i = 1; i < column->segment_count; i++)
+		if (column->starts[i] <= column->starts[i - 1])
+			return false;
+	return true;
+}
+
 static bool
 restore_column(RuleIndex *index, int rule_count, ImageReader *reader)
 {
@@ -698,7 +710,8 @@ restore_column(RuleIndex *index, int rule_count, ImageReader *reader)
 		unconstify(void *, image_take(reader, sizeof(int64) * column->segment_count));
 	count = image_take_int(reader, 0, INT_MAX / (int) sizeof(Turn));
 	turns = image_take(reader, sizeof(Turn) * count);
-	if (reader->failed || !turns_are_sound(column, turns, count, rule_count))
+	if (reader->failed || !segments_are_sound(column) ||
+		!turns_are_sound(column, turns, count, rule_count))
 		return false;
 	make_ways(index, column);
 	fill_bitmaps(index, column, rule_count, turns, count);

@@ -949,6 +949,76 @@ test_set_write(const TestSet *set, int rule_count, StringInfo image)
 	}
 }
 
+/*
+ * What is read is asked to make sense, beyond the image's checksum: whatever the bytes
+ * are, they may lead to a wrong answer at worst, never out of memory that is ours.
+ */
+static bool
+column_is_sound(const TestColumn *column, const Decision *decision,
+				const ImageReader *reader)
+{
+	int64 room = (reader->end - reader->at) / (2 * sizeof(int64));
+
+	return column->attno >= 1 && column->attno <= decision->columns->natts &&
+		   TupleDescAttr(decision->columns, column->attno - 1)->atttypid ==
+			   column->type &&
+		   column->form == key_form(column->type) && column->form != KEY_NONE &&
+		   column->collation == InvalidOid && column->word_count >= 0 &&
+		   column->word_count <= (column->form == KEY_WORD ? room : 0) &&
+		   column->landmark_count >= 0 &&
+		   column->landmark_count <= (column->form == KEY_ORDINAL ? room : 0);
+}
+
+/* A numeric has two bytes of sign and scale at least; in its long form, two of weight. */
+static bool
+numeric_is_sound(const char *value, Size size)
+{
+	uint16 header;
+
+	if (size < VARHDRSZ + sizeof(header) || !VARATT_IS_4B_U(value) ||
+		VARSIZE(value) != size)
+		return false;
+	memcpy(&header, VARDATA(value), sizeof(header));
+	return (header & 0x8000) != 0 || size >= VARHDRSZ + 2 * sizeof(header);
+}
+
+static bool
+landmark_is_sound(const TestColumn *column, const char *value, Size size)
+{
+	return column->type == NUMERICOID ? numeric_is_sound(value, size)
+									  : size == get_typlen(column->type);
+}
+
+/* The least and the greatest key that a test of the column can have but for no bound. */
+static bool
+key_is_sound(const TestColumn *column, int64 key)
+{
+	if (key == PG_INT64_MIN || key == PG_INT64_MAX)
+		return true;
+	if (column->form == KEY_WORD)
+		return key >= -1 && key <= column->word_count;
+	if (column->form == KEY_ORDINAL)
+		return key >= -1 && key <= 2 * (int64) column->landmark_count;
+	return true;
+}
+
+static bool
+test_is_sound(const Test *test, const TestColumn *column)
+{
+	if (test->at_null < NULL_FAILS || test->at_null > NULL_HOLDS)
+		return false;
+	for (int i = 0; i < test->count; i++)
+	{
+		const KeyRange *range = &test->ranges[i];
+
+		if (range->low > range->high || !key_is_sound(column, range->low) ||
+			!key_is_sound(column, range->high) ||
+			(i > 0 && range->low <= test->ranges[i - 1].high))
+			return false;
+	}
+	return true;
+}
+
 static void
 read_words(TestColumn *column, ImageReader *reader)
 {
@@ -968,8 +1038,10 @@ read_landmarks(TestColumn *column, ImageReader *reader)
 	column->landmarks = palloc0(sizeof(Landmark) * Max(column->landmark_count, 1));
 	for (int i = 0; i < column->landmark_count && !reader->failed; i++)
 	{
-		const void *value = image_take(reader, image_take_int(reader, 1, INT_MAX));
+		int size = image_take_int(reader, 1, INT_MAX);
+		const void *value = image_take(reader, size);
 
+		reader->failed |= value == NULL || !landmark_is_sound(column, value, size);
 		if (reader->failed)
 			return;
 		column->landmarks[i].value = PointerGetDatum(value);
@@ -991,9 +1063,7 @@ read_column(TestColumn *column, const Decision *decision, ImageReader *reader)
 	column->collation = fixed->collation;
 	column->word_count = words = fixed->word_count;
 	column->landmark_count = fixed->landmark_count;
-	if (column->attno < 1 || column->attno > decision->columns->natts || words < 0 ||
-		column->landmark_count < 0 ||
-		TupleDescAttr(decision->columns, column->attno - 1)->atttypid != column->type)
+	if (!column_is_sound(column, decision, reader))
 	{
 		reader->failed = true;
 		return;
@@ -1023,6 +1093,8 @@ read_rule_tests(TestSet *set, RuleTests *tests, ImageReader *reader)
 			reader->failed = true;
 		else
 			(void) image_take(reader, sizeof(KeyRange) * test->count);
+		reader->failed |=
+			!reader->failed && !test_is_sound(test, &set->columns[test->column]);
 		if (reader->failed)
 			return;
 		tests->test[i] = test;
