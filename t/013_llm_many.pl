@@ -105,6 +105,13 @@ my @asked = map { $_->{json}{messages}[0]{content} } $peer->requests;
 is(scalar(@asked), 11, 'it alone is asked again');
 is(scalar(grep { $_ eq $asked[0] } @asked), 2, 'and nobody twice but it');
 
+# Behind a row whose model thinks, no more rows wait than a limit, however few are asked.
+$peer->script(sub { return $_[0]{json}{messages}[-1]{content} eq 'slow' ? { hang => 1 } : chat('quick') });
+sql(q{CREATE SEQUENCE fetched;
+	SET statement_timeout = '2s';
+	SELECT count(*) FROM factory.complete_many('mini', $$SELECT CASE WHEN nextval('fetched') = 1 THEN 'slow' ELSE 'quick' END FROM generate_series(1, 100000)$$)});
+is(sql('SELECT last_value FROM fetched'), 10000, 'rows behind a slow one are not fetched without end');
+
 # A cancel ends them all at once.
 $peer->script({ hang => 1 });
 my $session = $node->background_psql('postgres', on_error_stop => 0);

@@ -25,9 +25,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-/* Rows that wait behind one whose model still thinks; then no more are fetched. */
-#define MANY_MAX_WAITING 10000
-
 /* What a model was asked, and what came of it. */
 typedef struct Question
 {
@@ -352,7 +349,7 @@ fill_places(Many *many)
 	HeapTuple tuple;
 
 	while (many->call_count < many->concurrency &&
-		   many->waiting_count < MANY_MAX_WAITING &&
+		   many->waiting_count < LLM_MAX_WAITING &&
 		   (tuple = query_rows_fetch(&many->rows)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -76,6 +76,9 @@ extern LlmAnswer *llm_finish(LlmCall *call);
 /* Calls under way at once in one backend, of one statement. */
 #define LLM_MAX_CONCURRENCY 256
 
+/* Rows of one that wait behind a row whose model still thinks; then none is fetched. */
+#define LLM_MAX_WAITING 10000
+
 /* Itself; raises where it is not 1 to that: it is an argument of the function. */
 extern int llm_concurrency(const char *function, int concurrency);
 

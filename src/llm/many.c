@@ -181,21 +181,6 @@ take_row(Many *many, HeapTuple tuple)
 	MemoryContextSwitchTo(before);
 }
 
-/* One row at a time: a row is asked for only when there is a place for it. */
-static void
-fill_places(Many *many)
-{
-	HeapTuple tuple;
-
-	while (many->call_count < many->concurrency &&
-		   (tuple = query_rows_fetch(&many->rows)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		take_row(many, tuple);
-		query_rows_release();
-	}
-}
-
 /* --- answering ------------------------------------------------------------------------------ */
 
 static Jsonb *
@@ -263,7 +248,25 @@ give_out_done(Many *many)
 			break;
 		give_out(many, row);
 		dlist_delete(&row->node);
+		many->waiting_count--;
 		pfree(row);
+	}
+}
+
+/* One row at a time: a row is asked for only when there is a place for it. */
+static void
+fill_places(Many *many)
+{
+	HeapTuple tuple;
+
+	while (many->call_count < many->concurrency &&
+		   many->waiting_count < LLM_MAX_WAITING &&
+		   (tuple = query_rows_fetch(&many->rows)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		take_row(many, tuple);
+		query_rows_release();
+		give_out_done(many);
 	}
 }
 
