@@ -34,7 +34,7 @@ SELECT result, explanation->>'summary' AS because FROM factory.judge('defect_rat
 SELECT count(*), count(*) FILTER (WHERE result = 'critical') AS critical, count(DISTINCT execution_id) AS ids,
        bool_and(created_at = factory.clock_now()) AS at_the_clock
 FROM factory.judgment_log WHERE decision = 'defect_rate';
-SELECT input, result FROM factory.judgment_log WHERE result = 'unknown' ORDER BY input::text;
+SELECT input, result FROM factory.judgment_log WHERE result = 'unknown' AND decision = 'defect_rate' ORDER BY input::text;
 
 -- Bad input: every offending field in one error, with what was expected and received.
 SELECT factory.judge('defect_rat', '{}');
