@@ -573,12 +573,13 @@ BEGIN
 		PERFORM factory.require_version(decision, version);
 	END LOOP;
 	FOREACH version IN ARRAY CASE WHEN cardinality(versions) = 1 THEN versions ELSE versions[2:] END LOOP
+		-- OFFSET 0: else each row's document is made anew wherever it is named.
 		EXECUTE format($query$
 			SELECT coalesce(jsonb_agg(jsonb_build_object('was', was, 'becomes', becomes, 'count', n,
 				'examples', examples) ORDER BY n DESC, was, becomes), '[]')
 			FROM (SELECT factory.decide_brief($1, input, $2) AS was, factory.decide_brief($1, input, $3) AS becomes,
 					count(*) AS n, jsonb_build_array(min(input::text)::jsonb) AS examples
-				FROM (SELECT to_jsonb(given) AS input FROM (%s) AS given) AS inputs
+				FROM (SELECT to_jsonb(given) AS input FROM (%s) AS given OFFSET 0) AS inputs
 				GROUP BY 1, 2) AS paired
 		$query$, query) INTO pairs USING decision, baseline, version;
 		comparisons := comparisons || (jsonb_build_object('version', version)
