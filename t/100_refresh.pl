@@ -163,6 +163,16 @@ $holder = $node->background_psql('postgres');
 $holder->query_safe(q{SET client_min_messages = warning; BEGIN; SELECT factory.schedule_refresh('mv_odd', 'every second')});
 becomes_fresh('an open transaction holds up nothing');
 $holder->query_safe('ROLLBACK');
+sql(q{CREATE MATERIALIZED VIEW mv_clock AS SELECT clock_timestamp() AS at; SELECT factory.schedule_refresh('mv_clock', 'every second')});
+becomes_true(q{SELECT last_status = 'succeeded' FROM factory.refresh_status WHERE view = 'public.mv_clock'}, 'a second view is refreshed');
+$holder->query_safe(q{BEGIN; SELECT FROM factory.refresh_schedule WHERE view = 'mv_clock'::regclass FOR UPDATE});
+$holder->query_safe(q{SAVEPOINT s; UPDATE factory.refresh_schedule SET enabled = true WHERE view = 'mv_clock'::regclass});
+becomes_true(q{SELECT next_due < now() - interval '1 second' FROM factory.refresh_schedule WHERE view = 'mv_clock'::regclass},
+	'not while a session holds its schedule');
+becomes_fresh('which holds up no other');
+$holder->query_safe('ROLLBACK');
+becomes_true(q{SELECT next_due > now() - interval '1 second' FROM factory.refresh_schedule WHERE view = 'mv_clock'::regclass},
+	'when it lets go, the view is refreshed again');
 $holder->quit;
 
 # No schedule, no scheduler.

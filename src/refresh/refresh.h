@@ -112,6 +112,9 @@ extern void refresh_perform(const RefreshRun *run);
 /* A run that is not in the books and goes on: whatever happens, it will be known. */
 extern void refresh_mark(RefreshRun *run);
 
+/* Whether a session holds the view's schedule: who records its run would wait for that. */
+extern bool refresh_schedule_is_held(Oid view);
+
 /* Records how it ended: error is NULL where it worked. */
 extern void refresh_record(RefreshRun *run, const ErrorData *error);
 

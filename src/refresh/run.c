@@ -104,6 +104,37 @@ refresh_mark_now(RefreshRun *run)
 	ForceSyncCommit();
 }
 
+static bool
+is_held(Oid view)
+{
+	Oid types[] = {OIDOID};
+	Datum values[] = {ObjectIdGetDatum(view)}, place;
+	bool isnull;
+
+	refresh_query("SELECT ctid FROM factory.refresh_schedule "
+				  "WHERE view::pg_catalog.oid = $1",
+				  1, types, values, NULL, false, 1);
+	if (SPI_processed == 0)
+		return false;
+	place = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return refresh_row_is_held((ItemPointer) DatumGetPointer(place));
+}
+
+bool
+refresh_schedule_is_held(Oid view)
+{
+	HouseRights saved;
+	bool held;
+
+	house_enter_for_all(&saved);
+	SPI_connect();
+	held = is_held(view);
+	SPI_finish();
+	house_leave(&saved);
+	return held;
+}
+
+/* A schedule that is held stays due: the run's end moves it on, or it is made up for. */
 void
 refresh_mark(RefreshRun *run)
 {
@@ -112,9 +143,12 @@ refresh_mark(RefreshRun *run)
 	tenant_act_for(run->tenant);
 	house_enter(&saved);
 	SPI_connect();
-	refresh_mark_now(run);
+	refresh_record_start(run);
+	if (!is_held(run->view))
+		move_on(run);
 	SPI_finish();
 	house_leave(&saved);
+	ForceSyncCommit();
 }
 
 /* How a run ended. */

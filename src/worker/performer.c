@@ -425,10 +425,11 @@ outcome(const Performer *performer)
 	return error;
 }
 
-void
+bool
 performers_tell(PerformedFunction told)
 {
 	ListCell *cell;
+	bool all = true;
 
 	foreach (cell, performers)
 	{
@@ -437,9 +438,10 @@ performers_tell(PerformedFunction told)
 		if (!is_over(performer))
 			continue;
 		pg_read_barrier();
-		told(&performer->run, is_task(performer), outcome(performer));
-		performer->told = true;
+		performer->told = told(&performer->run, is_task(performer), outcome(performer));
+		all = all && performer->told;
 	}
+	return all;
 }
 
 /* Milliseconds until that run has to be in the books; -1 where it is, or is none. */
@@ -449,7 +451,8 @@ until_mark(const Performer *performer)
 	instr_time now;
 	int64 age_ms;
 
-	if (is_task(performer) || !is_busy(performer) || performer->run.id != 0)
+	if (is_task(performer) || state_of(performer) != ORDER_GIVEN ||
+		performer->run.id != 0)
 		return -1;
 	INSTR_TIME_SET_CURRENT(now);
 	age_ms = ((int64) INSTR_TIME_GET_MICROSEC(now) - performer->run.began_us) / 1000;

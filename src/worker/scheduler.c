@@ -263,7 +263,6 @@ run_error(const RefreshRun *run, MemoryContext context)
 	return error;
 }
 
-/* A PerformedFunction. */
 static void
 record(RefreshRun *run, bool is_task, const ErrorData *error)
 {
@@ -282,6 +281,16 @@ record(RefreshRun *run, bool is_task, const ErrorData *error)
 		ereport(LOG, (errmsg("%s run " INT64_FORMAT " of \"%s\" failed: %s",
 							 is_task ? "task" : "refresh", run->id, run->view_name,
 							 error->message)));
+}
+
+/* A PerformedFunction.  A session that holds a schedule holds up no other view. */
+static bool
+record_if_free(RefreshRun *run, bool is_task, const ErrorData *error)
+{
+	if (!is_task && refresh_schedule_is_held(run->view))
+		return false;
+	record(run, is_task, error);
+	return true;
 }
 
 /* Nobody could write it down later, while it runs here.  False where there are no books. */
@@ -569,9 +578,10 @@ claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
 
 /* What performers have done goes into the books, and what they do for long. */
 static void
-settle_performed(void)
+settle_performed(TimestampTz *next_look)
 {
-	performers_tell(record);
+	if (!performers_tell(record_if_free))
+		*next_look = clock_now() + SCHEDULER_RETRY_MS * 1000;
 	performers_mark_long();
 }
 
@@ -579,10 +589,12 @@ settle_performed(void)
 static void
 settle_apart(void)
 {
+	TimestampTz next_look;
+
 	refresh_forget_busy();
 	performers_remember_busy();
 	if (begin_transaction())
-		settle_performed();
+		settle_performed(&next_look);
 	end_transaction();
 	performers_forget_told();
 	failed = false;
@@ -595,6 +607,7 @@ step(MemoryContext context, TimestampTz *next_due)
 	RefreshClaim claim = REFRESH_CLAIM_NOTHING;
 	Claimed claimed = {NIL, NIL, NIL};
 	const char *reason = NULL;
+	TimestampTz next_look = DT_NOEND;
 	bool started;
 
 	begin_look();
@@ -603,7 +616,7 @@ step(MemoryContext context, TimestampTz *next_due)
 		settle_apart();
 	if (begin_transaction())
 	{
-		settle_performed();
+		settle_performed(&next_look);
 		if (house_may_work(&reason))
 			claim = claim_all(&claimed, next_due, context);
 		else
@@ -612,6 +625,7 @@ step(MemoryContext context, TimestampTz *next_due)
 	}
 	end_transaction();
 	performers_forget_told();
+	*next_due = Min(*next_due, next_look);
 	started = start_claimed(&claimed, context);
 	if (anything_begins(&claimed))
 		return started ? STEP_WAIT : STEP_AGAIN;

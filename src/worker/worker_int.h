@@ -112,10 +112,13 @@ extern int performers_idle(void);
 extern void performers_warm(int wanted);
 
 /* What one has done; error is NULL where it worked. */
-typedef void (*PerformedFunction)(RefreshRun *run, bool is_task, const ErrorData *error);
+typedef bool (*PerformedFunction)(RefreshRun *run, bool is_task, const ErrorData *error);
 
-/* Tells of everything that was done since the last forget. */
-extern void performers_tell(PerformedFunction told);
+/*
+ * Tells of everything that was done since the last forget.  False where one who was told
+ * said no: it will be told again.
+ */
+extern bool performers_tell(PerformedFunction told);
 
 /* Writes down the refreshes that go on for long, and when the next will have. */
 extern void performers_mark_long(void);
