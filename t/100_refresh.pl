@@ -158,6 +158,17 @@ sql(q{ALTER SYSTEM SET factory.refresh_history_runs = 3; SELECT pg_reload_conf()
 becomes_fresh('another run');
 becomes_true(q{SELECT count(*) <= 4 FROM factory.refresh_run}, 'the history keeps its length');
 
+sql(q{ALTER SYSTEM RESET factory.refresh_history_runs; SELECT pg_reload_conf()});
+becomes_fresh('runs are kept again');
+sql(q{UPDATE factory.refresh_run SET started_at = started_at - interval '10 days' WHERE id <= (SELECT max(id) FROM factory.refresh_run WHERE status = 'succeeded')});
+my $aged = sql(q{SELECT max(id) FROM factory.refresh_run WHERE started_at < now() - interval '9 days'});
+becomes_fresh('a run later');
+is(sql(qq{SELECT count(*) > 0 FROM factory.refresh_run WHERE id <= $aged}), 't', 'what is ten days old is remembered');
+sql(q{ALTER SYSTEM SET factory.refresh_history_days = 9; SELECT pg_reload_conf()});
+becomes_fresh('and another');
+becomes_true(qq{SELECT count(*) = 0 FROM factory.refresh_run WHERE id <= $aged}, 'unless nine days are the limit');
+is(sql(qq{SELECT count(*) > 0 FROM factory.refresh_run}), 't', 'what is younger stays');
+
 # Nobody's open transaction stops the others.
 $holder = $node->background_psql('postgres');
 $holder->query_safe(q{SET client_min_messages = warning; BEGIN; SELECT factory.schedule_refresh('mv_odd', 'every second')});

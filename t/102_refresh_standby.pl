@@ -13,6 +13,7 @@ $primary->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'pg_factory'
 timezone = 'UTC'
 log_statement = none
+max_worker_processes = 16
 });
 $primary->start;
 $primary->safe_psql('postgres', q{
@@ -50,6 +51,17 @@ like($err, qr/read-only transaction/, 'nothing can be scheduled there');
 like($err, qr/read-only transaction/, 'no job can be submitted');
 is($standby->safe_psql('postgres', q{SELECT subject, state FROM factory.job_status}), 'mini|failed', 'those there are can be seen');
 
+# A task and a refresh are under way where the primary ends.
+$primary->safe_psql('postgres', q{
+CREATE MATERIALIZED VIEW mv_open AS SELECT pg_sleep(120) IS NULL AS slept WITH NO DATA;
+SELECT factory.schedule_refresh('mv_open', 'daily at 06:00'), factory.resume_refresh('mv_open');
+SELECT factory.schedule_task('open', 'SELECT pg_sleep(120)', 'daily at 06:00'), factory.resume_task('open')});
+$primary->poll_query_until('postgres', q{SELECT (SELECT state = 'running' FROM factory.refresh_status WHERE view = 'public.mv_open')
+	AND (SELECT state = 'running' FROM factory.task_status WHERE name = 'open')}) or die 'neither runs';
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q{SELECT string_agg(state, ' ') FROM (SELECT state FROM factory.refresh_status WHERE view = 'public.mv_open'
+	UNION ALL SELECT state FROM factory.task_status) AS seen}), 'running running', 'what runs on the primary is seen on the standby');
+
 # Promotion starts the schedulers.
 $primary->stop('immediate');
 my $last = $standby->safe_psql('postgres', 'SELECT at FROM "Line A".mv');
@@ -58,6 +70,15 @@ ok($standby->poll_query_until('postgres', qq{SELECT at > '$last' FROM "Line A".m
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM factory.refresh_run AS a JOIN factory.refresh_run AS b
 	ON a.view_oid = b.view_oid AND a.scheduled_for = b.scheduled_for AND a.id < b.id AND a.status = 'succeeded'}),
 	0, 'and no due time was served twice');
+
+ok($standby->poll_query_until('postgres', q{SELECT string_agg(status || ' ' || error, ', ') = 'failed server stopped; how far it came is not known'
+	FROM factory.task_run}), 'a task that was under way is lost, and not repeated');
+is($standby->safe_psql('postgres', q{SELECT state FROM factory.task_status}), 'waiting', 'it waits for its next time');
+ok($standby->poll_query_until('postgres', q{SELECT string_agg(split_part(reason, ',', 1) || ' ' || status || coalesce(' ' || error, ''), ', ' ORDER BY id)
+	= 'resumed; first fill cannot be concurrent failed server stopped, caught up running' FROM factory.refresh_run WHERE view = 'public.mv_open'}),
+	'a refresh is lost, too, and made up for');
+$standby->safe_psql('postgres', q{SELECT factory.unschedule_task('open'), factory.unschedule_refresh('mv_open');
+	SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = 'refreshing public.mv_open'});
 
 $standby->safe_psql('postgres', q{SELECT factory.complete_async('mini', 'y', deadline => '1 second')});
 ok($standby->poll_query_until('postgres', q{SELECT count(*) = 2 FROM factory.job_status WHERE state = 'failed'}), 'and jobs are run');
