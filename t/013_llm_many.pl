@@ -112,9 +112,17 @@ sql(q{CREATE SEQUENCE fetched;
 	SELECT count(*) FROM factory.complete_many('mini', $$SELECT CASE WHEN nextval('fetched') = 1 THEN 'slow' ELSE 'quick' END FROM generate_series(1, 100000)$$)});
 is(sql('SELECT last_value FROM fetched'), 10000, 'rows behind a slow one are not fetched without end');
 
+# A server that restarts leaves many dead connections behind: they do not eat up a call's tries.
+$peer->script(chat('before', delay => 0.3));
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+is($session->query(sprintf $many, 40, 40), '40', 'forty connections are open');
+$peer->script(chat('after'));
+is($session->query(q{SELECT factory.complete('mini', 'again') ->> 'text'}), 'after', 'the next call finds the server that came back');
+$session->quit;
+
 # A cancel ends them all at once.
 $peer->script({ hang => 1 });
-my $session = $node->background_psql('postgres', on_error_stop => 0);
+$session = $node->background_psql('postgres', on_error_stop => 0);
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_until(qr/begun/, "\\echo begun\n" . sprintf("$many;\n", 100, 100));
 $peer->wait_requests(100);

@@ -555,6 +555,7 @@ set_request(CURL *easy, HttpTransfer *transfer, const HttpRequest *request)
 		if (!add_header(transfer, lfirst(cell)))
 			return CURLE_OUT_OF_MEMORY;
 	SET(CURLOPT_URL, request->url);
+	SET(CURLOPT_FRESH_CONNECT, request->is_anew ? 1L : 0L);
 	SET(CURLOPT_HTTPHEADER, transfer->header_lines);
 	if (request->body != NULL)
 	{

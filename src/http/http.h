@@ -35,6 +35,7 @@ typedef struct HttpRequest
 	int connect_ms;           /* to be connected, TLS included; 0: the setting's */
 	int first_byte_ms;        /* to the answer's first byte; 0: the setting's */
 	size_t max_answer;        /* bytes after decompression */
+	bool is_anew;             /* on a new connection: an open one may be dead */
 	bool allow_http;          /* plain http */
 	bool allow_private;       /* loopback, link-local, private addresses */
 	const char *ca_file;      /* NULL: the system's authorities */

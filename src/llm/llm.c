@@ -191,6 +191,7 @@ send_try(LlmCall *call)
 						   .body_length = strlen(body),
 						   .deadline = call->deadline,
 						   .max_answer = (size_t) llm_max_answer_kb * 1024,
+						   .is_anew = call->was_cut,
 						   .allow_http = server->allow_http,
 						   .allow_private = server->allow_private,
 						   .ca_file = server->ca_file,
@@ -305,6 +306,7 @@ take_transfer(LlmCall *call)
 	call->transfer = NULL;
 	next = call_take_result(call, got);
 	call->throttled = got->outcome == HTTP_ANSWERED && got->status == 429;
+	call->was_cut = got->outcome == HTTP_UNREACHABLE;
 	gate_learn(&call->pass, got, tokens_so_far(call) - before,
 			   call->throttled ? pause_ms(call, got) : -1);
 	plan_next_try(call, next, got);
@@ -354,6 +356,7 @@ begin_next_model(LlmCall *call)
 	call->server = NULL;
 	call->repairs = 0;
 	call->throttled = false;
+	call->was_cut = false;
 	call->bad_answer = NULL;
 	call->form = LLM_FORM_TEXT;
 	memset(&call->answer, 0, sizeof(LlmAnswer));

@@ -207,6 +207,7 @@ struct LlmCall
 	GatePass pass;
 	BudgetHolds holds;
 	bool throttled; /* the last try was answered with 429 */
+	bool was_cut;   /* the last try's connection failed */
 	bool is_masked; /* the prompt, of personal data */
 	MemoryContextCallback on_reset;
 	int repairs;
