@@ -1177,6 +1177,7 @@ decision_compile(const char *name, int version, Oid owner, Jsonb *definition,
 	Reader reader = {decision, problems};
 	OwnerRights rights;
 
+	problems->memory = CurrentMemoryContext;
 	owner_rights_begin(owner, true, &rights);
 	read_definition(&reader, definition);
 	owner_rights_end(&rights);

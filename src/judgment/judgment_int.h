@@ -134,6 +134,7 @@ typedef struct Problems
 	bool collect;
 	List *list; /* of Problem * */
 	int errors;
+	MemoryContext memory; /* where they are kept: that of who has something compiled */
 } Problems;
 
 extern void problem_report(Problems *problems, const char *level, const char *rule,

@@ -28,12 +28,14 @@ void
 problem_report(Problems *problems, const char *level, const char *rule, char *path,
 			   char *message, char *hint)
 {
+	/* What is being read may lie in the decision's memory, which an error takes away. */
+	MemoryContext caller =
+		MemoryContextSwitchTo(problems->memory ? problems->memory : CurrentMemoryContext);
 	Problem *problem = palloc(sizeof(Problem));
 	bool is_error = strcmp(level, "error") == 0;
 
 	problem->level = level;
 	problem->rule = rule ? pstrdup(rule) : NULL;
-	/* What is given may lie in the decision's memory, which an error takes away. */
 	problem->path = pstrdup(path);
 	problem->message = pstrdup(message);
 	problem->hint = hint ? pstrdup(hint) : NULL;
@@ -41,7 +43,8 @@ problem_report(Problems *problems, const char *level, const char *rule, char *pa
 		problems->errors++;
 	if (problems->collect)
 		problems->list = lappend(problems->list, problem);
-	else if (is_error)
+	MemoryContextSwitchTo(caller);
+	if (!problems->collect && is_error)
 		problem_raise(problem, 1, "");
 }
 
