@@ -47,7 +47,7 @@ static const Setting settings[] = {
 	 &redis_password_file, .boot_text = "", .context = PGC_SIGHUP,
 	 .flags = GUC_SUPERUSER_ONLY},
 	{"factory.cache_redis_timeout", "Sets how long a look at Redis may take.",
-	 SETTING_INT, &redis_timeout_ms, .boot = 100, .min = 1, .max = 60000,
+	 SETTING_INT, &redis_timeout_ms, .boot = 100, .min = 1, .max = 5000,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MS},
 };
 
