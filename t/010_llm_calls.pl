@@ -59,16 +59,16 @@ sub sql
 # Rows come by the database's writer.
 sub ledger_has { return $node->poll_query_until('postgres', 'SELECT count(*) >= ' . shift . ' FROM factory.llm_call') }
 ledger_has(1);
-is(sql(q{SELECT called_by, purpose, subject, model, provider_model, server, prompt_tokens, completion_tokens,
+is(sql(q{SELECT called_by = session_user, purpose, subject, model, provider_model, server, prompt_tokens, completion_tokens,
 		total_tokens, cost_usd, attempts, success, outcome, reason, latency_ms > 0, prompt FROM factory.llm_call}),
-	'postgres|complete||mini|peer-model-1|peer|100|20|120|0.0000270000|1|t|ok||t|', 'the ledger has it, without the prompt');
+	't|complete||mini|peer-model-1|peer|100|20|120|0.0000270000|1|t|ok||t|', 'the ledger has it, without the prompt');
 is(sql(q{SET factory.log_prompts = on; BEGIN; SELECT factory.complete('mini', 'x', system => 'y')->>'text'; ROLLBACK}), 'hello', 'a call');
 ledger_has(2);
 is(sql(q{SELECT prompt FROM factory.llm_call ORDER BY called_at DESC LIMIT 1}), "y\n\nx",
 	'a rollback leaves its row, with the prompt where that is switched on');
-is(sql(q{SELECT tenant_id, day = (now() AT TIME ZONE current_setting('TimeZone'))::date, model, role, decision, calls,
+is(sql(q{SELECT tenant_id, day = (now() AT TIME ZONE current_setting('TimeZone'))::date, model, role = session_user, decision, calls,
 		failures, total_tokens, cost_usd, calls_without_price FROM factory.llm_usage}),
-	'default|t|mini|postgres||2|0|240|0.0000540000|0', 'used by day, model, role and decision');
+	'default|t|mini|t||2|0|240|0.0000540000|0', 'used by day, model, role and decision');
 my ($code, $out, $err) = $node->psql('postgres', q{BEGIN READ ONLY; SELECT factory.complete('mini', 'x')});
 like($err, qr/model "mini" must not be called: no ledger can be kept, the transaction is read-only/, 'no ledger, no call');
 is(sql(q{DO $$ BEGIN PERFORM factory.complete('mini', 'x', options => '{"timeout": "1ms", "max_tokens": 0}');

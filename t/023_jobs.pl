@@ -67,7 +67,7 @@ ends($job, 'done', 'a judgment is done by the worker');
 is(sql("SELECT r.result, r.status, r.method_used FROM jsonb_populate_record(NULL::factory.judgment, factory.job_result($job)) AS r"),
 	'warning|WARM|rule_fallback', 'and brings what judge() says');
 ledger_is_written();
-is(sql(q{SELECT count(*), min(l.called_by::text) FROM factory.llm_call l JOIN factory.judgment_log j USING (execution_id)}), '1|postgres',
+is(sql(q{SELECT count(*), bool_and(l.called_by = session_user) FROM factory.llm_call l JOIN factory.judgment_log j USING (execution_id)}), '1|t',
 	'logged, and in the ledger');
 
 # Rules alone.
@@ -246,7 +246,7 @@ ledger_is_written();
 is(sql(q{SELECT string_agg(CASE tenant_id WHEN 'busan' THEN 'b' ELSE 'd' END, '' ORDER BY called_at) FROM
 	(SELECT tenant_id, called_at FROM factory.llm_call ORDER BY called_at DESC LIMIT 8) AS l}), 'bdbdbdbb', 'tenants took turns, one call at a time');
 is(sql(q{SELECT input ->> 'prompt' FROM factory.job WHERE tenant_id = 'busan' ORDER BY started_at LIMIT 1}), 'b6', 'priority comes first');
-is(sql(q{SELECT string_agg(DISTINCT tenant_id || ' ' || called_by, ', ') FROM factory.llm_call}), 'busan park, default lee, default postgres', 'each with its own ledger');
+is(sql(q{SELECT string_agg(DISTINCT tenant_id || ' ' || CASE called_by WHEN session_user THEN 'owner' ELSE called_by END, ', ') FROM factory.llm_call}), 'busan park, default lee, default owner', 'each with its own ledger');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET factory.job_concurrency; SELECT pg_reload_conf()});
 
 # What ended long ago is deleted.
