@@ -15,15 +15,13 @@
 
 #include <math.h>
 
-#include "access/genam.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "base/base.h"
 #include "base/errors.h"
 #include "base/house.h"
+#include "base/lookup.h"
 #include "base/nearest.h"
 #include "base/number.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "judgment/dependency.h"
@@ -270,70 +268,6 @@ raise_undefined(const char *name)
 						 : errhint("View factory.decision_status lists the decisions.")));
 }
 
-/*
- * The first judgment of a session waits for these: they look rows up by a key, without
- * the parser, the planner and what those read of the catalogue.  Row security is not
- * asked, for the tenant is part of each key.
- *
- * A lookup reads one table by one snapshot, the newest as in house_query().  It is
- * taken when the table is open: opening it takes in the invalidations of what the
- * snapshot sees.
- */
-typedef struct Lookup
-{
-	Relation relation;
-	Snapshot snapshot;
-	SysScanDesc scan; /* NULL: none was begun */
-} Lookup;
-
-static void
-lookup_begin(Lookup *lookup, const char *table)
-{
-	lookup->relation = table_open(house_relation(table), AccessShareLock);
-	lookup->snapshot =
-		RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
-	lookup->scan = NULL;
-}
-
-static void
-lookup_end_scan(Lookup *lookup)
-{
-	if (lookup->scan != NULL)
-		systable_endscan(lookup->scan);
-	lookup->scan = NULL;
-}
-
-static void
-lookup_end(Lookup *lookup)
-{
-	lookup_end_scan(lookup);
-	UnregisterSnapshot(lookup->snapshot);
-	table_close(lookup->relation, AccessShareLock);
-}
-
-/* NULL where there is none; it holds until the next. */
-static HeapTuple
-lookup_row(Lookup *lookup, const char *index, ScanKey keys, int count)
-{
-	lookup_end_scan(lookup);
-	lookup->scan = systable_beginscan(lookup->relation, house_relation(index), true,
-									  lookup->snapshot, count, keys);
-	return systable_getnext(lookup->scan);
-}
-
-static Datum
-lookup_column(const Lookup *lookup, HeapTuple row, int column, bool *isnull)
-{
-	return heap_getattr(row, column, RelationGetDescr(lookup->relation), isnull);
-}
-
-static void
-text_key(ScanKey key, int column, const char *value)
-{
-	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid,
-						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
-}
-
 static bool
 decision_exists(const char *name)
 {
@@ -341,8 +275,8 @@ decision_exists(const char *name)
 	Lookup lookup;
 	bool exists;
 
-	text_key(&keys[0], DECISION_TENANT, tenant_current());
-	text_key(&keys[1], DECISION_NAME, name);
+	lookup_text_key(&keys[0], DECISION_TENANT, tenant_current());
+	lookup_text_key(&keys[1], DECISION_NAME, name);
 	lookup_begin(&lookup, "decision");
 	exists = HeapTupleIsValid(lookup_row(&lookup, "decision_pkey", keys, 2));
 	lookup_end(&lookup);
@@ -378,13 +312,13 @@ read_in_force(const char *name, CachedName *found)
 	Lookup lookup;
 	HeapTuple row;
 
-	text_key(&keys[0], DEPLOYMENT_TENANT, tenant_current());
-	text_key(&keys[1], DEPLOYMENT_DECISION, name);
+	lookup_text_key(&keys[0], DEPLOYMENT_TENANT, tenant_current());
+	lookup_text_key(&keys[1], DEPLOYMENT_DECISION, name);
 	lookup_begin(&lookup, "deployment");
 	row = lookup_row(&lookup, "deployment_active", keys, 2);
 	found->in_force = deployed_version(&lookup, row);
-	text_key(&keys[0], DEPLOYMENT_TENANT, tenant_current());
-	text_key(&keys[1], DEPLOYMENT_DECISION, name);
+	lookup_text_key(&keys[0], DEPLOYMENT_TENANT, tenant_current());
+	lookup_text_key(&keys[1], DEPLOYMENT_DECISION, name);
 	row = lookup_row(&lookup, "deployment_canary", keys, 2);
 	found->canary_version = deployed_version(&lookup, row);
 	found->canary_share = canary_share(&lookup, row);
@@ -405,8 +339,8 @@ typedef struct StoredVersion
 static void
 version_keys(ScanKey keys, const char *name, int version)
 {
-	text_key(&keys[0], VERSION_TENANT, tenant_current());
-	text_key(&keys[1], VERSION_DECISION, name);
+	lookup_text_key(&keys[0], VERSION_TENANT, tenant_current());
+	lookup_text_key(&keys[1], VERSION_DECISION, name);
 	ScanKeyInit(&keys[2], VERSION_NUMBER, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(version));
 }

@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/house.h"
+#include "base/lookup.h"
+#include "base/number.h"
 #include "base/settings.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -120,13 +122,16 @@ budget_attach_shmem(void)
 
 /* --- the limits --------------------------------------------------------------------------- */
 
-static const char *const limits_query =
-	"SELECT kind, name, period, tokens, cost_usd::pg_catalog.float8 FROM "
-	"factory.llm_budget "
-	"WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND ("
-	"kind OPERATOR(pg_catalog.=) 'tenant' "
-	"OR kind OPERATOR(pg_catalog.=) 'role' AND name OPERATOR(pg_catalog.=) $2 "
-	"OR kind OPERATOR(pg_catalog.=) 'model' AND name OPERATOR(pg_catalog.=) $3)";
+/* Columns of factory.llm_budget. */
+enum
+{
+	BUDGET_TENANT = 1,
+	BUDGET_KIND,
+	BUDGET_NAME,
+	BUDGET_PERIOD,
+	BUDGET_TOKENS,
+	BUDGET_COST
+};
 
 static SPIPlanPtr
 prepared(SPIPlanPtr *plan, const char *query, int count, Oid *types)
@@ -142,49 +147,62 @@ prepared(SPIPlanPtr *plan, const char *query, int count, Oid *types)
 }
 
 static void
-budget_from_row(Budget *budget, const char *tenant, HeapTuple tuple, TupleDesc desc)
+budget_text(char *part, Size size, const Lookup *lookup, HeapTuple row, int column)
 {
+	bool is_null;
+
+	text_to_cstring_buffer(DatumGetTextPP(lookup_column(lookup, row, column, &is_null)),
+						   part, size);
+}
+
+static void
+budget_from_row(Budget *budget, const char *tenant, const Lookup *lookup, HeapTuple row)
+{
+	BudgetKey *key = &budget->key;
 	bool is_null;
 	Datum value;
 
 	memset(budget, 0, sizeof(Budget));
-	budget->key.database = MyDatabaseId;
-	strlcpy(budget->key.tenant, tenant, sizeof(budget->key.tenant));
-	strlcpy(budget->key.kind, SPI_getvalue(tuple, desc, 1), sizeof(budget->key.kind));
-	strlcpy(budget->key.name, SPI_getvalue(tuple, desc, 2), sizeof(budget->key.name));
-	strlcpy(budget->key.period, SPI_getvalue(tuple, desc, 3), sizeof(budget->key.period));
-	value = SPI_getbinval(tuple, desc, 4, &is_null);
+	key->database = MyDatabaseId;
+	strlcpy(key->tenant, tenant, sizeof(key->tenant));
+	budget_text(key->kind, sizeof(key->kind), lookup, row, BUDGET_KIND);
+	budget_text(key->name, sizeof(key->name), lookup, row, BUDGET_NAME);
+	budget_text(key->period, sizeof(key->period), lookup, row, BUDGET_PERIOD);
+	value = lookup_column(lookup, row, BUDGET_TOKENS, &is_null);
 	budget->tokens = is_null ? -1 : DatumGetInt64(value);
-	value = SPI_getbinval(tuple, desc, 5, &is_null);
-	budget->nano_usd = is_null ? -1 : DatumGetFloat8(value) * NANO;
+	value = lookup_column(lookup, row, BUDGET_COST, &is_null);
+	budget->nano_usd = is_null ? -1 : number_to_double(value) * NANO;
 }
 
 /* The budgets that a call of that model by this role is under. */
 static int
 find_limits(const char *model, Budget *budgets)
 {
-	static SPIPlanPtr plan = NULL;
 	const char *tenant = tenant_current();
-	Datum arguments[] = {
-		CStringGetTextDatum(tenant),
-		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false)),
-		CStringGetTextDatum(model),
+	const char *const wanted[][2] = {
+		{"model", model},
+		{"role", GetUserNameFromId(GetUserId(), false)},
+		{"tenant", NULL},
 	};
-	HouseRights saved;
-	int count;
+	Lookup lookup;
+	int count = 0;
 
-	house_enter(&saved);
-	SPI_connect();
-	if (SPI_execute_plan(prepared(&plan, limits_query, 3,
-								  (Oid[]){TEXTOID, TEXTOID, TEXTOID}),
-						 arguments, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not run \"%s\"", limits_query);
-	count = Min((int) SPI_processed, BUDGET_MAX_HOLDS);
-	for (int i = 0; i < count; i++)
-		budget_from_row(&budgets[i], tenant, SPI_tuptable->vals[i],
-						SPI_tuptable->tupdesc);
-	SPI_finish();
-	house_leave(&saved);
+	lookup_begin(&lookup, "llm_budget");
+	for (int i = 0; i < lengthof(wanted); i++)
+	{
+		ScanKeyData keys[3];
+		HeapTuple row;
+
+		lookup_text_key(&keys[0], BUDGET_TENANT, tenant);
+		lookup_text_key(&keys[1], BUDGET_KIND, wanted[i][0]);
+		if (wanted[i][1] != NULL)
+			lookup_text_key(&keys[2], BUDGET_NAME, wanted[i][1]);
+		row = lookup_row(&lookup, "llm_budget_pkey", keys, wanted[i][1] ? 3 : 2);
+		for (; HeapTupleIsValid(row) && count < BUDGET_MAX_HOLDS;
+			 row = lookup_next(&lookup))
+			budget_from_row(&budgets[count++], tenant, &lookup, row);
+	}
+	lookup_end(&lookup);
 	return count;
 }
 

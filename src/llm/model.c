@@ -10,7 +10,9 @@
 #include "base/document.h"
 #include "base/errors.h"
 #include "base/house.h"
+#include "base/lookup.h"
 #include "base/nearest.h"
+#include "base/number.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "llm/llm_int.h"
@@ -177,93 +179,98 @@ options_read(LlmOptions *options, Jsonb *document)
 
 /* --- the table ------------------------------------------------------------------------- */
 
-#define MODELS \
-	"SELECT name, server, model, input_price::pg_catalog.float8, " \
-	"output_price::pg_catalog.float8, options, tier FROM factory.model " \
-	"WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND "
-
-static const char *const find_query = MODELS "name OPERATOR(pg_catalog.=) $2";
+/* Columns of factory.model. */
+enum
+{
+	MODEL_TENANT = 1,
+	MODEL_NAME,
+	MODEL_SERVER,
+	MODEL_PROVIDER_MODEL,
+	MODEL_INPUT_PRICE,
+	MODEL_OUTPUT_PRICE,
+	MODEL_TIER,
+	MODEL_OPTIONS
+};
 
 static const char *const above_query =
-	MODELS "tier OPERATOR(pg_catalog.>) $2 "
-		   "ORDER BY tier, input_price OPERATOR(pg_catalog.+) output_price, name LIMIT 1";
+	"SELECT name FROM factory.model "
+	"WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND tier OPERATOR(pg_catalog.>) $2 "
+	"ORDER BY tier, input_price OPERATOR(pg_catalog.+) output_price, name LIMIT 1";
 
-static double
-price_or_unknown(HeapTuple tuple, TupleDesc desc, int column)
+static char *
+text_of(const Lookup *lookup, HeapTuple row, int column)
 {
 	bool is_null;
-	Datum value = SPI_getbinval(tuple, desc, column, &is_null);
 
-	return is_null ? NAN : DatumGetFloat8(value);
+	return TextDatumGetCString(lookup_column(lookup, row, column, &is_null));
+}
+
+static double
+price_or_unknown(const Lookup *lookup, HeapTuple row, int column)
+{
+	bool is_null;
+	Datum value = lookup_column(lookup, row, column, &is_null);
+
+	return is_null ? NAN : number_to_double(value);
 }
 
 static LlmModel *
-model_from_row(HeapTuple tuple, TupleDesc desc)
+model_from_row(const Lookup *lookup, HeapTuple row)
 {
 	LlmModel *model = palloc0(sizeof(LlmModel));
 	bool is_null;
-	Datum tier;
-	Jsonb *options;
+	Datum value;
 
-	model->name = SPI_getvalue(tuple, desc, 1);
-	model->server = SPI_getvalue(tuple, desc, 2);
-	model->provider_model = SPI_getvalue(tuple, desc, 3);
-	model->input_price = price_or_unknown(tuple, desc, 4);
-	model->output_price = price_or_unknown(tuple, desc, 5);
-	tier = SPI_getbinval(tuple, desc, 7, &is_null);
-	model->tier = is_null ? MODEL_NO_TIER : DatumGetInt32(tier);
+	model->name = text_of(lookup, row, MODEL_NAME);
+	model->server = text_of(lookup, row, MODEL_SERVER);
+	model->provider_model = text_of(lookup, row, MODEL_PROVIDER_MODEL);
+	model->input_price = price_or_unknown(lookup, row, MODEL_INPUT_PRICE);
+	model->output_price = price_or_unknown(lookup, row, MODEL_OUTPUT_PRICE);
+	value = lookup_column(lookup, row, MODEL_TIER, &is_null);
+	model->tier = is_null ? MODEL_NO_TIER : DatumGetInt32(value);
 	model->options.temperature = NAN;
 	model->options.ladder_confidence = NAN;
-	options = DatumGetJsonbP(SPI_getbinval(tuple, desc, 6, &is_null));
-	options_read(&model->options, options);
-	return model;
-}
-
-/* The one model that a query finds by a key of that type, or NULL. */
-static LlmModel *
-one_model(SPIPlanPtr *plan, const char *query, Datum key, Oid key_type)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	HouseRights saved;
-	LlmModel *model = NULL;
-	/* The tenant is the caller's, so it is asked for before acting as the house. */
-	Datum arguments[] = {CStringGetTextDatum(tenant_current()), key};
-
-	house_enter(&saved);
-	SPI_connect();
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(query, 2, (Oid[]){TEXTOID, key_type});
-		if (*plan == NULL)
-			elog(ERROR, "could not prepare \"%s\"", query);
-		SPI_keepplan(*plan);
-	}
-	if (SPI_execute_plan(*plan, arguments, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not run \"%s\"", query);
-	if (SPI_processed == 1)
-	{
-		MemoryContext inner = MemoryContextSwitchTo(caller);
-
-		model = model_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-		MemoryContextSwitchTo(inner);
-	}
-	SPI_finish();
-	house_leave(&saved);
+	value = lookup_column(lookup, row, MODEL_OPTIONS, &is_null);
+	options_read(&model->options, DatumGetJsonbPCopy(value));
 	return model;
 }
 
 LlmModel *
 model_find(const char *name)
 {
-	static SPIPlanPtr plan = NULL;
+	ScanKeyData keys[2];
+	Lookup lookup;
+	HeapTuple row;
+	LlmModel *model;
 
-	return one_model(&plan, find_query, CStringGetTextDatum(name), TEXTOID);
+	lookup_text_key(&keys[0], MODEL_TENANT, tenant_current());
+	lookup_text_key(&keys[1], MODEL_NAME, name);
+	lookup_begin(&lookup, "model");
+	row = lookup_row(&lookup, "model_pkey", keys, 2);
+	model = HeapTupleIsValid(row) ? model_from_row(&lookup, row) : NULL;
+	lookup_end(&lookup);
+	return model;
 }
 
 LlmModel *
 model_above(int tier)
 {
-	static SPIPlanPtr plan = NULL;
+	MemoryContext caller = CurrentMemoryContext;
+	HouseRights saved;
+	char *name = NULL;
+	Oid types[] = {TEXTOID, INT4OID};
+	/* The tenant is the caller's, so it is asked for before acting as the house. */
+	Datum arguments[] = {CStringGetTextDatum(tenant_current()), Int32GetDatum(tier)};
 
-	return one_model(&plan, above_query, Int32GetDatum(tier), INT4OID);
+	house_enter(&saved);
+	SPI_connect();
+	if (SPI_execute_with_args(above_query, 2, types, arguments, NULL, true, 1) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", above_query);
+	if (SPI_processed == 1)
+		name = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0],
+														SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	house_leave(&saved);
+	return name ? model_find(name) : NULL;
 }
