@@ -209,8 +209,9 @@ engine_wait(TimestampTz until)
 		TimestampDifferenceMilliseconds(GetCurrentTimestamp(), Min(until, engine.timer));
 	int count;
 
-	count = WaitEventSetWait(engine.wait_set, timeout, events, lengthof(events),
-							 engine.wait_event);
+	/* 15's difference knows no limit, and "for ever" is more than a wait may take. */
+	count = WaitEventSetWait(engine.wait_set, Min(timeout, (long) INT_MAX), events,
+							 lengthof(events), engine.wait_event);
 	for (int i = 0; i < count; i++)
 		if (events[i].events & WL_LATCH_SET)
 			ResetLatch(MyLatch);
