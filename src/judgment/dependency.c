@@ -309,11 +309,13 @@ run_utility(PlannedStmt *planned, const char *text, bool read_only,
 													 parameters, environment, receiver,
 													 completion);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		cascading = around;
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	cascading = around;
 }
 
 void
