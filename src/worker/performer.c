@@ -583,7 +583,8 @@ carry_out(Order *order, MemoryContext context)
 		MemoryContextSwitchTo(context);
 		keep_error(order, CopyErrorData());
 		FlushErrorState();
-		AbortCurrentTransaction();
+		/* Also of a block that the command left open. */
+		AbortOutOfAnyTransaction();
 		MemoryContextSwitchTo(context);
 		QueryCancelPending = false;
 		RESUME_INTERRUPTS();
