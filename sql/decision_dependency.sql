@@ -83,5 +83,18 @@ DROP FUNCTION line.odd(int);
 DROP FUNCTION line.odd(int) CASCADE;
 SELECT count(*) FROM pg_proc WHERE proname = 'is_odd';
 
+-- A type that a condition only casts to is one it uses: a domain, an array's, a part of a row.
+CREATE DOMAIN line.share AS numeric CHECK (VALUE <= 1);
+CREATE DOMAIN line.code AS text;
+CREATE TYPE line.pair AS (low int, high int);
+SELECT factory.create_decision('line_cast', '{"inputs": {"n": "int", "note": "text"},
+	"rules": [{"id": "half", "when": "(n / 100.0)::line.share > 0.5", "then": {"status": "HALF"}},
+			  {"id": "code", "when": "note::line.code = ANY (''{x,y}''::line.code[])", "then": {"status": "CODE"}},
+			  {"id": "pair", "when": "(ROW(n, 5)::line.pair).high > n", "then": {"status": "PAIR"}}], "default": {"status": "FINE"}}');
+SELECT object_type, object_identity FROM factory.decision_dependency WHERE decision = 'line_cast' ORDER BY 1, 2;
+DROP DOMAIN line.share;
+DROP DOMAIN line.code;
+DROP TYPE line.pair;
+
 -- A version that is gone needs nothing.
 DROP SCHEMA line CASCADE;

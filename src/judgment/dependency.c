@@ -239,19 +239,26 @@ refuse_drop(const User *user)
 								 "CASCADE: the decision can then not be judged.")));
 }
 
-/* Of a table's row type and of arrays there are many, and no input is one alone. */
+/*
+ * What a condition may use of what is dropped; of tables' row types and of arrays there
+ * are many, and no input is one alone.  A composite type goes after its relation, and
+ * only the relation can still tell what it was.
+ */
 static bool
-may_be_used(Oid class, Oid object)
+may_be_used(Oid *class, Oid *object)
 {
-	Oid relation;
-
-	if (class != TypeRelationId)
-		return class == ProcedureRelationId || class == OperatorRelationId ||
-			   class == CollationRelationId;
-	if (OidIsValid(get_element_type(object)))
-		return false;
-	relation = get_typ_typrelid(object);
-	return !OidIsValid(relation) || get_rel_relkind(relation) == RELKIND_COMPOSITE_TYPE;
+	if (*class == RelationRelationId &&
+		get_rel_relkind(*object) == RELKIND_COMPOSITE_TYPE)
+	{
+		*class = TypeRelationId;
+		*object = get_rel_type_id(*object);
+		return true;
+	}
+	if (*class == TypeRelationId)
+		return !OidIsValid(get_element_type(*object)) &&
+			   !OidIsValid(get_typ_typrelid(*object));
+	return *class == ProcedureRelationId || *class == OperatorRelationId ||
+		   *class == CollationRelationId;
 }
 
 static void
@@ -261,7 +268,7 @@ see_drop(Oid class, Oid object, int flags)
 	User user;
 
 	if (object < FirstNormalObjectId || (flags & PERFORM_DELETION_INTERNAL) != 0 ||
-		IsBinaryUpgrade || !may_be_used(class, object))
+		IsBinaryUpgrade || !may_be_used(&class, &object))
 		return;
 	/* The extension itself may be on its way out. */
 	dependencies = house_relation_if_exists("decision_dependency");
