@@ -11,7 +11,7 @@ EXTENSION  = pg_factory
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_factory.control)
 
 # The rooms from the ground up: the install script is their SQL in this order.
-ROOMS = base http metrics cache llm judgment review refresh bi worker api
+ROOMS = base http metrics cache llm rules judgment review refresh bi worker api
 
 MODULE_big = pg_factory
 OBJS       = src/pg_factory.o $(patsubst %.c,%.o,$(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.c))))

@@ -19,6 +19,7 @@
 #include "metrics/metrics.h"
 #include "miscadmin.h"
 #include "refresh/refresh.h"
+#include "rules/rules.h"
 #include "storage/ipc.h"
 #include "utils/guc.h"
 #include "worker/worker.h"
@@ -40,6 +41,7 @@ static const Room rooms[] = {
 	{metrics_define_settings, metrics_request_shmem, metrics_attach_shmem},
 	{cache_define_settings, cache_request_shmem, cache_attach_shmem},
 	{llm_define_settings, llm_request_shmem, llm_attach_shmem},
+	{rules_define_settings},
 	{judgment_define_settings},
 	{refresh_define_settings},
 	{bi_define_settings},

@@ -24,31 +24,6 @@ rules_answered(const Judgment *judgment)
 }
 
 static bool
-same_action(const JsonbValue *one, const JsonbValue *other)
-{
-	return strcmp(doc_value_kind(one), doc_value_kind(other)) == 0 &&
-		   strcmp(doc_value_text(one), doc_value_text(other)) == 0;
-}
-
-List *
-actions_add(List *actions, const List *more)
-{
-	ListCell *cell;
-
-	foreach (cell, more)
-	{
-		bool seen = false;
-		ListCell *other;
-
-		foreach (other, actions)
-			seen |= same_action(lfirst(other), lfirst(cell));
-		if (!seen)
-			actions = lappend(actions, lfirst(cell));
-	}
-	return actions;
-}
-
-static bool
 same_status(const Verdict *one, const Verdict *other)
 {
 	return one->status != NULL && other->status != NULL &&

@@ -149,7 +149,8 @@ judgment_explain(Judgment *judgment)
 	doc_put_doc(&b, "evidence", decision_values(judgment->decision, true));
 	put_references(&b, judgment);
 	put_undecided(&b, judgment);
-	explain_alternatives(&b, judgment);
+	if (judgment->evaluation != NULL)
+		explain_alternatives(&b, judgment->evaluation);
 	doc_put_string(&b, "language", judgment->decision->language);
 	doc_end_object(&b);
 	judgment->explanation = doc_finish(&b);
@@ -254,18 +255,4 @@ judgment_components(Judgment *judgment)
 	doc_end_object(&b);
 	judgment->components = doc_finish(&b);
 	return judgment->components;
-}
-
-Jsonb *
-verdict_actions(const Verdict *verdict)
-{
-	DocBuilder b;
-	ListCell *cell;
-
-	doc_build(&b);
-	doc_begin_array(&b, NULL);
-	foreach (cell, verdict->actions)
-		doc_put_value(&b, NULL, lfirst(cell));
-	doc_end_array(&b);
-	return doc_finish(&b);
 }

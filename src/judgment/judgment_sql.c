@@ -6,31 +6,23 @@
 
 #include "access/htup_details.h"
 #include "base/activity.h"
+#include "base/argument.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/months.h"
 #include "base/quota.h"
 #include "base/settings.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "executor/spi.h"
 #include "funcapi.h"
-#include "judgment/analysis.h"
-#include "judgment/dependency.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
-#include "judgment/limits.h"
 #include "judgment/result.h"
-#include "judgment/rule_index.h"
-#include "judgment/store.h"
 #include "metrics/metrics.h"
 #include "miscadmin.h"
+#include "rules/limits.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
-#include "utils/tuplestore.h"
 
 static const struct config_enum_entry log_modes[] = {{"async", LOG_ASYNC, false},
 													 {"off", LOG_OFF, false},
@@ -75,48 +67,11 @@ static const Setting settings[] = {
 	{"factory.canary_window", "Sets after what time a good canary is promoted.",
 	 SETTING_INT, &canary.window_s, .boot = 3600, .min = 1, .max = INT_MAX,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_S},
-	{"factory.dangerous_actions",
-	 "Sets the recommended actions that need a person's approval.", SETTING_STRING,
-	 &dangerous_actions,
-	 .boot_text = "stop_line, line_stop, stop_production, production_stop, "
-				  "halt_equipment, equipment_halt",
-	 .context = PGC_SUSET, .assign_text = dangerous_actions_assign,
-	 .detail = "A list of names separated by commas; letters and digits count."},
-	{"factory.enable_rule_index",
-	 "Enables the index that decides most rules unevaluated.", SETTING_BOOL,
-	 &rule_index_enabled, .boot = true, .context = PGC_USERSET,
-	 .flags = GUC_NOT_IN_SAMPLE,
-	 .detail = "Answers are the same without; it is off to compare and to measure."},
 	{"factory.judgment_cache_ttl",
 	 "Sets how long a model's answer to a judgment may be given again; 0 asks each time.",
 	 SETTING_INT, &judgment_cache_ttl_ms, .boot = 300000, .min = 0, .max = 86400000,
 	 .context = PGC_SUSET, .flags = GUC_UNIT_MS,
 	 .detail = "A decision's own cache_ttl goes before it."},
-	{"factory.judgment_max_condition",
-	 "Sets the longest condition, let value or computed outcome of a definition.",
-	 SETTING_INT, &judgment_limits.condition_bytes, .boot = 64 * 1024, .min = 16,
-	 .max = 16 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
-	{"factory.judgment_max_definition", "Sets the largest definition that is saved.",
-	 SETTING_INT, &judgment_limits.definition_bytes, .boot = 16 * 1024 * 1024,
-	 .min = 1024, .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
-	{"factory.judgment_max_depth",
-	 "Sets how deep objects and lists may be nested in definitions and inputs.",
-	 SETTING_INT, &judgment_limits.depth, .boot = 64, .min = 8, .max = 1000,
-	 .context = PGC_SUSET},
-	{"factory.judgment_max_input", "Sets the largest input document that is judged.",
-	 SETTING_INT, &judgment_limits.input_bytes, .boot = 1024 * 1024, .min = 1024,
-	 .max = 256 * 1024 * 1024, .context = PGC_SUSET, .flags = GUC_UNIT_BYTE},
-	{"factory.judgment_max_inputs",
-	 "Sets the most inputs, and the most let values, that a decision may have.",
-	 SETTING_INT, &judgment_limits.inputs, .boot = 500, .min = 1, .max = 1600,
-	 .context = PGC_SUSET},
-	{"factory.judgment_max_rules", "Sets the most rules that a version may have.",
-	 SETTING_INT, &judgment_limits.rules, .boot = 10000, .min = 1, .max = 100000,
-	 .context = PGC_SUSET},
-	{"factory.judgment_time_limit",
-	 "Sets how long the conditions of one judgment may be evaluated.", SETTING_INT,
-	 &judgment_time_limit_ms, .boot = 500, .min = 0, .max = 60000, .context = PGC_SUSET,
-	 .flags = GUC_UNIT_MS, .detail = "0 sets no limit."},
 	{"factory.log", "Sets how judgments are logged.", SETTING_ENUM, &judgment_log_mode,
 	 .boot = LOG_SYNC, .context = PGC_SUSET, .choices = log_modes,
 	 .detail = "sync writes each in the caller's transaction; async hands each to a "
@@ -128,10 +83,6 @@ static const Setting settings[] = {
 	 "Sets how long the judgment log is kept at least; 0 means for ever.", SETTING_INT,
 	 &log_retention_minutes, .boot = 731 * 24 * 60, .min = 0, .max = INT_MAX,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MIN},
-	{"factory.require_second_person",
-	 "Enables that who saved a version may not deploy it, nor who had something judged "
-	 "decide on its review.",
-	 SETTING_BOOL, &require_second_person, .boot = false, .context = PGC_SUSET},
 	{"factory.review_confidence",
 	 "Sets the confidence below which a judgment is put before a person.", SETTING_REAL,
 	 &review_confidence, .boot = 0.7, .min = 0, .max = 1, .context = PGC_SUSET},
@@ -146,11 +97,6 @@ static const Setting settings[] = {
 	 "nobody.",
 	 SETTING_INT, &review_reminder_minutes, .boot = 60, .min = 0, .max = 366 * 24 * 60,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MIN},
-	{"factory.rule_index_memory",
-	 "Sets how much memory the bitmaps of one decision's rule index may take.",
-	 SETTING_INT, &rule_index_memory_kb, .boot = 8 * 1024, .min = 64, .max = 1024 * 1024,
-	 .context = PGC_SUSET, .flags = GUC_UNIT_KB,
-	 .detail = "With less, more rules are tested one by one; answers are the same."},
 };
 
 void
@@ -158,7 +104,6 @@ judgment_define_settings(void)
 {
 	settings_define(settings, lengthof(settings));
 	judgment_log_register();
-	dependency_watch();
 	escalation_register();
 	months_keep(&(
 		MonthlyLog){"judgment_log", "SELECT factory.make_log_months()",
@@ -168,32 +113,6 @@ judgment_define_settings(void)
 					 "SELECT count(*) FROM (SELECT FROM factory.judgment_log "
 					 "WHERE tenant_id = $1 AND created_at >= $2 AND created_at < $3 "
 					 "LIMIT $4) AS judged");
-}
-
-/* --- arguments ---------------------------------------------------------------------- */
-
-static char *
-required_text(FunctionCallInfo fcinfo, int number, const char *name)
-{
-	if (PG_ARGISNULL(number))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("argument \"%s\" must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
-static char *
-optional_text(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
-static Jsonb *
-required_doc(FunctionCallInfo fcinfo, int number, const char *name)
-{
-	if (PG_ARGISNULL(number))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("argument \"%s\" must not be null", name)));
-	return PG_GETARG_JSONB_P(number);
 }
 
 /* --- places that call ------------------------------------------------------------- */
@@ -367,10 +286,10 @@ FACTORY_FUNCTION(factory_judge);
 Datum
 factory_judge(PG_FUNCTION_ARGS)
 {
-	char *name = required_text(fcinfo, 0, "decision");
+	char *name = argument_text(fcinfo, 0, "decision");
 	JudgeRequest request = {
-		.input = required_doc(fcinfo, 1, "input"),
-		.policy = optional_text(fcinfo, 2),
+		.input = argument_doc(fcinfo, 1, "input"),
+		.policy = argument_text_or_null(fcinfo, 2),
 		.context = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
 		.skip_cache = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5),
 	};
@@ -388,8 +307,8 @@ FACTORY_FUNCTION(factory_judge_row);
 Datum
 factory_judge_row(PG_FUNCTION_ARGS)
 {
-	char *name = required_text(fcinfo, 0, "decision");
-	JudgeRequest request = {.policy = optional_text(fcinfo, 2)};
+	char *name = argument_text(fcinfo, 0, "decision");
+	JudgeRequest request = {.policy = argument_text_or_null(fcinfo, 2)};
 	bool explain = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
 	CallSite *site = call_site(fcinfo);
 
@@ -407,43 +326,13 @@ factory_judge_row(PG_FUNCTION_ARGS)
 					   explain);
 }
 
-static void
-put_compiled(const Decision *decision, void *set)
-{
-	ReturnSetInfo *result = set;
-	int read = 0;
-	Datum values[7];
-	bool nulls[7] = {false};
-
-	for (int i = 0; i < decision->rule_count; i++)
-		read += decision->rules[i].ready;
-	values[0] = CStringGetTextDatum(decision->name);
-	values[1] = Int32GetDatum(decision->version);
-	values[2] = Int32GetDatum(decision->rule_count);
-	values[3] = Int32GetDatum(read);
-	values[4] = BoolGetDatum(decision->rule_list != NULL);
-	values[5] = Int64GetDatum(rule_index_size(decision));
-	values[6] = Int64GetDatum(MemoryContextMemAllocated(decision->context, true));
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
-FACTORY_FUNCTION(factory_list_compiled_decisions);
-
-Datum
-factory_list_compiled_decisions(PG_FUNCTION_ARGS)
-{
-	InitMaterializedSRF(fcinfo, 0);
-	decisions_compiled(put_compiled, fcinfo->resultinfo);
-	return (Datum) 0;
-}
-
 FACTORY_FUNCTION(factory_decide);
 
 Datum
 factory_decide(PG_FUNCTION_ARGS)
 {
-	char *name = required_text(fcinfo, 0, "decision");
-	Jsonb *input = required_doc(fcinfo, 1, "input");
+	char *name = argument_text(fcinfo, 0, "decision");
+	Jsonb *input = argument_doc(fcinfo, 1, "input");
 	CallSite *site = call_site(fcinfo);
 	Decision *decision =
 		decision_for_call(&site->pin, name, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
@@ -513,146 +402,4 @@ factory_decide_brief(PG_FUNCTION_ARGS)
 						   ? judgment->verdict.status
 						   : "unknown",
 					   judgment->result ? judgment->result : "unknown");
-}
-
-/* --- versions ------------------------------------------------------------------------------ */
-
-FACTORY_FUNCTION(factory_create_decision);
-
-Datum
-factory_create_decision(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(decision_create(required_text(fcinfo, 0, "name"),
-									required_doc(fcinfo, 1, "definition"),
-									optional_text(fcinfo, 2)));
-}
-
-FACTORY_FUNCTION(factory_save_version);
-
-Datum
-factory_save_version(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(decision_save(required_text(fcinfo, 0, "decision"),
-								  required_doc(fcinfo, 1, "definition"),
-								  required_text(fcinfo, 2, "changelog")));
-}
-
-FACTORY_FUNCTION(factory_lock_decision);
-
-Datum
-factory_lock_decision(PG_FUNCTION_ARGS)
-{
-	decision_lock(required_text(fcinfo, 0, "decision"));
-	PG_RETURN_VOID();
-}
-
-typedef struct CheckRow
-{
-	const char *level;
-	const char *rule;
-	char *message;
-	Jsonb *witness;
-	int64 rows; /* -1: none */
-} CheckRow;
-
-static void
-put_check_row(ReturnSetInfo *result, const CheckRow *row)
-{
-	Datum values[] = {CStringGetTextDatum(row->level),
-					  row->rule ? CStringGetTextDatum(row->rule) : (Datum) 0,
-					  CStringGetTextDatum(row->message),
-					  row->witness ? JsonbPGetDatum(row->witness) : (Datum) 0,
-					  Int64GetDatum(row->rows)};
-	bool nulls[] = {false, row->rule == NULL, false, row->witness == NULL, row->rows < 0};
-
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
-static void
-put_problem(ReturnSetInfo *result, const Problem *problem)
-{
-	CheckRow row = {problem->level, problem->rule, NULL, NULL, -1};
-
-	row.message = problem->hint ? psprintf("%s (at %s). %s", problem->message,
-										   problem->path, problem->hint)
-								: psprintf("%s (at %s)", problem->message, problem->path);
-	put_check_row(result, &row);
-}
-
-static void
-put_findings(ReturnSetInfo *result, Decision *decision, const char *query)
-{
-	List *findings = decision_analyse(decision);
-	ListCell *cell;
-
-	if (query != NULL)
-		findings = decision_survey(decision, findings, query);
-	foreach (cell, findings)
-	{
-		const Finding *finding = lfirst(cell);
-		CheckRow row = {finding->level,
-						finding->rule < 0 ? NULL : decision->rules[finding->rule].id,
-						finding->message, finding->witness, finding->rows};
-
-		put_check_row(result, &row);
-	}
-}
-
-FACTORY_FUNCTION(factory_check_decision);
-
-Datum
-factory_check_decision(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Problems problems = {.collect = true};
-	char *query = optional_text(fcinfo, 1);
-	Decision *decision;
-	ListCell *cell;
-
-	InitMaterializedSRF(fcinfo, 0);
-	decision = decision_compile("(unnamed)", 0, GetUserId(),
-								required_doc(fcinfo, 0, "definition"), &problems);
-	foreach (cell, problems.list)
-		put_problem(result, lfirst(cell));
-	if (decision == NULL)
-		return (Datum) 0;
-	put_findings(result, decision, query);
-	decision_free(decision);
-	return (Datum) 0;
-}
-
-/* --- invalidation ------------------------------------------------------------------------------ */
-
-static char *
-row_text(const TriggerData *trigger, const char *column)
-{
-	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-
-	return SPI_getvalue(trigger->tg_trigtuple, desc, SPI_fnumber(desc, column));
-}
-
-FACTORY_FUNCTION(factory_deployment_changed);
-
-/*
- * Trigger of factory.deployment: whoever changes it, by our functions, by hand, by a
- * restore or by replication, every backend reads anew what is in force, and what was
- * kept of the decision's answers goes at commit.
- */
-Datum
-factory_deployment_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"factory.deployment_changed\" can only be "
-							   "called as a trigger")));
-	trigger = (TriggerData *) fcinfo->context;
-	CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
-	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		cache_empty_at_commit(CACHE_JUDGMENT, row_text(trigger, "tenant_id"),
-							  row_text(trigger, "decision"));
-	else
-		cache_empty_at_commit(CACHE_JUDGMENT, NULL, NULL);
-	return PointerGetDatum(NULL);
 }

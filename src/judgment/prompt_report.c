@@ -18,7 +18,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "judgment/judgment_int.h"
-#include "judgment/limits.h"
+#include "rules/limits.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"

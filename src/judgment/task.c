@@ -14,8 +14,8 @@
 #include "base/quota.h"
 #include "judgment/judgment.h"
 #include "judgment/judgment_int.h"
-#include "judgment/limits.h"
 #include "judgment/result.h"
+#include "rules/limits.h"
 #include "utils/lsyscache.h"
 
 Oid

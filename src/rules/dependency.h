@@ -1,0 +1,23 @@
+/*
+ * dependency.h
+ *		What of users' a decision's expressions are made of, and its being dropped.
+ */
+#ifndef FACTORY_JUDGMENT_DEPENDENCY_H
+#define FACTORY_JUDGMENT_DEPENDENCY_H
+
+#include "rules/rules_int.h"
+
+/* Adds to decision->uses; what comes with the server is not noted. */
+extern void dependency_note_type(Decision *decision, Oid type);
+extern void dependency_note_expression(Decision *decision, Node *node);
+
+/* A decision function depends on what its rules use: in pg_depend. */
+extern void dependency_record(Oid function, const Decision *decision);
+
+/* The same of a version, as rows of factory.decision_dependency. */
+extern void dependency_save(const char *name, int version, const Decision *decision);
+
+/* While the library is loaded: hears of what is dropped. */
+extern void dependency_watch(void);
+
+#endif /* FACTORY_JUDGMENT_DEPENDENCY_H */
