@@ -123,14 +123,14 @@ $session->quit;
 # A cancel ends them all at once.
 $peer->script({ hang => 1 });
 $session = $node->background_psql('postgres', on_error_stop => 0);
-my $pid = $session->query_safe('SELECT pg_backend_pid()');
+my $pid = $session->query_safe(q{SET factory.llm_timeout = '300s'; SELECT pg_backend_pid()});
 $session->query_until(qr/begun/, "\\echo begun\n" . sprintf("$many;\n", 100, 100));
 $peer->wait_requests(100);
 $begun = time;
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 $peer->wait_closed($_) for 1 .. 100;
 $took = time - $begun;
-cmp_ok($took, '<', 14, sprintf 'a cancel, not the deadline, closes all 100: the last after %.2f s', $took);
+cmp_ok($took, '<', 200, sprintf 'a cancel, not the deadline, closes all 100: the last after %.2f s', $took);
 is($session->query('SELECT 1'), '1', 'the session lives on');
 eval { $session->quit };
 
