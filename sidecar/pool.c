@@ -119,7 +119,7 @@ pool_leave_queue(Pool *pool, Call *call)
 
 /*
  * Forgets all of them: connections learn them anew, those in use once they are idle.
- * The settings are always numbers 0 and 1.
+ * The settings always have the first numbers.
  */
 static void
 forget_statements(Pool *pool)
@@ -130,7 +130,7 @@ forget_statements(Pool *pool)
 	memset(pool->statement_us, 0, sizeof(pool->statement_us));
 	pool->statement_count = 0;
 	pool->generation++;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < SETTINGS_KINDS; i++)
 		pool_statement_number(pool, "", pool_settings_sql[i]);
 }
 
@@ -475,7 +475,7 @@ take_plan(Pool *pool, const Config *config, const PoolPlan *plan)
 	pool->config = config;
 	pool->resolves = resolve_is_needed(plan->database);
 	pool->search_path = quote_schemas(config->schemas);
-	snprintf(pool->statement_timeout, sizeof(pool->statement_timeout), "%ldms",
+	snprintf(pool->statement_timeout, sizeof(pool->statement_timeout), "%ld",
 			 config->request_timeout);
 }
 

@@ -1,6 +1,6 @@
 /*
  * pool_int.h
- *		What pool.c, pool_connect.c and pool_call.c share.
+ *		What pool.c, pool_connect.c, pool_call.c and pool_send.c share.
  */
 #ifndef FACTORYD_POOL_INT_H
 #define FACTORYD_POOL_INT_H
@@ -57,6 +57,15 @@ typedef struct Step
 
 #define STEPS_MOST (2 * (5 + CALL_ASIDES_MOST) + 1)
 
+/* Statements that a transaction begins with; their numbers never change. */
+typedef enum SettingsKind
+{
+	SETTINGS_OURS,
+	SETTINGS_PLAIN,
+	SETTINGS_PLAIN_TENANT,
+	SETTINGS_KINDS
+} SettingsKind;
+
 /* A call on its connection. */
 typedef struct Slot
 {
@@ -111,7 +120,7 @@ struct Pool
 	const Config *config;
 	PoolPlan plan;
 	char *search_path;
-	char statement_timeout[24];
+	char statement_timeout[24]; /* ms */
 	char *target;
 	LIST_HEAD(, PoolConnection) connections;
 	TAILQ_HEAD(, PoolConnection) idle; /* last used first: its caches are warm */
@@ -130,6 +139,7 @@ struct Pool
 	uint32_t statement_us[STATEMENTS_MOST];
 	int statement_count;
 	long generation;
+	long long plain_until; /* the extension's own way to begin is missing till then */
 	short statement_slots[STATEMENT_SLOTS]; /* index + 1 */
 	PoolCounters counters;
 	bool closing;
@@ -159,19 +169,33 @@ extern void connection_close(PoolConnection *connection);
 extern void connection_lose(PoolConnection *connection);
 extern void connection_free(PoolConnection *connection);
 
-/* pool_call.c */
-extern const char *const pool_settings_sql[2]; /* without and with a tenant */
+/* pool_send.c */
+extern const char *const pool_settings_sql[SETTINGS_KINDS];
 extern bool connection_may_share(const PoolConnection *connection, Call *call);
 extern bool call_is_swift(Pool *pool, Call *call);
 extern void call_start(PoolConnection *connection, Call *call);
-extern void call_take_away(Call *call);
+extern void connection_probe(PoolConnection *connection);
+
+/* Writes what the socket takes; the rest when it is writable again. */
+extern bool connection_flush(PoolConnection *connection);
 
 /* Where the connection's statement takes long, those behind it go elsewhere. */
 extern void connection_release_stuck(PoolConnection *connection);
-extern void connection_probe(PoolConnection *connection);
+
+/* pool_call.c */
+extern void call_take_away(Call *call);
 extern void connection_make_idle(PoolConnection *connection);
 extern void connection_cancel(PoolConnection *connection);
 extern void call_socket_readable(evutil_socket_t fd, short what, void *context);
 extern void call_socket_writable(evutil_socket_t fd, short what, void *context);
+
+static inline uint64_t
+pool_now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000000) + now.tv_nsec / 1000;
+}
 
 #endif /* FACTORYD_POOL_INT_H */

@@ -1,6 +1,16 @@
 -- What factoryd calls: one function a route. They bind late, and ask for no more
 -- rights than their caller has.
 
+-- Before a route's: search path, statement timeout in ms, claims, method, path, headers,
+-- role, read only, tenant. Nameless, so that nobody calls it as a function of the API; for
+-- everybody, because it sets nothing that its caller could not.
+CREATE OR REPLACE FUNCTION factory.begin_request(text, text, text, text, text, text, text, boolean, text)
+RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_begin_request';
+COMMENT ON FUNCTION factory.begin_request(text, text, text, text, text, text, text, boolean, text) IS
+'makes the session act as a request''s role, with its claims; false, so that WHERE gives no row';
+
 CREATE OR REPLACE FUNCTION factory.api_judgment_execute(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp

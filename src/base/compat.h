@@ -104,6 +104,13 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define compat_owns_database(database, role) pg_database_ownercheck((database), (role))
 #endif
 
+/* 16 tells being a member of a role from being allowed to act as it. */
+#if PG_VERSION_NUM >= 160000
+#define compat_may_set_role(member, role) member_can_set_role((member), (role))
+#else
+#define compat_may_set_role(member, role) is_member_of_role((member), (role))
+#endif
+
 /* 19 ends a worker that stands in the way of DROP DATABASE and its like itself. */
 #if PG_VERSION_NUM >= 190000
 #define COMPAT_BGWORKER_INTERRUPTIBLE BGWORKER_INTERRUPTIBLE
