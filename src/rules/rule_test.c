@@ -17,61 +17,17 @@
 #include "access/stratnum.h"
 #include "base/number.h"
 #include "catalog/pg_type.h"
-#include "common/int.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "rules/rule_image.h"
-#include "rules/rule_test.h"
+#include "rules/rule_key.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/date.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/timestamp.h"
-#include "utils/typcache.h"
 
-static const struct
-{
-	Oid type;
-	KeyForm form;
-} key_forms[] = {
-	{INT2OID, KEY_INT2},     {INT4OID, KEY_INT4},        {INT8OID, KEY_INT8},
-	{FLOAT4OID, KEY_FLOAT4}, {FLOAT8OID, KEY_FLOAT8},    {BOOLOID, KEY_BOOL},
-	{DATEOID, KEY_DATE},     {TIMESTAMPOID, KEY_INT8},   {TIMESTAMPTZOID, KEY_INT8},
-	{TIMEOID, KEY_TIME},     {OIDOID, KEY_OID},          {TEXTOID, KEY_WORD},
-	{VARCHAROID, KEY_WORD},  {NUMERICOID, KEY_ORDINAL},  {BPCHAROID, KEY_ORDINAL},
-	{UUIDOID, KEY_ORDINAL},  {INTERVALOID, KEY_ORDINAL},
-};
-
-static KeyForm
-key_form(Oid type)
-{
-	for (int i = 0; i < lengthof(key_forms); i++)
-		if (key_forms[i].type == type)
-			return key_forms[i].form;
-	return type_is_enum(type) ? KEY_OID : KEY_NONE;
-}
-
-static bool
-is_integer(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID;
-}
-
-static bool
-is_float(Oid type)
-{
-	return type == FLOAT4OID || type == FLOAT8OID;
-}
-
-static bool
-is_text(Oid type)
-{
-	return type == TEXTOID || type == VARCHAROID;
-}
+/* --- columns --------------------------------------------------------------------------------- */
 
 /*
  * May a column of one type be compared with a constant of another by their keys?
@@ -80,224 +36,9 @@ is_text(Oid type)
 static bool
 keys_are_comparable(Oid column, Oid constant)
 {
-	return column == constant || (is_integer(column) && is_integer(constant)) ||
-		   (is_float(column) && is_float(constant)) ||
-		   (is_text(column) && is_text(constant));
-}
-
-/* --- keys ----------------------------------------------------------------------------- */
-
-static double
-rough_value(const TestColumn *column, Datum value)
-{
-	return column->type == NUMERICOID ? number_to_double(value) : 0;
-}
-
-/* NaN is above all numbers, as in PostgreSQL. */
-static int
-compare_rough(double one, double other)
-{
-	if (one < other)
-		return -1;
-	if (one > other)
-		return 1;
-	return (int) isnan(one) - (int) isnan(other);
-}
-
-static int
-compare_landmarks(const TestColumn *column, const Landmark *one, const Landmark *other)
-{
-	int order = compare_rough(one->rough, other->rough);
-
-	if (order != 0)
-		return order;
-	return DatumGetInt32(FunctionCall2Coll(unconstify(FmgrInfo *, &column->compare),
-										   column->collation, one->value, other->value));
-}
-
-static int64
-key_of_landmark(const TestColumn *column, Datum value)
-{
-	Landmark wanted = {rough_value(column, value), value};
-	int low = 0, high = column->landmark_count;
-
-	while (low < high)
-	{
-		int middle = (low + high) / 2;
-		int order = compare_landmarks(column, &wanted, &column->landmarks[middle]);
-
-		if (order == 0)
-			return (int64) middle * 2 + 1;
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return (int64) low * 2;
-}
-
-int64
-key_of_value(const TestColumn *column, Datum value)
-{
-	switch (column->form)
-	{
-		case KEY_INT2:
-			return DatumGetInt16(value);
-		case KEY_INT4:
-			return DatumGetInt32(value);
-		case KEY_INT8:
-			return DatumGetInt64(value);
-		case KEY_FLOAT4:
-			return key_of_float(DatumGetFloat4(value));
-		case KEY_FLOAT8:
-			return key_of_float(DatumGetFloat8(value));
-		case KEY_BOOL:
-			return DatumGetBool(value) ? 1 : 0;
-		case KEY_DATE:
-			return DatumGetDateADT(value);
-		case KEY_TIME:
-			return DatumGetTimeADT(value);
-		case KEY_OID:
-			return DatumGetObjectId(value);
-		case KEY_WORD:
-			return key_of_text(column, value);
-		case KEY_ORDINAL:
-			if (column->type == NUMERICOID)
-				value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
-			return key_of_landmark(column, value);
-		case KEY_NONE:
-			break;
-	}
-	elog(ERROR, "unexpected key form %d", (int) column->form);
-	return 0;
-}
-
-/* --- dictionaries ------------------------------------------------------------------------ */
-
-static void
-add_word(TestColumn *column, Datum value)
-{
-	text *packed = DatumGetTextPP(value);
-
-	if (column->word_count == column->word_room)
-	{
-		column->word_room = Max(16, column->word_room * 2);
-		column->words = column->words
-							? repalloc(column->words, sizeof(Word) * column->word_room)
-							: palloc(sizeof(Word) * column->word_room);
-	}
-	column->words[column->word_count].data = VARDATA_ANY(packed);
-	column->words[column->word_count++].length = VARSIZE_ANY_EXHDR(packed);
-}
-
-static void
-add_landmark(TestColumn *column, Datum value)
-{
-	if (column->landmark_count == column->landmark_room)
-	{
-		column->landmark_room = Max(16, column->landmark_room * 2);
-		column->landmarks =
-			column->landmarks
-				? repalloc(column->landmarks, sizeof(Landmark) * column->landmark_room)
-				: palloc(sizeof(Landmark) * column->landmark_room);
-	}
-	column->landmarks[column->landmark_count].rough = rough_value(column, value);
-	column->landmarks[column->landmark_count++].value = value;
-}
-
-/* Words find their place by hash; those that occur twice have one. */
-static void
-seal_words(TestColumn *column)
-{
-	uint32 size = 16;
-	int kept = 0;
-
-	while (size < (uint32) column->word_count * 2)
-		size *= 2;
-	column->slots = palloc0(sizeof(int32) * size);
-	column->slot_mask = size - 1;
-	for (int i = 0; i < column->word_count; i++)
-	{
-		Word word = column->words[i];
-		uint32 slot;
-
-		if (kept > 0 && key_of_word(column, word.data, word.length) >= 0)
-			continue;
-		slot = word_hash(word.data, word.length) & column->slot_mask;
-		while (column->slots[slot] != 0)
-			slot = (slot + 1) & column->slot_mask;
-		column->words[kept] = word;
-		column->slots[slot] = ++kept;
-	}
-	column->word_count = kept;
-}
-
-static int
-landmark_order(const void *one, const void *other, void *column)
-{
-	return compare_landmarks(column, one, other);
-}
-
-static void
-seal_landmarks(TestColumn *column)
-{
-	int kept = 0;
-
-	qsort_arg(column->landmarks, column->landmark_count, sizeof(Landmark), landmark_order,
-			  column);
-	for (int i = 0; i < column->landmark_count; i++)
-		if (kept == 0 || compare_landmarks(column, &column->landmarks[kept - 1],
-										   &column->landmarks[i]) != 0)
-			column->landmarks[kept++] = column->landmarks[i];
-	column->landmark_count = kept;
-}
-
-static void
-seal_columns(TestSet *set)
-{
-	for (int i = 0; i < set->column_count; i++)
-	{
-		TestColumn *column = &set->columns[i];
-
-		if (column->form == KEY_WORD)
-			seal_words(column);
-		else if (column->form == KEY_ORDINAL && column->landmark_count > 0)
-			seal_landmarks(column);
-		column->sealed = true;
-	}
-}
-
-/* The key of a constant; before the column is sealed it is only noted. */
-static int64
-key_of_constant(TestColumn *column, Oid type, Datum value)
-{
-	if (type == INT2OID)
-		return DatumGetInt16(value);
-	if (type == INT4OID)
-		return DatumGetInt32(value);
-	if (type == FLOAT4OID)
-		return key_of_float(DatumGetFloat4(value));
-	if (type == FLOAT8OID)
-		return key_of_float(DatumGetFloat8(value));
-	if (!column->sealed && column->form == KEY_WORD)
-		add_word(column, value);
-	else if (!column->sealed && column->form == KEY_ORDINAL)
-		add_landmark(column, value);
-	else
-		return key_of_value(column, value);
-	return 0;
-}
-
-/* --- columns --------------------------------------------------------------------------------- */
-
-static void
-prepare_comparison(TestColumn *column)
-{
-	Oid type = is_text(column->type) ? TEXTOID : column->type;
-
-	if (column->form == KEY_ORDINAL)
-		fmgr_info_cxt(lookup_type_cache(type, TYPECACHE_CMP_PROC)->cmp_proc,
-					  &column->compare, CurrentMemoryContext);
+	return column == constant || (key_is_integer(column) && key_is_integer(constant)) ||
+		   (key_is_float(column) && key_is_float(constant)) ||
+		   (key_is_text(column) && key_is_text(constant));
 }
 
 static int
@@ -325,7 +66,7 @@ test_column(TestSet *set, const Var *var, KeyForm form, Oid collation)
 	column->form = form;
 	column->type = var->vartype;
 	column->collation = collation;
-	prepare_comparison(column);
+	test_column_prepare(column);
 	return set->column_count++;
 }
 
@@ -344,121 +85,14 @@ column_of(const Decision *decision, Node *node)
 	Var *var = (Var *) without_relabel(node);
 
 	if (var == NULL || !IsA(var, Var) || var->varattno == DECISION_TIME_ATTNO(decision) ||
-		key_form(var->vartype) == KEY_NONE)
+		key_form_of(var->vartype) == KEY_NONE)
 		return NULL;
 	return var;
 }
 
-/* --- making and combining tests ------------------------------------------------------------------ */
+/* --- from nodes to tests ------------------------------------------------------------------------------ */
 
 static const KeyRange all_keys = {PG_INT64_MIN, PG_INT64_MAX};
-
-Test *
-test_make(int column, AtNull at_null, const KeyRange *ranges, int count)
-{
-	Test *test = palloc(offsetof(Test, ranges) + sizeof(KeyRange) * count);
-
-	test->column = column;
-	test->at_null = at_null;
-	test->count = count;
-	if (count > 0)
-		memcpy(test->ranges, ranges, sizeof(KeyRange) * count);
-	return test;
-}
-
-static AtNull
-null_not(AtNull value)
-{
-	return NULL_HOLDS - value;
-}
-
-Test *
-test_not(const Test *test)
-{
-	KeyRange *gaps = palloc(sizeof(KeyRange) * (test->count + 1));
-	int64 begin = PG_INT64_MIN;
-	bool open = true; /* is there anything at or after begin? */
-	int count = 0;
-
-	for (int i = 0; i < test->count; i++)
-	{
-		if (test->ranges[i].low > begin)
-			gaps[count++] = (KeyRange){begin, test->ranges[i].low - 1};
-		open = !pg_add_s64_overflow(test->ranges[i].high, 1, &begin);
-	}
-	if (open)
-		gaps[count++] = (KeyRange){begin, PG_INT64_MAX};
-	return test_make(test->column, null_not(test->at_null), gaps, count);
-}
-
-Test *
-test_and(const Test *one, const Test *other)
-{
-	KeyRange *both = palloc(sizeof(KeyRange) * (one->count + other->count + 1));
-	int count = 0;
-
-	for (int i = 0, j = 0; i < one->count && j < other->count;)
-	{
-		int64 low = Max(one->ranges[i].low, other->ranges[j].low);
-		int64 high = Min(one->ranges[i].high, other->ranges[j].high);
-
-		if (low <= high)
-			both[count++] = (KeyRange){low, high};
-		if (one->ranges[i].high < other->ranges[j].high)
-			i++;
-		else
-			j++;
-	}
-	return test_make(one->column, Min(one->at_null, other->at_null), both, count);
-}
-
-/* a OR b is NOT (NOT a AND NOT b). */
-Test *
-test_or(const Test *one, const Test *other)
-{
-	return test_not(test_and(test_not(one), test_not(other)));
-}
-
-static Test *
-test_combine(Test *one, Test *other, bool is_and)
-{
-	return is_and ? test_and(one, other) : test_or(one, other);
-}
-
-/* key op constant */
-static Test *
-test_compare(int column, int strategy, int64 key)
-{
-	KeyRange range = all_keys;
-	Test *equal;
-
-	switch (strategy)
-	{
-		case BTLessStrategyNumber:
-			if (key == PG_INT64_MIN)
-				return test_make(column, NULL_OPEN, NULL, 0);
-			range.high = key - 1;
-			break;
-		case BTLessEqualStrategyNumber:
-			range.high = key;
-			break;
-		case BTGreaterEqualStrategyNumber:
-			range.low = key;
-			break;
-		case BTGreaterStrategyNumber:
-			if (key == PG_INT64_MAX)
-				return test_make(column, NULL_OPEN, NULL, 0);
-			range.low = key + 1;
-			break;
-		default:
-			range.low = range.high = key;
-			equal = test_make(column, NULL_OPEN, &range, 1);
-			return strategy == BTEqualStrategyNumber ? equal : test_not(equal);
-	}
-	return test_make(column, NULL_OPEN, &range, 1);
-}
-
-/* --- from nodes to tests ------------------------------------------------------------------------------ */
 
 typedef struct Walk
 {
@@ -488,7 +122,7 @@ is_equality(int strategy)
 static int
 column_for(Walk *walk, const Var *var, Oid constant, int strategy, Oid collation)
 {
-	KeyForm form = key_form(var->vartype);
+	KeyForm form = key_form_of(var->vartype);
 
 	if (!keys_are_comparable(var->vartype, constant))
 		return -1;
@@ -534,7 +168,7 @@ widened_integer(const Decision *decision, Node *node)
 		case F_FLOAT8_INT2:
 		case F_FLOAT8_INT4:
 			var = column_of(decision, linitial(cast->args));
-			return var != NULL && is_integer(var->vartype) ? var : NULL;
+			return var != NULL && key_is_integer(var->vartype) ? var : NULL;
 		default:
 			return NULL;
 	}
@@ -705,7 +339,7 @@ test_of_null(Walk *walk, const NullTest *node)
 
 	if (var == NULL || node->argisrow)
 		return NULL;
-	form = key_form(var->vartype);
+	form = key_form_of(var->vartype);
 	if (form == KEY_ORDINAL)
 		column = test_column(walk->set, var, form, var->varcollid);
 	else
@@ -888,260 +522,9 @@ test_set_build(const Decision *decision, TestSet *set)
 		for (int i = 0; i < decision->rule_count; i++)
 			collect_tests(&walk, &decision->rules[i], &built.rules[i]);
 		if (pass == 0)
-			seal_columns(&built);
+			test_set_seal(&built);
 	}
 	MemoryContextSwitchTo(caller);
 	copy_set(decision, &built, set);
 	MemoryContextDelete(scratch);
-}
-
-/* --- as bytes ----------------------------------------------------------------------------- */
-
-typedef struct ColumnImage
-{
-	int32 attno;
-	int32 form;
-	Oid type;
-	Oid collation;
-	int32 word_count;
-	int32 landmark_count;
-} ColumnImage;
-
-static void
-write_column(const TestColumn *column, StringInfo image)
-{
-	ColumnImage fixed = {column->attno,     column->form,       column->type,
-						 column->collation, column->word_count, column->landmark_count};
-	int16 length;
-	bool by_value;
-
-	image_put(image, &fixed, sizeof(fixed));
-	for (int i = 0; i < column->word_count; i++)
-	{
-		image_put_int(image, column->words[i].length);
-		image_put(image, column->words[i].data, column->words[i].length);
-	}
-	get_typlenbyval(column->type, &length, &by_value);
-	for (int i = 0; i < column->landmark_count; i++)
-	{
-		Datum value = column->landmarks[i].value;
-		Size size = datumGetSize(value, by_value, length);
-
-		image_put_int(image, (int) size);
-		image_put(image, DatumGetPointer(value), size);
-	}
-}
-
-void
-test_set_write(const TestSet *set, int rule_count, StringInfo image)
-{
-	image_put_int(image, set->column_count);
-	for (int i = 0; i < set->column_count; i++)
-		write_column(&set->columns[i], image);
-	for (int i = 0; i < rule_count; i++)
-	{
-		const RuleTests *tests = &set->rules[i];
-
-		image_put_int(image, tests->complete ? tests->count : -1 - tests->count);
-		for (int j = 0; j < tests->count; j++)
-			image_put(image, tests->test[j],
-					  offsetof(Test, ranges) + sizeof(KeyRange) * tests->test[j]->count);
-	}
-}
-
-/*
- * What is read is asked to make sense, beyond the image's checksum: whatever the bytes
- * are, they may lead to a wrong answer at worst, never out of memory that is ours.
- */
-static bool
-column_is_sound(const TestColumn *column, const Decision *decision,
-				const ImageReader *reader)
-{
-	int64 room = (reader->end - reader->at) / (2 * sizeof(int64));
-
-	return column->attno >= 1 && column->attno <= decision->columns->natts &&
-		   TupleDescAttr(decision->columns, column->attno - 1)->atttypid ==
-			   column->type &&
-		   column->form == key_form(column->type) && column->form != KEY_NONE &&
-		   column->collation == InvalidOid && column->word_count >= 0 &&
-		   column->word_count <= (column->form == KEY_WORD ? room : 0) &&
-		   column->landmark_count >= 0 &&
-		   column->landmark_count <= (column->form == KEY_ORDINAL ? room : 0);
-}
-
-/* A numeric has two bytes of sign and scale at least; in its long form, two of weight. */
-static bool
-numeric_is_sound(const char *value, Size size)
-{
-	uint16 header;
-
-	if (size < VARHDRSZ + sizeof(header) || !VARATT_IS_4B_U(value) ||
-		VARSIZE(value) != size)
-		return false;
-	memcpy(&header, VARDATA(value), sizeof(header));
-	return (header & 0x8000) != 0 || size >= VARHDRSZ + 2 * sizeof(header);
-}
-
-static bool
-landmark_is_sound(const TestColumn *column, const char *value, Size size)
-{
-	return column->type == NUMERICOID ? numeric_is_sound(value, size)
-									  : size == get_typlen(column->type);
-}
-
-/* The least and the greatest key that a test of the column can have but for no bound. */
-static bool
-key_is_sound(const TestColumn *column, int64 key)
-{
-	if (key == PG_INT64_MIN || key == PG_INT64_MAX)
-		return true;
-	if (column->form == KEY_WORD)
-		return key >= -1 && key <= column->word_count;
-	if (column->form == KEY_ORDINAL)
-		return key >= -1 && key <= 2 * (int64) column->landmark_count;
-	return true;
-}
-
-static bool
-test_is_sound(const Test *test, const TestColumn *column)
-{
-	if (test->at_null < NULL_FAILS || test->at_null > NULL_HOLDS)
-		return false;
-	for (int i = 0; i < test->count; i++)
-	{
-		const KeyRange *range = &test->ranges[i];
-
-		if (range->low > range->high || !key_is_sound(column, range->low) ||
-			!key_is_sound(column, range->high) ||
-			(i > 0 && range->low <= test->ranges[i - 1].high))
-			return false;
-	}
-	return true;
-}
-
-static void
-read_words(TestColumn *column, ImageReader *reader)
-{
-	column->words = palloc0(sizeof(Word) * Max(column->word_count, 1));
-	for (int i = 0; i < column->word_count && !reader->failed; i++)
-	{
-		column->words[i].length = image_take_int(reader, 0, INT_MAX);
-		column->words[i].data = image_take(reader, column->words[i].length);
-	}
-	if (!reader->failed && column->form == KEY_WORD)
-		seal_words(column);
-}
-
-static void
-read_landmarks(TestColumn *column, ImageReader *reader)
-{
-	column->landmarks = palloc0(sizeof(Landmark) * Max(column->landmark_count, 1));
-	for (int i = 0; i < column->landmark_count && !reader->failed; i++)
-	{
-		int size = image_take_int(reader, 1, INT_MAX);
-		const void *value = image_take(reader, size);
-
-		reader->failed |= value == NULL || !landmark_is_sound(column, value, size);
-		if (reader->failed)
-			return;
-		column->landmarks[i].value = PointerGetDatum(value);
-		column->landmarks[i].rough = rough_value(column, column->landmarks[i].value);
-	}
-}
-
-static void
-read_column(TestColumn *column, const Decision *decision, ImageReader *reader)
-{
-	const ColumnImage *fixed = image_take(reader, sizeof(ColumnImage));
-	int words;
-
-	if (fixed == NULL)
-		return;
-	column->attno = fixed->attno;
-	column->form = (KeyForm) fixed->form;
-	column->type = fixed->type;
-	column->collation = fixed->collation;
-	column->word_count = words = fixed->word_count;
-	column->landmark_count = fixed->landmark_count;
-	if (!column_is_sound(column, decision, reader))
-	{
-		reader->failed = true;
-		return;
-	}
-	prepare_comparison(column);
-	read_words(column, reader);
-	read_landmarks(column, reader);
-	reader->failed |= column->word_count != words;
-	column->sealed = true;
-}
-
-/* Tests stay where they are, in the image. */
-static void
-read_rule_tests(TestSet *set, RuleTests *tests, ImageReader *reader)
-{
-	int count = image_take_int(reader, -1 - set->column_count, set->column_count);
-
-	tests->complete = count >= 0;
-	tests->count = count >= 0 ? count : -1 - count;
-	tests->test = palloc(sizeof(Test *) * Max(tests->count, 1));
-	for (int i = 0; i < tests->count; i++)
-	{
-		Test *test = unconstify(void *, image_take(reader, offsetof(Test, ranges)));
-
-		if (test == NULL || test->count < 0 || test->column < 0 ||
-			test->column >= set->column_count)
-			reader->failed = true;
-		else
-			(void) image_take(reader, sizeof(KeyRange) * test->count);
-		reader->failed |=
-			!reader->failed && !test_is_sound(test, &set->columns[test->column]);
-		if (reader->failed)
-			return;
-		tests->test[i] = test;
-	}
-}
-
-bool
-test_set_read(TestSet *set, const Decision *decision, ImageReader *reader)
-{
-	memset(set, 0, sizeof(*set));
-	set->column_count = image_take_int(reader, 0, DECISION_COLUMN_COUNT(decision) * 2);
-	set->columns = palloc0(sizeof(TestColumn) * Max(set->column_count, 1));
-	for (int i = 0; i < set->column_count && !reader->failed; i++)
-		read_column(&set->columns[i], decision, reader);
-	set->rules = palloc0(sizeof(RuleTests) * Max(decision->rule_count, 1));
-	for (int i = 0; i < decision->rule_count && !reader->failed; i++)
-		read_rule_tests(set, &set->rules[i], reader);
-	return !reader->failed;
-}
-
-/* For qsort(). */
-int
-compare_keys(const void *a, const void *b)
-{
-	int64 left = *(const int64 *) a;
-	int64 right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
-/* --- asking ---------------------------------------------------------------------------------------------- */
-
-bool
-test_holds(const Test *test, int64 key)
-{
-	int low = 0, high = test->count - 1;
-
-	while (low <= high)
-	{
-		int middle = (low + high) / 2;
-
-		if (key < test->ranges[middle].low)
-			high = middle - 1;
-		else if (key > test->ranges[middle].high)
-			low = middle + 1;
-		else
-			return true;
-	}
-	return false;
 }

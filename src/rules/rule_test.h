@@ -195,6 +195,8 @@ extern Test *test_make(int column, AtNull at_null, const KeyRange *ranges, int c
 extern Test *test_not(const Test *test);
 extern Test *test_and(const Test *one, const Test *other);
 extern Test *test_or(const Test *one, const Test *other);
+extern Test *test_combine(Test *one, Test *other, bool is_and);
+extern Test *test_compare(int column, int strategy, int64 key); /* key op constant */
 
 /* The order of keys, for qsort(). */
 extern int compare_keys(const void *a, const void *b);
