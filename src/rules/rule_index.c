@@ -50,7 +50,6 @@ typedef struct IndexWord
 typedef struct IndexColumn
 {
 	/* what was taken in last */
-	const uint64 *now; /* the bitmap of its segment */
 	int64 now_key;
 	bool now_null;
 
@@ -91,6 +90,7 @@ typedef struct RuleIndex
 	/* the inputs taken in last: as many columns as were asked for */
 	const TupleTableSlot *slot;
 	int located;
+	const uint64 **now; /* a column: the bitmap of the segment where it is */
 	const uint64 **open;
 	int open_count;
 	int chunk; /* what bits are of, or -1 */
@@ -614,6 +614,7 @@ index_begin(RuleIndex *index, int rule_count)
 	}
 	index->columns = palloc0(sizeof(IndexColumn) * columns);
 	index->by_number = palloc0(sizeof(IndexColumn *) * columns);
+	index->now = palloc(sizeof(uint64 *) * columns);
 	index->open = palloc(sizeof(uint64 *) * columns);
 }
 
@@ -758,21 +759,20 @@ rule_index_size(const Decision *decision)
 static pg_attribute_always_inline const uint64 *
 locate_next(RuleIndex *index)
 {
-	IndexColumn *column = &index->columns[index->located++];
+	int at = index->located++;
+	IndexColumn *column = &index->columns[at];
 	const TupleTableSlot *slot = index->slot;
 	int segment;
 
 	column->now_null = slot->tts_isnull[column->at];
 	if (unlikely(column->now_null))
 	{
-		column->now = column->standing_null;
 		if (column->open_null != NULL)
 			index->open[index->open_count++] = column->open_null;
-		return column->now;
+		return index->now[at] = column->standing_null;
 	}
 	segment = locate(column, slot->tts_values[column->at], &column->now_key);
-	column->now = column->standing + (Size) segment * index->word_count;
-	return column->now;
+	return index->now[at] = column->standing + (Size) segment * index->word_count;
 }
 
 static void
@@ -828,22 +828,23 @@ passes_tests(const RuleIndex *index, int rule)
  * Bitmaps are ANDed a chunk at a time, and no further than somebody asks.  Where a
  * rule is left, all columns were located.
  */
-static void
+static pg_attribute_always_inline void
 and_chunk(RuleIndex *index, int chunk)
 {
 	Size at = (Size) chunk * CHUNK_WORDS;
 	uint64 a = index->all[at], b = index->all[at + 1];
 	uint64 c = index->all[at + 2], d = index->all[at + 3];
 
-	for (int i = 0; i < index->column_count && (a | b | c | d) != 0; i++)
+	for (int i = 0; i < index->column_count; i++)
 	{
-		const uint64 *now =
-			(i < index->located ? index->columns[i].now : locate_next(index)) + at;
+		const uint64 *now = i < index->located ? index->now[i] : locate_next(index);
 
-		a &= now[0];
-		b &= now[1];
-		c &= now[2];
-		d &= now[3];
+		a &= now[at];
+		b &= now[at + 1];
+		c &= now[at + 2];
+		d &= now[at + 3];
+		if ((a | b | c | d) == 0)
+			break;
 	}
 	index->bits[0] = a;
 	index->bits[1] = b;
@@ -913,8 +914,7 @@ rule_index_nearest_miss(const Decision *decision, int before)
 			wanted &= (UINT64CONST(1) << (before - word * 64)) - 1;
 		for (int i = 0; i < index->column_count; i++)
 		{
-			uint64 fails =
-				~index->columns[i].now[word] & ~(digit[0] & digit[1] & digit[2]);
+			uint64 fails = ~index->now[i][word] & ~(digit[0] & digit[1] & digit[2]);
 			uint64 carry = digit[0] & fails;
 
 			digit[0] ^= fails;
@@ -937,23 +937,34 @@ rule_index_nearest_miss(const Decision *decision, int before)
 	return nearest;
 }
 
+/* The words of a bitmap that are not empty, and where they are. */
+typedef struct SparseBitmap
+{
+	int count;
+	int *at;
+	uint64 *bits;
+} SparseBitmap;
+
 /* The first rule that stands in a segment if the other columns stay; -1: none. */
 static int
-first_in_segment(const RuleIndex *index, const uint64 *others, const uint64 *standing)
+first_in_segment(const SparseBitmap *others, const uint64 *standing)
 {
-	for (int word = 0; word < index->word_count; word++)
-		if ((others[word] & standing[word]) != 0)
-			return word * 64 + pg_rightmost_one_pos64(others[word] & standing[word]);
+	for (int i = 0; i < others->count; i++)
+	{
+		uint64 both = others->bits[i] & standing[others->at[i]];
+
+		if (both != 0)
+			return others->at[i] * 64 + pg_rightmost_one_pos64(both);
+	}
 	return -1;
 }
 
 static void
-step_aside(const RuleIndex *index, int at, const uint64 *others, int own, int direction,
-		   List **steps)
+step_aside(const RuleIndex *index, int at, const SparseBitmap *others, int own,
+		   int direction, List **steps)
 {
 	const IndexColumn *column = &index->columns[at];
-	int now = first_in_segment(index, others,
-							   column->standing + (Size) own * index->word_count);
+	int now = first_in_segment(others, column->standing + (Size) own * index->word_count);
 
 	for (int looked = 1; looked <= STEPS_LOOKED_AT; looked++)
 	{
@@ -963,7 +974,7 @@ step_aside(const RuleIndex *index, int at, const uint64 *others, int own, int di
 
 		if (segment < 0 || segment >= column->segment_count)
 			return;
-		first = first_in_segment(index, others,
+		first = first_in_segment(others,
 								 column->standing + (Size) segment * index->word_count);
 		if (first == now)
 			continue;
@@ -983,29 +994,49 @@ step_aside(const RuleIndex *index, int at, const uint64 *others, int own, int di
 	}
 }
 
+/* The AND of all columns but one: of those before it, and word by word of the rest. */
+static void
+and_others(const RuleIndex *index, int but, const uint64 *before, SparseBitmap *others)
+{
+	others->count = 0;
+	for (int word = 0; word < index->word_count; word++)
+	{
+		uint64 bits = before[word];
+
+		for (int i = but + 1; i < index->column_count && bits != 0; i++)
+			bits &= index->now[i][word];
+		if (bits == 0)
+			continue;
+		others->at[others->count] = word;
+		others->bits[others->count++] = bits;
+	}
+}
+
 List *
 rule_index_steps(const Decision *decision)
 {
 	const RuleIndex *index = decision->index;
-	uint64 *others = palloc(sizeof(uint64) * index->word_count);
+	uint64 *before = palloc(sizeof(uint64) * index->word_count);
+	SparseBitmap others = {0, palloc(sizeof(int) * index->word_count),
+						   palloc(sizeof(uint64) * index->word_count)};
 	List *steps = NIL;
 
 	locate_all(decision->index);
+	memcpy(before, index->all, sizeof(uint64) * index->word_count);
 	for (int i = 0; i < index->column_count && index->exact; i++)
 	{
 		const IndexColumn *column = &index->columns[i];
 		int own;
 
-		if (column->now_null)
-			continue;
-		memcpy(others, index->all, sizeof(uint64) * index->word_count);
-		for (int j = 0; j < index->column_count; j++)
-			for (int word = 0; j != i && word < index->word_count; word++)
-				others[word] &= index->columns[j].now[word];
-		own = search_segment(column, column->now_key, 0, column->segment_count - 1);
-		step_aside(index, i, others, own, 1, &steps);
-		step_aside(index, i, others, own, -1, &steps);
+		and_others(index, i, before, &others);
+		if (!column->now_null)
+		{
+			own = search_segment(column, column->now_key, 0, column->segment_count - 1);
+			step_aside(index, i, &others, own, 1, &steps);
+			step_aside(index, i, &others, own, -1, &steps);
+		}
+		for (int word = 0; word < index->word_count; word++)
+			before[word] &= index->now[i][word];
 	}
-	pfree(others);
 	return steps;
 }
