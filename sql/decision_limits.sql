@@ -39,6 +39,10 @@ SELECT factory.create_decision('wider', limits.inputs(1, 501));
 SET factory.judgment_max_inputs = 1600;
 SELECT factory.create_decision('widest', limits.inputs(1600, 1600));
 SELECT status, result FROM factory.decide('widest', '{"i1": 1, "i1600": 2}');
+-- So large an explanation is stored as the server would store it, byte for byte.
+SELECT count(*) AS keys, bool_and(pg_column_size(e) = pg_column_size(e::text::jsonb) AND e = e::text::jsonb) AS same
+FROM factory.decide('widest', '{"i1": 1, "i700": 7, "i1600": 2}') AS j, jsonb_path_query(j.explanation, '$.evidence') AS e, jsonb_object_keys(e) AS k
+WHERE e @> '{"i1": 1, "i700": 7, "i1600": 2, "i2": null, "l1600": 1601}';
 RESET factory.judgment_max_inputs;
 
 -- The length of a condition, a let value, a computed outcome, in bytes.

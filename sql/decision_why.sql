@@ -26,3 +26,13 @@ SELECT status FROM factory.judge('slow', '{"t": "xx"}');
 SELECT count(*) AS errors FROM factory.check_decision(jsonb_build_object('inputs', '{"t": "text"}'::jsonb, 'rules', jsonb_build_array(jsonb_build_object(
   'id', 'greedy', 'when', format('%L ~ %L', repeat('a', 101) || 'b', '^(a+)(a+)(a+)(a+)(a+)(a+)\1\2\3\4\5\6b$'), 'then', '{"status": "X"}'::jsonb)))) WHERE level = 'error';
 RESET factory.judgment_time_limit;
+
+-- Numbers are said as the server's own cast says them, whatever their digits are.
+SELECT factory.create_decision('number', '{"inputs": {"f": "float8"}, "rules": [{"id": "r", "when": "f > 0", "then": {"status": "P"}, "because": "{f}"}], "default": {"status": "N", "because": "{f}"}}');
+SELECT f, j.explanation->'evidence'->>'f' AS evidence, j.explanation->>'summary' AS text
+FROM unnest('{0,-0,1,-1.5,0.05,0.1,0.30000000000000004,123456,1234567,999999.5,0.0001,0.00001234,1e15,1e22,1e-20,9007199254740993,3.141592653589793,100000,0.5000001}'::float8[]) WITH ORDINALITY AS v(f, n),
+	factory.decide('number', jsonb_build_object('f', f)) AS j ORDER BY n;
+SELECT setseed(0.42) \g /dev/null
+SELECT count(*) AS numbers, count(*) FILTER (WHERE (j.explanation->'evidence'->>'f') IS DISTINCT FROM f::numeric::text) AS different
+FROM (SELECT CASE i % 3 WHEN 0 THEN round((random() * 10 ^ (i % 7))::numeric, i % 8) WHEN 1 THEN (random() * 10 ^ (i % 40 - 20))::numeric ELSE (i / 64.0)::numeric END::float8 AS f
+	FROM generate_series(1, 3000) AS i) AS v, factory.decide('number', jsonb_build_object('f', f)) AS j;

@@ -161,20 +161,6 @@ compat_operator_strategy(Oid operator)
 #endif
 }
 
-/* Building jsonb: 19 keeps the result in the state. */
-#if PG_VERSION_NUM >= 190000
-typedef JsonbInState CompatJsonbState;
-#define compat_push_jsonb(state, token, value) pushJsonbValue((state), (token), (value))
-#else
-typedef struct CompatJsonbState
-{
-	JsonbParseState *parse;
-	JsonbValue *result;
-} CompatJsonbState;
-#define compat_push_jsonb(state, token, value) \
-	((state)->result = pushJsonbValue(&(state)->parse, (token), (value)))
-#endif
-
 /* A wait event set that lives as long as the process: 17 asks for a resource owner. */
 static inline WaitEventSet *
 compat_create_wait_event_set(int events)

@@ -67,7 +67,14 @@ extern Jsonb *doc_parse_trusted(const char *text);
 
 typedef struct DocBuilder
 {
-	CompatJsonbState state;
+	char *bytes; /* keys, values, and what is done of objects and lists */
+	int used;
+	int room;
+	struct DocItem *items; /* what was put and is not yet part of something done */
+	int item_count;
+	int item_room;
+	int open; /* the item that is the innermost object or list, or -1 */
+	Jsonb *result;
 } DocBuilder;
 
 /*
@@ -81,6 +88,7 @@ extern void doc_end_object(DocBuilder *b);
 extern void doc_begin_array(DocBuilder *b, const char *key);
 extern void doc_end_array(DocBuilder *b);
 extern void doc_put_string(DocBuilder *b, const char *key, const char *value);
+extern void doc_put_text(DocBuilder *b, const char *key, const char *data, int length);
 extern void doc_put_int(DocBuilder *b, const char *key, int64 value);
 extern void doc_put_number(DocBuilder *b, const char *key, double value);
 /* value / 10^digits, without the detour by text that floats take. */

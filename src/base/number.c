@@ -1,6 +1,6 @@
 /*
  * number.c
- *		numeric as machine numbers, exactly and without a detour by text.
+ *		numeric as machine numbers and back, exactly and without a detour by text.
  *
  * The server's own cast prints the number and reads it back.  Most numbers are short:
  * their digits fit into the 53 bits of a double, and so does the power of ten that
@@ -10,9 +10,13 @@
  */
 #include "postgres.h"
 
+#include <float.h>
+#include <math.h>
+
 #include "base/compat.h"
 #include "base/number.h"
 #include "common/int.h"
+#include "common/shortest_dec.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -139,4 +143,63 @@ number_to_int64(Datum numeric, int64 *result)
 		if (pg_mul_s64_overflow(*result, DIGIT_BASE, result))
 			return false;
 	return true;
+}
+
+/* --- the other way ------------------------------------------------------------------ */
+
+/*
+ * The shortest decimal that is this double and no other, as the server writes float8.
+ * Where it has no more than digits figures, it is also the nearest decimal of so many.
+ * False for more, and for what is written with an exponent or a word.
+ */
+static bool
+short_decimal(double value, int digits, char *text, int64 *whole, int *decimals)
+{
+	bool behind_point = false;
+	int figures = 0;
+
+	text[double_to_shortest_decimal_bufn(value, text)] = '\0';
+	*whole = *decimals = 0;
+	for (const char *at = text + (text[0] == '-'); *at != '\0'; at++)
+	{
+		if (*at == '.')
+		{
+			behind_point = true;
+			continue;
+		}
+		if (*at < '0' || *at > '9')
+			return false;
+		*whole = *whole * 10 + (*at - '0');
+		*decimals += behind_point;
+		if (*whole != 0 && ++figures > digits)
+			return false;
+	}
+	if (text[0] == '-')
+		*whole = -*whole;
+	return true;
+}
+
+Numeric
+number_from_double(double value)
+{
+	char text[DOUBLE_SHORTEST_DECIMAL_LEN];
+	int64 whole;
+	int decimals;
+
+	if (short_decimal(value, DBL_DIG, text, &whole, &decimals))
+		return int64_div_fast_to_numeric(whole, decimals);
+	return DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(value)));
+}
+
+bool
+number_to_text(double value, int digits, char *room)
+{
+	int64 whole;
+	int decimals;
+
+	if ((fabs(value) >= 1e-4 || value == 0) &&
+		short_decimal(value, digits, room, &whole, &decimals))
+		return true;
+	snprintf(room, NUMBER_TEXT_ROOM, "%.*g", digits, value);
+	return false;
 }

@@ -6,6 +6,7 @@
 #define FACTORY_NUMBER_H
 
 #include "fmgr.h"
+#include "utils/numeric.h"
 
 /*
  * The double nearest to a numeric, as a cast to float8 gives it; what is beyond the
@@ -16,5 +17,15 @@ extern double number_to_double(Datum numeric);
 
 /* False where it is no whole number, or beyond the range of bigint. */
 extern bool number_to_int64(Datum numeric, int64 *result);
+
+/* A finite double as numeric, as a cast of float8 gives it. */
+extern Numeric number_from_double(double value);
+
+/*
+ * As printf's "%.*g" writes it, digits being 15 at most; true where that is this very
+ * number.
+ */
+#define NUMBER_TEXT_ROOM 32
+extern bool number_to_text(double value, int digits, char *room);
 
 #endif /* FACTORY_NUMBER_H */

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "base/number.h"
 #include "lib/stringinfo.h"
 #include "rules/analysis.h"
 #include "rules/rule_index.h"
@@ -18,12 +19,18 @@
 
 /* --- what a test needs, in words -------------------------------------------------- */
 
-static char *
-number_text(const TestColumn *column, int64 key)
+static bool
+is_float(const TestColumn *column)
 {
-	if (column->form == KEY_FLOAT8)
-		return psprintf("%.15g", float_of_key(key));
-	return psprintf("%.6g", float_of_key(key));
+	return column->form == KEY_FLOAT4 || column->form == KEY_FLOAT8;
+}
+
+/* True where the text is the key's very number. */
+static bool
+number_text(const TestColumn *column, int64 key, char **text)
+{
+	*text = palloc(NUMBER_TEXT_ROOM);
+	return number_to_text(float_of_key(key), column->form == KEY_FLOAT8 ? 15 : 6, *text);
 }
 
 /* The value of a key that some constant has; NULL where it lies between constants. */
@@ -31,9 +38,13 @@ static char *
 key_text(const Decision *decision, const TestColumn *column, int64 key)
 {
 	Choice choice = {true, false, {key, key}};
+	char *text;
 
-	if (column->form == KEY_FLOAT4 || column->form == KEY_FLOAT8)
-		return number_text(column, key);
+	if (is_float(column))
+	{
+		(void) number_text(column, key, &text);
+		return text;
+	}
 	if (column->form == KEY_ORDINAL && key % 2 == 0)
 		return NULL;
 	return choice_text(decision, column, &choice);
@@ -44,10 +55,12 @@ static char *
 bound_text(const Decision *decision, const TestColumn *column, int64 key, bool is_low)
 {
 	int64 outside = is_low ? key - 1 : key + 1;
-	char *inner = key_text(decision, column, key);
-	char *outer;
+	char *inner, *outer;
+	bool is_short = is_float(column) && number_text(column, key, &inner);
 
-	if (column->form != KEY_FLOAT4 && column->form != KEY_FLOAT8 && inner != NULL)
+	if (!is_short)
+		inner = key_text(decision, column, key);
+	if (is_short || (!is_float(column) && inner != NULL))
 		return psprintf("%s %s", is_low ? ">=" : "<=", inner);
 	outer = key_text(decision, column, outside);
 	if (inner == NULL || strlen(outer) < strlen(inner) ||
@@ -141,8 +154,8 @@ put_nearest_miss(DocBuilder *b, Decision *decision, int before)
 		if (is_null ? test->at_null != NULL_FAILS : test_holds(test, key))
 			continue;
 		doc_begin_object(b, NULL);
-		doc_put_string(b, "name", decision_column_name(decision, column->attno));
 		doc_put_string(b, "is", decision_column_text(decision, column->attno));
+		doc_put_string(b, "name", decision_column_name(decision, column->attno));
 		doc_put_string(b, "needs", needs_text(decision, column, test, is_null, key));
 		doc_end_object(b);
 	}
@@ -170,15 +183,16 @@ put_flip(DocBuilder *b, const Decision *decision, const IndexStep *step)
 	/* Keys that no value has are no change that anybody can make. */
 	if (test_and(test, column_domain(decision, column, step->column))->count == 0)
 		return;
+	/* In the order in which they are stored. */
 	doc_begin_object(b, NULL);
-	doc_put_string(b, "name", decision_column_name(decision, column->attno));
 	doc_put_string(b, "is", decision_column_text(decision, column->attno));
+	doc_put_string(b, "name", decision_column_name(decision, column->attno));
+	if (step->rule >= 0)
+		doc_put_string(b, "rule", decision_rule(decision, step->rule)->id);
 	doc_put_string(b, "with",
 				   needs_text(decision, column, test, false,
 							  step->upward ? PG_INT64_MIN : PG_INT64_MAX));
 	doc_put_string(b, "status", status_of(decision, step->rule));
-	if (step->rule >= 0)
-		doc_put_string(b, "rule", decision_rule(decision, step->rule)->id);
 	doc_end_object(b);
 }
 

@@ -18,6 +18,7 @@
 #include "access/sysattr.h"
 #include "base/attempt.h"
 #include "base/errors.h"
+#include "base/number.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
@@ -816,7 +817,8 @@ void
 value_put(DocBuilder *b, const char *name, const ValueType *type, Datum value)
 {
 	JsonbValue number = {.type = jbvNumeric};
-	char text[MAXDATELEN + 1];
+	char moment[MAXDATELEN + 1];
+	text *words;
 
 	switch (type->number_type)
 	{
@@ -848,12 +850,17 @@ value_put(DocBuilder *b, const char *name, const ValueType *type, Datum value)
 		case JSONBOID:
 			doc_put_doc(b, name, DatumGetJsonbP(value));
 			break;
+		case TEXTOID:
+		case VARCHAROID:
+			words = DatumGetTextPP(value);
+			doc_put_text(b, name, VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words));
+			break;
 		case DATEOID:
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
 			/* Whatever the session's date style is. */
-			JsonEncodeDateTime(text, value, type->number_type, NULL);
-			doc_put_string(b, name, text);
+			JsonEncodeDateTime(moment, value, type->number_type, NULL);
+			doc_put_string(b, name, moment);
 			break;
 		default:
 			doc_put_string(b, name, value_to_text(type, value));
@@ -889,6 +896,15 @@ decision_values(Decision *decision, bool with_lets)
 }
 
 /* Six digits are enough for people: 0.0198020 rather than 0.019801980198019802. */
+static char *
+short_number(double value)
+{
+	char *text = palloc(NUMBER_TEXT_ROOM);
+
+	(void) number_to_text(value, 6, text);
+	return text;
+}
+
 char *
 decision_column_text(const Decision *decision, int attno)
 {
@@ -900,9 +916,9 @@ decision_column_text(const Decision *decision, int attno)
 	if (decision->slot->tts_isnull[attno - 1])
 		return "NULL";
 	if (type->number_type == FLOAT8OID)
-		return psprintf("%.6g", DatumGetFloat8(value));
+		return short_number(DatumGetFloat8(value));
 	if (type->number_type == FLOAT4OID)
-		return psprintf("%.6g", DatumGetFloat4(value));
+		return short_number(DatumGetFloat4(value));
 	return value_to_text(type, value);
 }
 
