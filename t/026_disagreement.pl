@@ -147,7 +147,7 @@ sub replay
 my ($alone, $plan) = replay(0);
 unlike($plan, qr/Workers Launched: [1-9]/, 'one process, where there shall be no more');
 (my $shared, $plan) = replay(2);
-like($plan, qr/decide_brief.*Workers Launched: [1-9].*Parallel Seq Scan on judgment_log/s, 'a replay is shared by parallel workers');
+like($plan, qr/replayed_pairs.*Workers Launched: [1-9].*Parallel Seq Scan on judgment_log/s, 'a replay is shared by parallel workers');
 is($shared, $alone, 'and finds the same');
 is($shared, '3000|500|250|250', 'to the last judgment');
 is(sql(q{SELECT count(*) FROM factory.judgment_log WHERE decision = 'replayed'}), 3000, 'and writes nothing');

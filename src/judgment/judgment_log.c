@@ -20,7 +20,7 @@
 int judgment_log_mode = LOG_SYNC;
 bool judgment_log_cached;
 
-/* What has a fixed width first, so that no row has holes. */
+/* What has a fixed width first, so that no row has holes; then what a replay reads. */
 static const QueueColumn columns[] = {
 	{"execution_id", UUIDOID},
 	{"created_at", TIMESTAMPTZOID},
@@ -29,15 +29,15 @@ static const QueueColumn columns[] = {
 	{"version", INT4OID},
 	{"tenant_id", TEXTOID},
 	{"decision", TEXTOID},
-	{"policy", TEXTOID},
 	{"method_used", TEXTOID},
 	{"result", TEXTOID},
 	{"status", TEXTOID},
+	{"input", JSONBOID},
+	{"policy", TEXTOID},
 	{"severity", TEXTOID},
 	{"created_by", TEXTOID},
 	{"degraded", TEXTOID},
 	{"matched_rules", TEXTARRAYOID},
-	{"input", JSONBOID},
 	{"outcome", JSONBOID},
 	{"explanation", JSONBOID},
 	{"components", JSONBOID},
@@ -177,15 +177,15 @@ collect_row(Judgment *judgment, Jsonb *input, LogRow *row)
 	add(row, Int32GetDatum(decision->version), false);
 	add_text(row, tenant_current());
 	add_text(row, decision->name);
-	add_text(row, judgment_policy_names[judgment->policy]);
 	add_text(row, judgment->method);
 	add_text(row, judgment->result);
 	add_text(row, known ? judgment->verdict.status : NULL);
+	add_doc(row, input ? input : decision_values(judgment->decision, false));
+	add_text(row, judgment_policy_names[judgment->policy]);
 	add_text(row, known ? severity_name(judgment->verdict.severity) : NULL);
 	add_text(row, GetUserNameFromId(GetUserId(), false));
 	add_text(row, judgment->degraded);
 	add(row, judgment_matched_rules(judgment), false);
-	add_doc(row, input ? input : decision_values(judgment->decision, false));
 	add_doc(row, outcome_to_keep(judgment));
 	add_doc(row, retold ? NULL : judgment_explain(judgment));
 	add_doc(row,

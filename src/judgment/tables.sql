@@ -1,6 +1,6 @@
 -- One row a judgment. No key or index on the parent, so that dump and restore stay clean, and
 -- a default partition, so that a missing month never stops a judgment. Columns of fixed width
--- come first: no row has holes. What is not stored, view judgment_history works out.
+-- come first: no row has holes; then those that a replay reads. What is not stored, view judgment_history works out.
 CREATE TABLE factory.judgment_log (
 	execution_id uuid NOT NULL,
 	created_at timestamptz NOT NULL,
@@ -9,15 +9,15 @@ CREATE TABLE factory.judgment_log (
 	version integer NOT NULL,
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
 	decision text NOT NULL,
-	policy text NOT NULL,
 	method_used text NOT NULL,
 	result text,
 	status text,
+	input jsonb NOT NULL,
+	policy text NOT NULL,
 	severity text,
 	created_by text NOT NULL,
 	degraded text,
 	matched_rules text[] NOT NULL,
-	input jsonb NOT NULL,
 	outcome jsonb,
 	explanation jsonb,
 	components jsonb

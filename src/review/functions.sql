@@ -416,7 +416,7 @@ COMMENT ON FUNCTION factory.chi_square_probability(float8, integer) IS
 'the probability that chance alone gives a chi-square statistic at least so large';
 
 -- What a comparison of outcome pairs says, as one document.  pairs is an array of
--- {"was": [status, result], "becomes": [status, result], "count", "first", "last"}.
+-- {"was": [status, result], "becomes": [status, result], "count"}, and more.
 CREATE OR REPLACE FUNCTION factory.summarize_changes(pairs jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -487,6 +487,70 @@ $$;
 COMMENT ON FUNCTION factory.require_version(text, integer) IS
 'raises where a decision has no such version';
 
+-- Pairs of outcomes, counted: for each comparison an array as summarize_changes() takes it.
+
+CREATE OR REPLACE FUNCTION factory.count_replayed(state internal, decision text, version integer, method_used text,
+	status text, result text, judged_version integer, input jsonb, created_at timestamptz, execution_id uuid) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'factory_count_replayed';
+COMMENT ON FUNCTION factory.count_replayed(internal, text, integer, text, text, text, integer, jsonb, timestamptz, uuid) IS
+'a row for aggregate replayed_pairs';
+
+CREATE OR REPLACE FUNCTION factory.count_backtested(state internal, decision text, versions integer[], given record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'factory_count_backtested';
+COMMENT ON FUNCTION factory.count_backtested(internal, text, integer[], record) IS
+'a row for aggregate backtested_pairs';
+
+CREATE OR REPLACE FUNCTION factory.comparison_combine(state internal, other internal) RETURNS internal
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'factory_comparison_combine';
+COMMENT ON FUNCTION factory.comparison_combine(internal, internal) IS
+'what two parallel workers counted, added up';
+
+CREATE OR REPLACE FUNCTION factory.comparison_serialize(state internal) RETURNS bytea
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_comparison_serialize';
+COMMENT ON FUNCTION factory.comparison_serialize(internal) IS
+'what a parallel worker counted, on its way to the leader';
+
+CREATE OR REPLACE FUNCTION factory.comparison_deserialize(message bytea, state internal) RETURNS internal
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_comparison_deserialize';
+COMMENT ON FUNCTION factory.comparison_deserialize(bytea, internal) IS
+'what a parallel worker counted, as it came to the leader';
+
+CREATE OR REPLACE FUNCTION factory.comparison_pairs(state internal) RETURNS jsonb
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_comparison_pairs';
+COMMENT ON FUNCTION factory.comparison_pairs(internal) IS
+'what replayed_pairs or backtested_pairs counted';
+
+CREATE OR REPLACE AGGREGATE factory.replayed_pairs(decision text, version integer, method_used text, status text, result text,
+	judged_version integer, input jsonb, created_at timestamptz, execution_id uuid) (
+	SFUNC = factory.count_replayed, STYPE = internal, SSPACE = 65536, FINALFUNC = factory.comparison_pairs,
+	COMBINEFUNC = factory.comparison_combine, SERIALFUNC = factory.comparison_serialize,
+	DESERIALFUNC = factory.comparison_deserialize, PARALLEL = SAFE);
+COMMENT ON AGGREGATE factory.replayed_pairs(text, integer, text, text, text, integer, jsonb, timestamptz, uuid) IS
+'rows of the log: what rules said, and what a version''s rules say, as [[{"was", "becomes", "count", "examples"}]]';
+
+CREATE OR REPLACE AGGREGATE factory.backtested_pairs(decision text, versions integer[], given record) (
+	SFUNC = factory.count_backtested, STYPE = internal, SSPACE = 65536, FINALFUNC = factory.comparison_pairs,
+	COMBINEFUNC = factory.comparison_combine, SERIALFUNC = factory.comparison_serialize,
+	DESERIALFUNC = factory.comparison_deserialize, PARALLEL = SAFE);
+COMMENT ON AGGREGATE factory.backtested_pairs(text, integer[], record) IS
+'rows of a query: what the first version''s rules say and what each version''s do, as [[{"was", "becomes", "count", "examples"}], ...]';
+
+CREATE OR REPLACE FUNCTION factory.pairs_in_order(pairs jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(jsonb_agg(p ORDER BY (p -> 'count')::bigint DESC, p -> 'was', p -> 'becomes'), '[]')
+	FROM jsonb_array_elements(pairs) AS p
+$$;
+COMMENT ON FUNCTION factory.pairs_in_order(jsonb) IS
+'pairs of outcomes, the most frequent first';
+
 -- What was judged by rules alone is compared as it was logged; where a model had a say,
 -- the rules of that day are asked again, so that rules are compared with rules.
 CREATE OR REPLACE FUNCTION factory.replay(decision text, version integer, since timestamptz, until timestamptz DEFAULT NULL)
@@ -508,26 +572,15 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Give "since" as a time before "until".';
 	END IF;
 	PERFORM factory.require_version(decision, version);
-	-- One grouping, so that parallel workers can share it.
+	-- By EXECUTE, so that parallel workers can share it.
 	EXECUTE $query$
-		SELECT coalesce(jsonb_agg(jsonb_build_object('was', was, 'becomes', becomes, 'count', n,
-			'first', first_id, 'last', last_id) ORDER BY n DESC, was, becomes), '[]')
-		FROM (SELECT CASE WHEN l.method_used = 'rule_only' THEN ARRAY[coalesce(l.status, 'unknown'), l.result]
-					ELSE factory.decide_brief(l.decision, l.input, l.version) END AS was,
-				factory.decide_brief(l.decision, l.input, $2) AS becomes,
-				count(*) AS n, min(l.execution_id::text) AS first_id, max(l.execution_id::text) AS last_id
-			FROM factory.judgment_log AS l
-			WHERE l.tenant_id = factory.current_tenant() AND l.decision = $1
-				AND l.created_at >= $3 AND l.created_at < $4
-			GROUP BY 1, 2) AS paired
-	$query$ INTO pairs USING decision, version, since, till;
-	SELECT coalesce(jsonb_agg(p - 'first' - 'last' || jsonb_build_object('examples',
-			(SELECT jsonb_agg(jsonb_build_object('execution_id', l.execution_id, 'version', l.version,
-				'input', l.input, 'created_at', l.created_at) ORDER BY l.execution_id)
-			 FROM (SELECT p ->> 'first' UNION SELECT p ->> 'last') AS example(id),
-				factory.find_judgment(example.id::uuid) AS l))), '[]')
-	INTO changes
-	FROM jsonb_array_elements(pairs) AS p
+		SELECT factory.pairs_in_order(factory.replayed_pairs($1, $2, l.method_used, l.status, l.result, l.version,
+			l.input, l.created_at, l.execution_id) -> 0)
+		FROM factory.judgment_log AS l
+		WHERE l.tenant_id = $5 AND l.decision = $1 AND l.created_at >= $3 AND l.created_at < $4
+	$query$ INTO pairs USING decision, version, since, till, factory.current_tenant();
+	SELECT coalesce(jsonb_agg(p ORDER BY position), '[]') INTO changes
+	FROM jsonb_array_elements(pairs) WITH ORDINALITY AS pair(p, position)
 	WHERE p -> 'was' -> 0 <> p -> 'becomes' -> 0;
 	SELECT jsonb_build_object('judged', count(*),
 			'baseline_accuracy', avg((was = correct)::int::float8),
@@ -562,6 +615,7 @@ DECLARE
 	most CONSTANT integer := 5;
 	baseline CONSTANT integer := versions[1];
 	comparisons jsonb := '[]';
+	counted jsonb;
 	pairs jsonb;
 	version integer;
 BEGIN
@@ -572,17 +626,11 @@ BEGIN
 	FOREACH version IN ARRAY versions LOOP
 		PERFORM factory.require_version(decision, version);
 	END LOOP;
-	FOREACH version IN ARRAY CASE WHEN cardinality(versions) = 1 THEN versions ELSE versions[2:] END LOOP
-		-- OFFSET 0: else each row's document is made anew wherever it is named.
-		EXECUTE format($query$
-			SELECT coalesce(jsonb_agg(jsonb_build_object('was', was, 'becomes', becomes, 'count', n,
-				'examples', examples) ORDER BY n DESC, was, becomes), '[]')
-			FROM (SELECT factory.decide_brief($1, input, $2) AS was, factory.decide_brief($1, input, $3) AS becomes,
-					count(*) AS n, jsonb_build_array(min(input::text)::jsonb) AS examples
-				FROM (SELECT to_jsonb(given) AS input FROM (%s) AS given OFFSET 0) AS inputs
-				GROUP BY 1, 2) AS paired
-		$query$, query) INTO pairs USING decision, baseline, version;
-		comparisons := comparisons || (jsonb_build_object('version', version)
+	EXECUTE format('SELECT factory.backtested_pairs($1, $2, given.*) FROM (%s) AS given', query)
+	INTO counted USING decision, versions;
+	FOR i IN CASE WHEN cardinality(versions) = 1 THEN 1 ELSE 2 END .. cardinality(versions) LOOP
+		pairs := factory.pairs_in_order(counted -> i - 1);
+		comparisons := comparisons || (jsonb_build_object('version', versions[i])
 			|| factory.summarize_changes(pairs)
 			|| jsonb_build_object('changes', (SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(pairs) AS p
 				WHERE p -> 'was' -> 0 <> p -> 'becomes' -> 0)));
@@ -871,9 +919,15 @@ $$;
 COMMENT ON FUNCTION factory.diff_versions(text, integer, integer) IS
 'what another version adds, removes, changes and moves, key by key and rule by rule';
 
+REVOKE ALL ON FUNCTION factory.count_replayed(internal, text, integer, text, text, text, integer, jsonb, timestamptz, uuid),
+	factory.count_backtested(internal, text, integer[], record), factory.comparison_combine(internal, internal),
+	factory.comparison_serialize(internal), factory.comparison_deserialize(bytea, internal),
+	factory.comparison_pairs(internal) FROM PUBLIC;
 REVOKE ALL ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid),
 	factory.feedback(uuid, text, jsonb, text), factory.decide_brief(text, jsonb, integer),
-	factory.chi_square_probability(float8, integer), factory.summarize_changes(jsonb),
+	factory.chi_square_probability(float8, integer), factory.summarize_changes(jsonb), factory.pairs_in_order(jsonb),
+	factory.replayed_pairs(text, integer, text, text, text, integer, jsonb, timestamptz, uuid),
+	factory.backtested_pairs(text, integer[], record),
 	factory.require_version(text, integer), factory.replay(text, integer, timestamptz, timestamptz),
 	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
 	factory.condition_parts(text), factory.csv_lines(text), factory.find_definition(text, integer),
@@ -882,7 +936,9 @@ REVOKE ALL ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid)
 	factory.diff_versions(text, integer, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid),
 	factory.feedback(uuid, text, jsonb, text), factory.decide_brief(text, jsonb, integer),
-	factory.chi_square_probability(float8, integer), factory.summarize_changes(jsonb),
+	factory.chi_square_probability(float8, integer), factory.summarize_changes(jsonb), factory.pairs_in_order(jsonb),
+	factory.replayed_pairs(text, integer, text, text, text, integer, jsonb, timestamptz, uuid),
+	factory.backtested_pairs(text, integer[], record),
 	factory.require_version(text, integer), factory.replay(text, integer, timestamptz, timestamptz),
 	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
 	factory.find_definition(text, integer) TO factory_admin, factory_author, factory_operator;

@@ -190,6 +190,8 @@ read_input(Reader *reader, Input *input, const char *name, JsonbValue *value)
 						  "Write \"name\": \"type\", or \"name\": {\"type\": \"...\"}."));
 	if (spec != NULL && known)
 		read_input_spec(reader, input, spec, path);
+	input->plain = !input->required && !input->has_default && !input->has_min &&
+				   !input->has_max && input->allowed == NIL;
 }
 
 void

@@ -103,17 +103,20 @@ slot_begin(Decision *decision)
 	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
 }
 
-static void
+static inline void
 set_input(Decision *decision, int i, Datum value, bool isnull, Complaints *complaints)
 {
 	Input *input = &decision->inputs[i];
 
-	if (isnull && input->has_default)
+	if (!input->plain)
 	{
-		value = input->default_value;
-		isnull = false;
+		if (isnull && input->has_default)
+		{
+			value = input->default_value;
+			isnull = false;
+		}
+		check_input(input, value, isnull, complaints);
 	}
-	check_input(input, value, isnull, complaints);
 	decision->slot->tts_values[i] = value;
 	decision->slot->tts_isnull[i] = isnull;
 }
@@ -225,6 +228,15 @@ take_document(Decision *decision, JsonbContainer *object, Complaints *complaints
 		set_input(decision, wanted++, (Datum) 0, true, complaints);
 }
 
+static void
+read_json(Decision *decision, Jsonb *input, Complaints *complaints)
+{
+	slot_begin(decision);
+	take_document(decision, &input->root, complaints);
+	if (decision->strict)
+		complain_unknown_keys(decision, input, complaints);
+}
+
 void
 inputs_from_json(Decision *decision, Jsonb *input)
 {
@@ -236,12 +248,19 @@ inputs_from_json(Decision *decision, Jsonb *input)
 				 errmsg("input does not fit decision \"%s\"", decision->name),
 				 errdetail("Expected a JSON object, received %s.", doc_kind(input)),
 				 errhint("Write {\"name\": value, ...}.")));
-
-	slot_begin(decision);
-	take_document(decision, &input->root, &complaints);
-	if (decision->strict)
-		complain_unknown_keys(decision, input, &complaints);
+	read_json(decision, input, &complaints);
 	complaints_raise(decision, &complaints);
+}
+
+bool
+inputs_take_json(Decision *decision, Jsonb *input)
+{
+	Complaints complaints = {.count = 0};
+
+	if (!JB_ROOT_IS_OBJECT(input))
+		return false;
+	read_json(decision, input, &complaints);
+	return complaints.count == 0;
 }
 
 /* --- from a row ----------------------------------------------------------------------------- */
@@ -312,9 +331,7 @@ shape_inputs(RowShape *shape, Decision *decision, TupleDesc desc, Complaints *co
 		shape_input(shape, desc, &decision->inputs[i], i, complaints);
 		shape->complete &= shape->attno[i] != 0;
 		shape->last = Max(shape->last, shape->attno[i]);
-		if (shape->conversion[i] != NULL || input->required || input->has_default ||
-			input->has_min || input->has_max || input->allowed != NIL)
-			shape->plain = false;
+		shape->plain &= shape->conversion[i] == NULL && input->plain;
 	}
 }
 
@@ -391,12 +408,11 @@ take_row(Decision *decision, const RowShape *shape)
 	}
 }
 
-void
-inputs_from_row(Decision *decision, HeapTupleHeader row)
+static void
+read_row(Decision *decision, HeapTupleHeader row, Complaints *complaints)
 {
 	RowShape *shape = row_shape_for(decision, HeapTupleHeaderGetTypeId(row),
 									HeapTupleHeaderGetTypMod(row));
-	Complaints complaints = {.count = 0};
 	HeapTuple tuple;
 
 	slot_begin(decision);
@@ -416,9 +432,38 @@ inputs_from_row(Decision *decision, HeapTupleHeader row)
 		bool isnull;
 		Datum value = row_value(decision, shape, i, &isnull);
 
-		set_input(decision, i, value, isnull, &complaints);
+		set_input(decision, i, value, isnull, complaints);
 	}
+}
+
+void
+inputs_from_row(Decision *decision, HeapTupleHeader row)
+{
+	Complaints complaints = {.count = 0};
+
+	read_row(decision, row, &complaints);
 	complaints_raise(decision, &complaints);
+}
+
+bool
+inputs_take_row(Decision *decision, HeapTupleHeader row)
+{
+	Complaints complaints = {.count = 0};
+
+	read_row(decision, row, &complaints);
+	return complaints.count == 0;
+}
+
+/* --- from another version's inputs ---------------------------------------------------------- */
+
+void
+inputs_copy(const Decision *from, Decision *to)
+{
+	slot_begin(to);
+	memcpy(to->slot->tts_values, from->slot->tts_values,
+		   sizeof(Datum) * from->input_count);
+	memcpy(to->slot->tts_isnull, from->slot->tts_isnull,
+		   sizeof(bool) * from->input_count);
 }
 
 /* --- from a function's arguments ------------------------------------------------------------ */

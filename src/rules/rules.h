@@ -158,6 +158,7 @@ typedef struct Input
 	FmgrInfo compare; /* btree comparison, where min, max or enum need it */
 	List *allowed;    /* enum: of Datum pointers */
 	char *allowed_text;
+	bool plain; /* nothing of it is checked, and it has no default */
 } Input;
 
 typedef struct Expression
@@ -362,6 +363,17 @@ extern bool input_is_allowed(Input *input, Datum value);
 /* Fills the decision's slot; raises PF102 with every offending field. */
 extern void inputs_from_json(Decision *decision, Jsonb *input);
 extern void inputs_from_row(Decision *decision, HeapTupleHeader row);
+
+/* The same; false where there are offending fields. */
+extern bool inputs_take_json(Decision *decision, Jsonb *input);
+extern bool inputs_take_row(Decision *decision, HeapTupleHeader row);
+
+/* Whether a row like this gives the values that to_jsonb() of it would. */
+extern bool inputs_are_columns(const Decision *decision, HeapTupleHeader row);
+
+/* Whether what fills the inputs of one fills those of the other, and doing so. */
+extern bool inputs_are_alike(const Decision *one, const Decision *other);
+extern void inputs_copy(const Decision *from, Decision *to);
 
 /*
  * How a function's arguments fill the inputs, in the decision's memory; raises PF102

@@ -5,7 +5,9 @@ WITH relation AS (
 ), routine AS (
 	SELECT p.* FROM pg_proc AS p WHERE p.pronamespace = 'factory'::regnamespace
 ), fact (object, kind, says) AS (
-	SELECT p.oid::regprocedure::text, 'function', pg_get_functiondef(p.oid) FROM routine AS p
+	SELECT p.oid::regprocedure::text, 'function', CASE p.prokind
+		WHEN 'a' THEN (SELECT (to_jsonb(a) - 'aggfnoid')::text FROM pg_aggregate AS a WHERE a.aggfnoid = p.oid)
+		ELSE pg_get_functiondef(p.oid) END FROM routine AS p
 	UNION ALL
 	SELECT p.oid::regprocedure::text, 'function owner', p.proowner::regrole::text FROM routine AS p
 	UNION ALL
