@@ -34,30 +34,6 @@ messages_path(const LlmPrompt *prompt)
 /* --- the request ------------------------------------------------------------------------ */
 
 static void
-put_message(DocBuilder *b, const char *role, const char *content)
-{
-	doc_begin_object(b, NULL);
-	doc_put_string(b, "role", role);
-	doc_put_string(b, "content", content);
-	doc_end_object(b);
-}
-
-static void
-put_messages(DocBuilder *b, const LlmPrompt *prompt)
-{
-	const char *repair = prompt_repair_text(prompt);
-
-	doc_begin_array(b, "messages");
-	put_message(b, "user", prompt->user);
-	if (repair != NULL)
-	{
-		put_message(b, "assistant", prompt->bad_answer);
-		put_message(b, "user", repair);
-	}
-	doc_end_array(b);
-}
-
-static void
 put_tool(DocBuilder *b, Jsonb *schema)
 {
 	doc_begin_array(b, "tools");
@@ -96,7 +72,9 @@ write_request(const LlmPrompt *given)
 	doc_put_string(&b, "model", prompt.provider_model);
 	if (system != NULL)
 		doc_put_string(&b, "system", system);
-	put_messages(&b, &prompt);
+	doc_begin_array(&b, "messages");
+	prompt_put_turns(&b, &prompt);
+	doc_end_array(&b);
 	if (prompt.form == LLM_FORM_SCHEMA)
 		put_tool(&b, prompt.schema);
 	doc_put_int(&b, "max_tokens",

@@ -5,6 +5,7 @@
 #ifndef FACTORY_LLM_INT_H
 #define FACTORY_LLM_INT_H
 
+#include "base/document.h"
 #include "llm/gate.h"
 #include "llm/llm.h"
 #include "nodes/pg_list.h"
@@ -109,6 +110,10 @@ extern const char *prompt_system_text(const LlmPrompt *prompt);
 
 /* What the model is told to repair, or NULL. */
 extern const char *prompt_repair_text(const LlmPrompt *prompt);
+
+/* One message; and user's and assistant's in turn, with the request for a better answer. */
+extern void prompt_put_message(DocBuilder *b, const char *role, const char *content);
+extern void prompt_put_turns(DocBuilder *b, const LlmPrompt *prompt);
 
 extern void reading_fail(LlmReading *reading, LlmFailure failure, bool is_final,
 						 const char *reason, const char *hint);

@@ -32,29 +32,14 @@ chat_path(const LlmPrompt *prompt)
 /* --- the request ------------------------------------------------------------------------ */
 
 static void
-put_message(DocBuilder *b, const char *role, const char *content)
-{
-	doc_begin_object(b, NULL);
-	doc_put_string(b, "role", role);
-	doc_put_string(b, "content", content);
-	doc_end_object(b);
-}
-
-static void
 put_messages(DocBuilder *b, const LlmPrompt *prompt)
 {
 	const char *system = prompt_system_text(prompt);
-	const char *repair = prompt_repair_text(prompt);
 
 	doc_begin_array(b, "messages");
 	if (system != NULL)
-		put_message(b, "system", system);
-	put_message(b, "user", prompt->user);
-	if (repair != NULL)
-	{
-		put_message(b, "assistant", prompt->bad_answer);
-		put_message(b, "user", repair);
-	}
+		prompt_put_message(b, "system", system);
+	prompt_put_turns(b, prompt);
 	doc_end_array(b);
 }
 

@@ -44,3 +44,24 @@ reading_tokens(Jsonb *usage, const char *key)
 	/* A count beyond this is no count. */
 	return count >= 0 && count < 1e12 ? (int64) count : 0;
 }
+
+void
+prompt_put_message(DocBuilder *b, const char *role, const char *content)
+{
+	doc_begin_object(b, NULL);
+	doc_put_string(b, "role", role);
+	doc_put_string(b, "content", content);
+	doc_end_object(b);
+}
+
+void
+prompt_put_turns(DocBuilder *b, const LlmPrompt *prompt)
+{
+	const char *repair = prompt_repair_text(prompt);
+
+	prompt_put_message(b, "user", prompt->user);
+	if (repair == NULL)
+		return;
+	prompt_put_message(b, "assistant", prompt->bad_answer);
+	prompt_put_message(b, "user", repair);
+}
