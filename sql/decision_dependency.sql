@@ -29,13 +29,13 @@ DROP TYPE line.grade;
 DROP SCHEMA line;
 SELECT status, outcome FROM factory.decide('line_scrap', '{"grade": "a", "scrap": 7}');
 
--- What no version in force uses goes: of a draft, and of one that was replaced.
+-- What no version in force uses goes: of a draft, which is then not deployed, and of one that was replaced.
 CREATE FUNCTION line.draft() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 SELECT factory.save_version('line_scrap', '{"inputs": {"n": "int"}, "rules": [{"id": "one", "when": "n = line.draft()", "then": {"status": "ONE"}}]}', 'tried');
 DROP FUNCTION line.draft;
 SELECT factory.deploy('line_scrap', 2);
-SELECT factory.decide('line_scrap', '{"n": 1}');
 CREATE FUNCTION line.draft() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+SELECT factory.deploy('line_scrap', 2);
 SELECT status FROM factory.decide('line_scrap', '{"n": 1}');
 DROP FUNCTION line.bonus;
 DROP FUNCTION line.draft;
@@ -60,15 +60,17 @@ SELECT status FROM factory.decide('line_odd', '{"n": 3}');
 ROLLBACK;
 SELECT status FROM factory.decide('line_odd', '{"n": 3, "g": "b"}');
 
--- Redefined, the next judgment knows; renamed, or no longer immutable, it says what is wrong.
+-- Redefined, the next judgment knows; no longer immutable, it says what is wrong. Another name is refused.
 CREATE OR REPLACE FUNCTION line.odd(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 2 = 0';
 SELECT status FROM factory.decide('line_odd', '{"n": 3}');
 ALTER FUNCTION line.odd(int) VOLATILE;
 SELECT status FROM factory.decide('line_odd', '{"n": 3}');
 ALTER FUNCTION line.odd(int) IMMUTABLE;
 ALTER FUNCTION line.odd(int) RENAME TO uneven;
-SELECT status FROM factory.decide('line_odd', '{"n": 3}');
-ALTER FUNCTION line.uneven(int) RENAME TO odd;
+ALTER FUNCTION line.odd(int) SET SCHEMA public;
+ALTER TYPE line.grade RENAME TO mark;
+ALTER SCHEMA line RENAME TO lane;
+ALTER FUNCTION line.limit_of(line.grade) RENAME TO bound_of;
 SELECT status FROM factory.decide('line_odd', '{"n": 3}');
 
 -- A decision function depends on what its rules use as a view does.
@@ -95,6 +97,36 @@ SELECT object_type, object_identity FROM factory.decision_dependency WHERE decis
 DROP DOMAIN line.share;
 DROP DOMAIN line.code;
 DROP TYPE line.pair;
+ALTER TYPE line.pair RENAME TO couple;
+
+-- Altered, it counts from the next judgment: a domain's check, the columns of a row, an enum's word.
+SELECT status FROM factory.decide('line_cast', '{"n": 80, "note": "z"}');
+ALTER DOMAIN line.share ADD CHECK (VALUE < 0.7);
+SELECT status, explanation->'undecided' AS undecided FROM factory.decide('line_cast', '{"n": 80, "note": "z"}');
+SELECT status FROM factory.decide('line_cast', '{"n": 4, "note": "z"}');
+ALTER TYPE line.pair RENAME ATTRIBUTE high TO top;
+SELECT status FROM factory.decide('line_cast', '{"n": 4, "note": "z"}');
+ALTER TYPE line.pair RENAME ATTRIBUTE top TO high;
+SELECT status FROM factory.decide('line_cast', '{"n": 4, "note": "z"}');
+SELECT factory.create_decision('line_grade', '{"inputs": {"g": "line.grade"}, "rules": [{"id": "best", "when": "g = ''a''", "then": {"status": "BEST"}}], "default": {"status": "FINE"}}');
+SELECT status FROM factory.decide('line_grade', '{"g": "a"}');
+ALTER TYPE line.grade RENAME VALUE 'a' TO 'top';
+SELECT status FROM factory.decide('line_grade', '{"g": "top"}');
+ALTER TYPE line.grade RENAME VALUE 'top' TO 'a';
+SELECT status FROM factory.decide('line_grade', '{"g": "a"}');
+
+-- A table's rows are a type, too: neither the table nor a column of it goes unnoticed.
+CREATE TABLE line.setting (low int, high int);
+SELECT factory.create_decision('line_row', '{"inputs": {"n": "int"}, "rules": [{"id": "over", "when": "n > (ROW(1, 5)::line.setting).high", "then": {"status": "OVER"}}], "default": {"status": "FINE"}}');
+SELECT factory.create_decision_function('line_row', name => 'public.line_row_typed');
+SELECT status, line_row_typed(7) FROM factory.decide('line_row', '{"n": 7}');
+DROP TABLE line.setting;
+ALTER TABLE line.setting RENAME TO settings;
+DROP FUNCTION line_row_typed;
+DROP TABLE line.setting;
+ALTER TABLE line.setting DROP COLUMN high;
+SELECT status FROM factory.decide('line_row', '{"n": 7}');
+DROP TABLE line.setting CASCADE;
 
 -- A version that is gone needs nothing.
 DROP SCHEMA line CASCADE;

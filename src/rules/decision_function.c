@@ -339,7 +339,7 @@ is_current(const CompiledFunction *entry, HeapTuple row)
 		   entry->xmin == HeapTupleHeaderGetRawXmin(row->t_data) &&
 		   ItemPointerEquals(unconstify(ItemPointerData *, &entry->tid), &row->t_self) &&
 		   (entry->functions_seen == functions_changed_so_far() ||
-			!entry->decision->needs_search_path);
+			entry->decision->uses == NIL);
 }
 
 static CompiledFunction *

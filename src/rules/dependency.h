@@ -1,9 +1,9 @@
 /*
  * dependency.h
- *		What of users' a decision's expressions are made of, and its being dropped.
+ *		What of users' a decision's expressions are made of, and its being dropped or renamed.
  */
-#ifndef FACTORY_JUDGMENT_DEPENDENCY_H
-#define FACTORY_JUDGMENT_DEPENDENCY_H
+#ifndef FACTORY_RULES_DEPENDENCY_H
+#define FACTORY_RULES_DEPENDENCY_H
 
 #include "rules/rules_int.h"
 
@@ -17,7 +17,14 @@ extern void dependency_record(Oid function, const Decision *decision);
 /* The same of a version, as rows of factory.decision_dependency. */
 extern void dependency_save(const char *name, int version, const Decision *decision);
 
-/* While the library is loaded: hears of what is dropped. */
+/* Nobody drops what it uses until the transaction ends; raises where somebody just did. */
+extern void dependency_hold(const Decision *decision);
+
+/* Whether some decision of this backend uses the row type, or the type with that hash. */
+extern bool dependency_of_relation(Oid relation);
+extern bool dependency_of_type(uint32 hash);
+
+/* While the library is loaded: hears of what is dropped or renamed. */
 extern void dependency_watch(void);
 
-#endif /* FACTORY_JUDGMENT_DEPENDENCY_H */
+#endif /* FACTORY_RULES_DEPENDENCY_H */

@@ -21,6 +21,13 @@ COMMENT ON FUNCTION factory.lock_decision(text) IS
 'keeps others from changing what of a decision is in force until the transaction ends';
 REVOKE ALL ON FUNCTION factory.lock_decision(text) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION factory.hold_dependencies(decision text, version integer) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_hold_dependencies';
+COMMENT ON FUNCTION factory.hold_dependencies(text, integer) IS
+'keeps others from dropping what a version uses until the transaction ends; an error where something is missing';
+REVOKE ALL ON FUNCTION factory.hold_dependencies(text, integer) FROM PUBLIC;
+
 -- Who wrote a version does not put it in force, where two persons are asked for: neither
 -- as the role that owns it nor as the one that was logged in.  A login that acts for many
 -- (factoryd's) counts as the roles it acts as.
@@ -85,6 +92,7 @@ BEGIN
 					HINT = 'A canary is tried beside another version; leave "canary_pct" out to deploy to all.';
 		END IF;
 	END IF;
+	PERFORM factory.hold_dependencies(saved.decision, saved.version);
 	UPDATE factory.deployment AS p SET ended_at = factory.clock_now(),
 		status = CASE p.status WHEN 'canary' THEN 'withdrawn' ELSE 'superseded' END
 	WHERE p.tenant_id = saved.tenant_id AND p.decision = saved.decision
@@ -173,6 +181,7 @@ BEGIN
 		RAISE EXCEPTION 'decision "%" has no earlier deployment', rollback.decision
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Deploy the version that is wanted.';
 	END IF;
+	PERFORM factory.hold_dependencies(in_force.decision, earlier);
 	UPDATE factory.deployment AS p SET status = 'rolled_back', ended_at = factory.clock_now(), reason = rollback.reason
 	WHERE p.tenant_id = mine AND p.decision = in_force.decision AND p.id = in_force.id;
 	INSERT INTO factory.deployment (tenant_id, decision, version, status, changelog, deployed_by, deployed_at)

@@ -111,6 +111,15 @@ factory_lock_decision(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+FACTORY_FUNCTION(factory_hold_dependencies);
+
+Datum
+factory_hold_dependencies(PG_FUNCTION_ARGS)
+{
+	decision_hold(argument_text(fcinfo, 0, "decision"), PG_GETARG_INT32(1));
+	PG_RETURN_VOID();
+}
+
 typedef struct CheckRow
 {
 	const char *level;

@@ -6,7 +6,7 @@
  * factory.deployment says that something was deployed: at commit, in every backend
  * (the table's trigger sends it).  Versions are immutable; a compiled one is kept
  * as long as its definition's hash and owner are what the table says, and no
- * function or operator was redefined.
+ * function, operator or type was redefined.
  *
  * Replaced decisions are freed at the end of the transaction: somebody up the
  * stack may still be reading them.
@@ -108,10 +108,12 @@ forget_in_force(void)
 static void
 relation_changed(Datum argument, Oid relation)
 {
-	if (relation == InvalidOid || relation == dependency_relation)
+	bool used = relation == InvalidOid || relation == dependency_relation ||
+				dependency_of_relation(relation);
+
+	if (used)
 		functions_changed++;
-	if (relation == InvalidOid || relation == deployment_relation ||
-		relation == dependency_relation)
+	if (used || relation == deployment_relation)
 		forget_in_force();
 }
 
@@ -120,6 +122,14 @@ function_changed(Datum argument, int cache, uint32 hash)
 {
 	functions_changed++;
 	forget_in_force();
+}
+
+/* Types come and go with every table: only those that are used count. */
+static void
+type_changed(Datum argument, int cache, uint32 hash)
+{
+	if (dependency_of_type(hash))
+		function_changed(argument, cache, hash);
 }
 
 static void
@@ -168,6 +178,8 @@ store_prepare(void)
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(OPEROID, function_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(ENUMOID, function_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
 	RegisterXactCallback(free_retired, NULL);
 }
 
@@ -760,6 +772,8 @@ decision_create(const char *name, Jsonb *definition, const char *description)
 								"changelog).",
 								quote_literal_cstr(name))));
 	version = insert_version(name, definition, "first version", compiled);
+	if (!require_second_person)
+		dependency_hold(compiled);
 	decision_free(compiled);
 	if (require_second_person)
 		ereport(NOTICE, (errmsg("version %d of decision \"%s\" waits for another person "
@@ -798,4 +812,35 @@ decision_lock(const char *name)
 					"WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
 					2, types, values, NULL) == 0)
 		raise_undefined(name);
+}
+
+static bool
+has_dependencies(const char *name, int version)
+{
+	ScanKeyData keys[3];
+	Lookup lookup;
+	bool exists;
+
+	version_keys(keys, name, version);
+	lookup_begin(&lookup, "decision_dependency");
+	exists = HeapTupleIsValid(lookup_row(&lookup, "decision_dependency_pkey", keys, 3));
+	lookup_end(&lookup);
+	return exists;
+}
+
+void
+decision_hold(const char *name, int version)
+{
+	Problems problems = {.collect = false};
+	StoredVersion stored;
+	Decision *decision;
+
+	store_prepare();
+	if (!has_dependencies(name, version) || !read_version(name, version, true, &stored))
+		return;
+	check_owner(name, version, stored.owner);
+	decision =
+		decision_compile(name, version, stored.owner, stored.definition, &problems);
+	dependency_hold(decision);
+	decision_free(decision);
 }

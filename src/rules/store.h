@@ -12,6 +12,8 @@ extern int decision_create(const char *name, Jsonb *definition, const char *desc
 extern int decision_save(const char *name, Jsonb *definition, const char *changelog);
 /* Keeps others from changing what is in force until the transaction ends. */
 extern void decision_lock(const char *name);
+/* Keeps others from dropping what a version uses; raises where something is missing. */
+extern void decision_hold(const char *name, int version);
 /* Compiled versions are compiled anew before they are used again. */
 extern void decisions_outdate(void);
 
