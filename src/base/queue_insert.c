@@ -50,9 +50,12 @@ insert_plan(const QueueKind *kind)
 void
 queue_insert(QueueKind *kind, const Datum *values, const bool *nulls)
 {
-	char *marks = palloc(kind->column_count);
+	char *marks;
 	HouseRights saved;
 
+	if (queue_insert_directly(kind, values, nulls))
+		return;
+	marks = palloc(kind->column_count);
 	for (int i = 0; i < kind->column_count; i++)
 		marks[i] = nulls[i] ? 'n' : ' ';
 	house_enter(&saved);

@@ -61,6 +61,10 @@ extern int queue_kind_count;
 
 extern Ring *queue_ring(const QueuePlace *place);
 
+/* False where that is not as good as an INSERT: then nothing was written. */
+extern bool queue_insert_directly(const QueueKind *kind, const Datum *values,
+								  const bool *nulls);
+
 /* In a writer: the place it serves. */
 extern QueuePlace *queue_my_place(void);
 
