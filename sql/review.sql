@@ -40,6 +40,21 @@ SELECT factory.rules_from_csv('line_defects', '', 'x');
 SELECT factory.rules_from_csv('line_defects', E'id,rate\nx,>> 3\n', 'x');
 SELECT factory.rule_from_cells(ARRAY['id', 'a', 'b', 'when', 'status'], ARRAY['x', '> 1 OR a < 0', '= 2', 'c > 1 OR d', 'S'], 2) ->> 'when' AS bracketed;
 SELECT max(version) AS nothing_saved FROM factory.decision_definition WHERE decision = 'line_defects';
+-- What a spreadsheet is hard on comes back as it was: quotes, commas, lines, formulas, blanks, actions that are objects.
+SELECT factory.create_decision('hostile', $$
+{"inputs": {"line": "text", "n": "integer", "größe": "numeric"},
+ "rules": [
+  {"id": "a,\"b\"", "when": "line = 'x,\"y\"\r\n, AND' AND n >= 1", "then": {"status": "=1+1", "severity": "warning"}, "because": "line {line},\n\"quoted\", is;odd"},
+  {"id": "actions", "when": "größe BETWEEN 1 AND 2 OR n IS NULL", "then": {"status": "Ünïcode 불량", "recommended_actions": [{"action_type": "halt_equipment", "target": "P1"}, "call; wait"]}},
+  {"id": "plain", "when": "n IN (1, 2) AND \"größe\" > 0", "confidence": 0.70, "priority": -2.5, "then": {"status": "A", "recommended_actions": ["call", "wait a bit"]}},
+  {"id": " blanks ", "when": "n > 5 -- a comment", "then": {"status": " B ", "severity": "info", "score": 7, "note": null}, "because": ""},
+  {"id": "empty", "when": "n > 6 AND n < 9", "then": {"recommended_actions": []}},
+  {"id": "1", "when": "line LIKE '%\t;' AND line <> ''", "then": {"status": "\tC"}}]}$$) AS version;
+SELECT factory.rules_as_table('hostile');
+SELECT factory.rules_from_csv('hostile', factory.rules_as_table('hostile'), 'as it was') AS draft;
+SELECT count(*) AS differences FROM factory.diff_versions('hostile', 1, 2);
+SELECT factory.rules_from_csv('hostile', replace(factory.rules_as_table('hostile'), E'\n', E'\r\n'), 'other line ends') AS draft;
+SELECT path, change FROM factory.diff_versions('hostile', 1, 3);
 -- Conditions that are taken apart, and those that are not.
 SELECT c, factory.condition_cells(c, ARRAY['a', 'b']) FROM (VALUES
   ('a >= 1'), ('a >= 1 AND b = ''x AND y'''), ('a BETWEEN 1 AND 5 AND b < 2'), ('a > 1 AND a < 5'), ('(a > 1 OR b > 2) AND b IN (1, 2)'),
@@ -87,6 +102,14 @@ SELECT factory.feedback(NULL, 'correct');
 
 -- Why was this part stopped?
 SELECT jsonb_pretty(factory.explain_judgment(execution_id) - ARRAY['execution_id', 'judged_by'] #- '{recorded,components}') FROM judged WHERE n = 60;
+-- Three weeks and two versions later, by the version of that day.
+SELECT factory.deploy('line_defects', 2, changelog => 'fewer warnings'), factory.deploy('line_defects', 4, changelog => 'other rules');
+SET factory.frozen_clock = '2026-02-05 09:00:00+09';
+SELECT n, why ->> 'version' AS by_version, why ->> 'judged_at' AS judged_at, why #>> '{recorded,status}' AS was, why ->> 'same' AS same, why #>> '{explanation,summary}' AS because,
+  (factory.decide('line_defects', why -> 'input')).version AS in_force, (factory.decide('line_defects', why -> 'input')).status AS today
+FROM judged, factory.explain_judgment(execution_id) AS why WHERE n IN (25, 60) ORDER BY n;
+SET factory.frozen_clock = '2026-01-15 09:00:00+09';
+SELECT factory.rollback('line_defects'), factory.rollback('line_defects');
 SELECT decision, version, rule, hits, share FROM factory.rule_coverage WHERE decision = 'line_defects' ORDER BY position;
 SELECT date_trunc('milliseconds', created_at) = factory.execution_time(execution_id) AS tells_time FROM judged WHERE n = 1;
 

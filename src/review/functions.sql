@@ -729,6 +729,15 @@ $$;
 COMMENT ON FUNCTION factory.condition_cells(text, text[]) IS
 'a condition taken apart into one cell an input';
 
+CREATE OR REPLACE FUNCTION factory.is_cell(value jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT jsonb_typeof(value) = 'string' AND value #>> '{}' <> '' AND value #>> '{}' = btrim(value #>> '{}')
+$$;
+COMMENT ON FUNCTION factory.is_cell(jsonb) IS
+'whether a value is a text that a cell of a table gives back as it is';
+
 CREATE OR REPLACE FUNCTION factory.rule_table(definition jsonb, OUT columns text[], OUT cells text[])
 RETURNS SETOF record
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -739,8 +748,11 @@ DECLARE
 		SELECT key FROM jsonb_object_keys(definition -> 'inputs') AS key
 		UNION SELECT key FROM jsonb_object_keys(coalesce(definition -> 'let', '{}')) AS key);
 	rule jsonb;
+	outcome jsonb;
 	conditions jsonb[] := '{}';
 	used text[];
+	told text[];
+	told_of_outcome text[];
 	i integer;
 BEGIN
 	FOR rule IN SELECT * FROM jsonb_array_elements(definition -> 'rules') LOOP
@@ -751,17 +763,27 @@ BEGIN
 	columns := ARRAY['id'] || used || ARRAY['when', 'status', 'severity', 'confidence', 'priority', 'recommended_actions', 'because', 'rest'];
 	FOR i IN 1 .. coalesce(cardinality(conditions), 0) LOOP
 		rule := definition -> 'rules' -> (i - 1);
+		outcome := coalesce(rule -> 'then', '{}');
+		-- What a cell would not give back as it is stays in "rest".
+		told := ARRAY(SELECT key FROM jsonb_each(rule) AS e(key, value)
+			WHERE key IN ('id', 'because') AND factory.is_cell(value) OR key IN ('confidence', 'priority') AND jsonb_typeof(value) = 'number');
+		told_of_outcome := ARRAY(SELECT key FROM jsonb_each(outcome) AS e(key, value)
+			WHERE key IN ('status', 'severity') AND factory.is_cell(value)
+				OR key = 'recommended_actions' AND jsonb_typeof(value) = 'array' AND value <> '[]'
+					AND NOT EXISTS (SELECT FROM jsonb_array_elements(value) AS action WHERE NOT factory.is_cell(action) OR action #>> '{}' LIKE '%;%'));
 		cells := ARRAY[rule ->> 'id']
 			|| ARRAY(SELECT coalesce(conditions[i] ->> name, '') FROM unnest(used) AS name ORDER BY name)
 			|| ARRAY[coalesce(conditions[i] ->> 'when', ''),
-				coalesce(rule -> 'then' ->> 'status', ''), coalesce(rule -> 'then' ->> 'severity', ''),
-				coalesce(rule ->> 'confidence', ''), coalesce(rule ->> 'priority', ''),
-				coalesce((SELECT string_agg(action, '; ') FROM jsonb_array_elements_text(rule -> 'then' -> 'recommended_actions') AS action), ''),
-				coalesce(rule ->> 'because', ''),
-				coalesce(nullif((rule - ARRAY['id', 'when', 'then', 'confidence', 'priority', 'because']
-					|| CASE WHEN (rule -> 'then') - ARRAY['status', 'severity', 'recommended_actions'] = '{}' THEN '{}'
-						WHEN rule -> 'then' IS NULL THEN '{}'
-						ELSE jsonb_build_object('then', (rule -> 'then') - ARRAY['status', 'severity', 'recommended_actions']) END)::text, '{}'), '')];
+				CASE WHEN 'status' = ANY (told_of_outcome) THEN outcome ->> 'status' ELSE '' END,
+				CASE WHEN 'severity' = ANY (told_of_outcome) THEN outcome ->> 'severity' ELSE '' END,
+				CASE WHEN 'confidence' = ANY (told) THEN rule ->> 'confidence' ELSE '' END,
+				CASE WHEN 'priority' = ANY (told) THEN rule ->> 'priority' ELSE '' END,
+				CASE WHEN 'recommended_actions' = ANY (told_of_outcome)
+					THEN (SELECT string_agg(action, '; ') FROM jsonb_array_elements_text(outcome -> 'recommended_actions') AS action) ELSE '' END,
+				CASE WHEN 'because' = ANY (told) THEN rule ->> 'because' ELSE '' END,
+				coalesce(nullif((rule - 'when' - 'then' - told
+					|| CASE WHEN outcome - told_of_outcome = '{}' AND (rule -> 'then' IS NULL OR told_of_outcome <> '{}') THEN '{}'
+						ELSE jsonb_build_object('then', outcome - told_of_outcome) END)::text, '{}'), '')];
 		RETURN NEXT;
 	END LOOP;
 END
@@ -812,10 +834,11 @@ BEGIN
 		outcome := outcome || jsonb_build_object('recommended_actions',
 			to_jsonb(regexp_split_to_array(cell ->> 'recommended_actions', '\s*;\s*')));
 	END IF;
-	rule := rule || jsonb_build_object('id', cell -> 'id', 'when', coalesce(array_to_string(conditions, ' AND '), ''))
+	rule := jsonb_build_object('id', cell -> 'id') || rule
+		|| jsonb_build_object('when', coalesce(array_to_string(conditions, ' AND '), ''))
 		|| jsonb_strip_nulls(jsonb_build_object('because', cell -> 'because',
 			'confidence', (cell ->> 'confidence')::numeric, 'priority', (cell ->> 'priority')::numeric));
-	IF outcome <> '{}' THEN
+	IF outcome <> '{}' OR rest ? 'then' THEN
 		rule := rule || jsonb_build_object('then', outcome);
 	END IF;
 	RETURN rule;
@@ -931,7 +954,7 @@ REVOKE ALL ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid)
 	factory.require_version(text, integer), factory.replay(text, integer, timestamptz, timestamptz),
 	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
 	factory.condition_parts(text), factory.csv_lines(text), factory.find_definition(text, integer),
-	factory.condition_cells(text, text[]), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
+	factory.condition_cells(text, text[]), factory.is_cell(jsonb), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
 	factory.rule_from_cells(text[], text[], integer), factory.rules_from_csv(text, text, text),
 	factory.diff_versions(text, integer, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid),
@@ -943,7 +966,7 @@ GRANT EXECUTE ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uu
 	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
 	factory.find_definition(text, integer) TO factory_admin, factory_author, factory_operator;
 GRANT EXECUTE ON FUNCTION factory.condition_parts(text), factory.csv_lines(text),
-	factory.condition_cells(text, text[]), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
+	factory.condition_cells(text, text[]), factory.is_cell(jsonb), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
 	factory.rule_from_cells(text[], text[], integer), factory.rules_from_csv(text, text, text),
 	factory.diff_versions(text, integer, integer) TO factory_admin, factory_author;
 REVOKE ALL ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage FROM PUBLIC;
