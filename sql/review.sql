@@ -49,7 +49,9 @@ SELECT factory.create_decision('hostile', $$
   {"id": "plain", "when": "n IN (1, 2) AND \"größe\" > 0", "confidence": 0.70, "priority": -2.5, "then": {"status": "A", "recommended_actions": ["call", "wait a bit"]}},
   {"id": " blanks ", "when": "n > 5 -- a comment", "then": {"status": " B ", "severity": "info", "score": 7, "note": null}, "because": ""},
   {"id": "empty", "when": "n > 6 AND n < 9", "then": {"recommended_actions": []}},
-  {"id": "1", "when": "line LIKE '%\t;' AND line <> ''", "then": {"status": "\tC"}}]}$$) AS version;
+  {"id": "1", "when": "line LIKE '%\t;' AND line <> ''", "then": {"status": "\tC"}},
+  {"id": "formulas", "when": "n = -1 AND line = 'x' AND größe = 2", "then": {"status": "@SUM", "recommended_actions": ["-call"]}, "because": "+1"}]}$$) AS version;
+SELECT count(*) AS formulas FROM factory.rule_table((SELECT definition FROM factory.decision_definition WHERE decision = 'hostile')) AS t, unnest(t.cells) AS cell WHERE cell ~ '^[=+@]|^-[^0-9]';
 SELECT factory.rules_as_table('hostile');
 SELECT factory.rules_from_csv('hostile', factory.rules_as_table('hostile'), 'as it was') AS draft;
 SELECT count(*) AS differences FROM factory.diff_versions('hostile', 1, 2);
@@ -59,7 +61,7 @@ SELECT path, change FROM factory.diff_versions('hostile', 1, 3);
 SELECT c, factory.condition_cells(c, ARRAY['a', 'b']) FROM (VALUES
   ('a >= 1'), ('a >= 1 AND b = ''x AND y'''), ('a BETWEEN 1 AND 5 AND b < 2'), ('a > 1 AND a < 5'), ('(a > 1 OR b > 2) AND b IN (1, 2)'),
   ('a > 1 OR b > 2'), ('NOT b AND a IS NULL'), ('a'), ('lower(a) = ''x'' AND a = ''X'''), (''), ('CASE WHEN a > 1 AND b > 1 THEN true END'),
-  ('a = E''it\''s AND'' AND b = 1'), ('a > 1 -- AND b'), ('android > 1 AND b > 1')) AS t(c);
+  ('a = E''it\''s AND'' AND b = 1'), ('a = -5 AND b = a IS NULL'), ('a = ANY (''{1,2}'') AND b=(1 + 2)'), ('b =+1'), ('a > 1 -- AND b'), ('android > 1 AND b > 1')) AS t(c);
 
 -- What would have been different last week.
 SELECT jsonb_pretty(report #- '{changes}' #- '{significance}') FROM factory.replay('line_defects', 2, '2026-01-14 09:00+09', '2026-01-16 09:00+09') AS report;

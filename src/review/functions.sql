@@ -699,9 +699,20 @@ $$;
 COMMENT ON FUNCTION factory.find_definition(text, integer) IS
 'a version''s document; of the version in force where none is named';
 
+-- A cell that begins with "=" is a formula to a spreadsheet.  What IS asks, it asks of all before it.
+CREATE OR REPLACE FUNCTION factory.condition_cell(part text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN part ~* '\m(is|isnull|notnull)\M' THEN part
+		ELSE regexp_replace(part, '^=\s*(?!\m(?:any|all|some)\M)([[:alnum:]_(''".+-].*)$', 'IN (\1)', 'i') END
+$$;
+COMMENT ON FUNCTION factory.condition_cell(text) IS
+'what of a condition stands in the cell of the input that it begins with: "= 5" as "IN (5)"';
+
 -- A rule's condition in cells: "defect_rate >= 0.05 AND line = 'A'" is ">= 0.05" in column
--- defect_rate and "= 'A'" in column line.  What does not begin with a name, or names one a
--- second time, stays in column "when".
+-- defect_rate and "IN ('A')" in column line.  What does not begin with a name, names one a
+-- second time or is still a formula stays in column "when".
 CREATE OR REPLACE FUNCTION factory.condition_cells(condition text, names text[]) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -711,14 +722,16 @@ DECLARE
 	rest text[] := '{}';
 	part text;
 	name text;
+	cell text;
 BEGIN
 	IF factory.condition_parts(condition) IS NULL THEN
 		RETURN jsonb_build_object('when', condition);
 	END IF;
 	FOREACH part IN ARRAY factory.condition_parts(condition) LOOP
 		name := (regexp_match(part, '^([[:alpha:]_][[:alnum:]_]*)\s*(?=[<>=!]|\m(?:in|between|is|like|ilike|not)\M)', 'i'))[1];
-		IF name = ANY (names) AND NOT cells ? name THEN
-			cells := cells || jsonb_build_object(name, btrim(substr(part, length(name) + 1)));
+		cell := factory.condition_cell(btrim(substr(part, length(name) + 1)));
+		IF name = ANY (names) AND NOT cells ? name AND cell NOT LIKE '=%' THEN
+			cells := cells || jsonb_build_object(name, cell);
 		ELSIF part <> '' THEN
 			rest := rest || part;
 		END IF;
@@ -733,10 +746,10 @@ CREATE OR REPLACE FUNCTION factory.is_cell(value jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT jsonb_typeof(value) = 'string' AND value #>> '{}' <> '' AND value #>> '{}' = btrim(value #>> '{}')
+	SELECT jsonb_typeof(value) = 'string' AND value #>> '{}' = btrim(value #>> '{}') AND value #>> '{}' ~ '^[^=+@[:cntrl:]-]'
 $$;
 COMMENT ON FUNCTION factory.is_cell(jsonb) IS
-'whether a value is a text that a cell of a table gives back as it is';
+'whether a value is a text that a cell of a table gives back as it is, and no formula to a spreadsheet';
 
 CREATE OR REPLACE FUNCTION factory.rule_table(definition jsonb, OUT columns text[], OUT cells text[])
 RETURNS SETOF record
@@ -954,7 +967,7 @@ REVOKE ALL ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid)
 	factory.require_version(text, integer), factory.replay(text, integer, timestamptz, timestamptz),
 	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
 	factory.condition_parts(text), factory.csv_lines(text), factory.find_definition(text, integer),
-	factory.condition_cells(text, text[]), factory.is_cell(jsonb), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
+	factory.condition_cell(text), factory.condition_cells(text, text[]), factory.is_cell(jsonb), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
 	factory.rule_from_cells(text[], text[], integer), factory.rules_from_csv(text, text, text),
 	factory.diff_versions(text, integer, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uuid),
@@ -966,7 +979,7 @@ GRANT EXECUTE ON FUNCTION factory.execution_time(uuid), factory.find_judgment(uu
 	factory.backtest(text, integer[], text), factory.explain_judgment(uuid),
 	factory.find_definition(text, integer) TO factory_admin, factory_author, factory_operator;
 GRANT EXECUTE ON FUNCTION factory.condition_parts(text), factory.csv_lines(text),
-	factory.condition_cells(text, text[]), factory.is_cell(jsonb), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
+	factory.condition_cell(text), factory.condition_cells(text, text[]), factory.is_cell(jsonb), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
 	factory.rule_from_cells(text[], text[], integer), factory.rules_from_csv(text, text, text),
 	factory.diff_versions(text, integer, integer) TO factory_admin, factory_author;
 REVOKE ALL ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage FROM PUBLIC;
