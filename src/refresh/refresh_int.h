@@ -44,8 +44,20 @@ typedef struct DueSchedule
 extern int refresh_query(const char *query, int count, Oid *types, Datum *values,
 						 const char *nulls, bool read_only, long limit);
 
-/* An AttemptBody on a DueSchedule: computes next and worth_it. */
+/* next_due.c: an AttemptBody on a DueSchedule that computes next and worth_it. */
 extern void refresh_compute_next(void *due);
+
+/*
+ * due.c: reads the schedule that has been due longest; else tells when the next is.
+ * As the house for all tenants, inside SPI.
+ */
+extern RefreshClaim refresh_find_due(DueSchedule *due, TimestampTz *next_due);
+
+/* Rows were written, or time has passed: what is due has to be read again. */
+extern void refresh_forget_due(void);
+
+/* That view is skipped, which writes no row: what is due is still known. */
+extern void refresh_skip_due(Oid view, TimestampTz next);
 
 /* What listeners of the house hear on. */
 #define REFRESH_CHANNEL "factory_events"
