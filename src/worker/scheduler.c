@@ -3,21 +3,17 @@
  *		One process in a database that has something to do: waits for the next due
  *		time, does what is due, leaves when nothing is left.
  *
- * While it waits it holds no lock and no snapshot.  Bookkeeping and deed are
- * separate transactions: a refresh holds no lock of ours, so DROP EXTENSION never waits
- * for it.  Its books are not flushed (but where a deed must come after them): what a
- * crash takes of them, it takes of the schedule's progress as well, and that is made up.
+ * While it waits it holds no lock and no snapshot.  Its books are not flushed (but
+ * where a deed must come after them): what a crash takes of them, it takes of the
+ * schedule's progress as well, and that is made up.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/activity.h"
-#include "base/attempt.h"
 #include "base/clock.h"
 #include "base/compat.h"
-#include "base/months.h"
-#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
@@ -29,9 +25,8 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
-#include "worker/worker_int.h"
+#include "worker/scheduler_int.h"
 
 /* Nobody sleeps longer: the wall clock may have been set meanwhile. */
 #define SCHEDULER_NAP_MS (60 * 1000L)
@@ -42,9 +37,6 @@
 /* A due row that a session holds locked, or a step that failed: look again. */
 #define SCHEDULER_RETRY_MS 1000L
 
-/* The audit log's readers are not held up longer than this. */
-#define TIDY_LOCK_TIMEOUT_MS 1000
-
 /* Key of the lock that keeps a second scheduler out; SQL cannot reach class 3. */
 #define SCHEDULER_LOCK_KEY 0x50466163
 #define SCHEDULER_LOCK_CLASS 3
@@ -52,7 +44,6 @@
 bool worker_is_scheduler = false;
 
 static uint32 wait_event = 0;
-static WorkerSlot *my_slot = NULL;
 
 /* What was due before this was missed. */
 static TimestampTz serving_since = 0;
@@ -76,119 +67,6 @@ typedef enum StepResult
 	STEP_LEAVE
 } StepResult;
 
-/* --- the slot --------------------------------------------------------------------------- */
-
-/*
- * At process exit.  A scheduler that leaves in peace has given up its slot before;
- * in any other case the launcher shall start another.
- */
-static void
-leave_slot(int code, Datum argument)
-{
-	WorkerSlot *slot = my_slot;
-
-	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-	if (slot->pid == MyProcPid)
-	{
-		slot_release(slot);
-		slot->database = DatumGetObjectId(argument);
-		slot_try_later(slot);
-		launcher_wake();
-	}
-	LWLockRelease(worker_shared->lock);
-	ConditionVariableBroadcast(&worker_shared->gone);
-}
-
-/* False where the slot is no longer meant for us. */
-static bool
-enter_slot(int i, Oid database)
-{
-	bool mine;
-
-	my_slot = &worker_shared->slots[i];
-	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-	mine = my_slot->state == SLOT_STARTING && my_slot->database == database &&
-		   my_slot->pid == 0 && my_slot->bars == 0;
-	if (mine)
-	{
-		my_slot->pid = MyProcPid;
-		my_slot->latch = MyLatch;
-		my_slot->announced = false;
-		slot_enter(my_slot, SLOT_RUNNING);
-	}
-	else if (my_slot->state == SLOT_STARTING && my_slot->database == database &&
-			 my_slot->pid == 0)
-		slot_enter(my_slot, SLOT_WANTED);
-	LWLockRelease(worker_shared->lock);
-	return mine;
-}
-
-/* From now on an announcement is news. */
-static void
-begin_look(void)
-{
-	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-	my_slot->announced = false;
-	LWLockRelease(worker_shared->lock);
-}
-
-/* Gives the slot up, unless work was announced since the last look. */
-static bool
-give_up_slot(void)
-{
-	bool announced;
-
-	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-	announced = my_slot->announced;
-	if (!announced)
-		slot_release(my_slot);
-	LWLockRelease(worker_shared->lock);
-	return !announced;
-}
-
-static void
-show_in_slot(bool busy, TimestampTz next_wake)
-{
-	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-	my_slot->busy = busy;
-	my_slot->next_wake = next_wake;
-	if (busy)
-		my_slot->failures = 0;
-	LWLockRelease(worker_shared->lock);
-}
-
-/* --- transactions ----------------------------------------------------------------------- */
-
-/*
- * Bookkeeping: false where the extension has gone.  Waits for a DROP EXTENSION
- * without a snapshot.  A cancel is meant for a refresh: it waits for the next one
- * to begin, or is dropped where there is none.
- */
-static bool
-begin_transaction(void)
-{
-	bool installed;
-
-	QueryCancelPending = false;
-	HOLD_CANCEL_INTERRUPTS();
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	installed = refresh_is_installed();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	return installed;
-}
-
-static void
-end_transaction(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	/* Not the macro that counts down: an error that was survived has set it to 0. */
-	QueryCancelHoldoffCount = 0;
-	pgstat_report_stat(false);
-}
-
-/* The scheduler before us may be on its way out: waits for it. */
 static void
 lock_out_others(void)
 {
@@ -198,130 +76,6 @@ lock_out_others(void)
 	StartTransactionCommand();
 	(void) LockAcquire(&tag, ExclusiveLock, true, false);
 	CommitTransactionCommand();
-}
-
-/* --- a run ------------------------------------------------------------------------------ */
-
-static void
-set_limit(const char *name, int milliseconds)
-{
-	char value[32];
-
-	snprintf(value, sizeof(value), "%d", milliseconds);
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
-}
-
-void
-perform_refresh(const RefreshRun *run)
-{
-	set_limit("lock_timeout", run->lock_timeout_ms);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	tenant_act_for(run->tenant);
-	if (run->timeout_ms > 0)
-		enable_timeout_after(STATEMENT_TIMEOUT, run->timeout_ms);
-	refresh_perform(run);
-	disable_timeout(STATEMENT_TIMEOUT, false);
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
-}
-
-/* Ends a failed transaction; the error is copied into the context. */
-static ErrorData *
-rescue(MemoryContext context)
-{
-	ErrorData *error;
-
-	HOLD_INTERRUPTS();
-	disable_timeout(STATEMENT_TIMEOUT, false);
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	FlushErrorState();
-	AbortCurrentTransaction();
-	MemoryContextSwitchTo(context);
-	QueryCancelPending = false;
-	RESUME_INTERRUPTS();
-	return error;
-}
-
-/* The error of a run, or NULL. */
-static ErrorData *
-run_error(const RefreshRun *run, MemoryContext context)
-{
-	ErrorData *volatile error = NULL;
-
-	PG_TRY();
-	{
-		perform_refresh(run);
-	}
-	PG_CATCH();
-	{
-		error = rescue(context);
-	}
-	PG_END_TRY();
-	set_limit("lock_timeout", 0);
-	return error;
-}
-
-static void
-record(RefreshRun *run, bool is_task, const ErrorData *error)
-{
-	int level = NewGUCNestLevel();
-
-	if (is_task)
-		task_record(run, error);
-	else
-	{
-		refresh_record(run, error);
-		refresh_set_busy(run->view, false);
-	}
-	/* It was for a tenant; what follows is not. */
-	AtEOXact_GUC(true, level);
-	if (error != NULL)
-		ereport(LOG, (errmsg("%s run " INT64_FORMAT " of \"%s\" failed: %s",
-							 is_task ? "task" : "refresh", run->id, run->view_name,
-							 error->message)));
-}
-
-/* A PerformedFunction.  A session that holds a schedule holds up no other view. */
-static bool
-record_if_free(RefreshRun *run, bool is_task, const ErrorData *error)
-{
-	if (!is_task && refresh_schedule_is_held(run->view))
-		return false;
-	record(run, is_task, error);
-	return true;
-}
-
-/* Nobody could write it down later, while it runs here.  False where there are no books. */
-static bool
-is_in_books(RefreshRun *run)
-{
-	if (run->id != 0)
-		return true;
-	if (begin_transaction())
-		refresh_mark(run);
-	end_transaction();
-	return run->id != 0;
-}
-
-/* Here and now: where performers are not wanted, or cannot be had. */
-static void
-run_here(RefreshRun *run, MemoryContext context)
-{
-	ErrorData *error;
-	char doing[REFRESH_NAME_SIZE + 32];
-
-	if (!is_in_books(run))
-		return;
-	snprintf(doing, sizeof(doing), "refreshing %s", run->view_name);
-	pgstat_report_activity(STATE_RUNNING, doing);
-	show_in_slot(true, 0);
-	error = run_error(run, context);
-	if (begin_transaction())
-		record(run, false, error);
-	end_transaction();
-	refresh_set_busy(run->view, false);
 }
 
 /* --- what is claimed -------------------------------------------------------------------- */
@@ -407,9 +161,9 @@ put_back(const RefreshTask *task)
 			 errmsg("no background worker is free for task \"%s\"", task->run.view_name),
 			 errhint("Raise \"max_worker_processes\".")));
 	no_worker_until = monotonic_ms() + SCHEDULER_RETRY_MS;
-	if (begin_transaction())
+	if (scheduler_begin())
 		task_put_back(&task->run);
-	end_transaction();
+	scheduler_end();
 }
 
 /* False where it has to wait. */
@@ -441,94 +195,12 @@ start_claimed(const Claimed *claimed, MemoryContext context)
 	foreach (cell, claimed->runs)
 		if (!performers_give(lfirst(cell)))
 		{
-			run_here(lfirst(cell), context);
+			scheduler_run_here(lfirst(cell), context);
 			all = false;
 		}
 	if (performers_busy(false) + performers_busy(true) > 0)
-		show_in_slot(true, 0);
+		scheduler_show(true, 0);
 	return all;
-}
-
-/* --- rest --------------------------------------------------------------------------------- */
-
-/* Shown in worker_status; a change is worth a line in the log.  NULL: at work. */
-static void
-show_rest(const char *reason)
-{
-	bool changed;
-
-	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-	changed = strncmp(my_slot->rest, reason ? reason : "", REST_SIZE - 1) != 0;
-	if (changed)
-		strlcpy(my_slot->rest, reason ? reason : "", REST_SIZE);
-	LWLockRelease(worker_shared->lock);
-	if (changed && reason != NULL)
-		ereport(LOG, (errmsg("workers of database \"%s\" rest: %s",
-							 get_database_name(MyDatabaseId), reason),
-					  errhint("%s", house_rest_hint())));
-	else if (changed)
-		ereport(LOG, (errmsg("workers of database \"%s\" work again",
-							 get_database_name(MyDatabaseId))));
-}
-
-/* --- the logs ----------------------------------------------------------------------------- */
-
-/*
- * To the server the end of a lock_timeout is a cancel, which bookkeeping lets wait: else
- * a reader of a log would hold up the scheduler, and whoever comes behind it for the
- * log's lock.
- */
-static void
-let_limits_through(void)
-{
-	RESUME_CANCEL_INTERRUPTS();
-}
-
-static void
-hold_cancels(void)
-{
-	HOLD_CANCEL_INTERRUPTS();
-}
-
-static void
-drop_months(void *log)
-{
-	months_drop_old(*(int *) log);
-}
-
-static void
-drop_old(int log)
-{
-	ErrorData *error;
-
-	let_limits_through();
-	error = attempt(drop_months, &log);
-	hold_cancels();
-	if (error != NULL)
-		ereport(LOG, (errmsg("could not drop old months: %s", error->message)));
-}
-
-/* Once a day: months ahead are made, and those that are old enough go. */
-static void
-tidy_logs(void)
-{
-	tidied_at = clock_now();
-	set_limit("lock_timeout", TIDY_LOCK_TIMEOUT_MS);
-	if (begin_transaction())
-	{
-		let_limits_through();
-		months_make();
-		hold_cancels();
-	}
-	end_transaction();
-	/* One that somebody is reading keeps no other from going. */
-	for (int i = 0; i < months_log_count(); i++)
-	{
-		if (begin_transaction())
-			drop_old(i);
-		end_transaction();
-	}
-	set_limit("lock_timeout", 0);
 }
 
 /* --- a step ----------------------------------------------------------------------------- */
@@ -580,7 +252,7 @@ claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
 static void
 settle_performed(TimestampTz *next_look)
 {
-	if (!performers_tell(record_if_free))
+	if (!performers_tell(scheduler_record))
 		*next_look = clock_now() + SCHEDULER_RETRY_MS * 1000;
 	performers_mark_long();
 }
@@ -593,9 +265,9 @@ settle_apart(void)
 
 	refresh_forget_busy();
 	performers_remember_busy();
-	if (begin_transaction())
+	if (scheduler_begin())
 		settle_performed(&next_look);
-	end_transaction();
+	scheduler_end();
 	performers_forget_told();
 	failed = false;
 }
@@ -610,30 +282,31 @@ step(MemoryContext context, TimestampTz *next_due)
 	TimestampTz next_look = DT_NOEND;
 	bool started;
 
-	begin_look();
+	scheduler_begin_look();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	if (failed)
 		settle_apart();
-	if (begin_transaction())
+	if (scheduler_begin())
 	{
 		settle_performed(&next_look);
 		if (house_may_work(&reason))
 			claim = claim_all(&claimed, next_due, context);
 		else
 			claim = refresh_is_wanted() ? REFRESH_CLAIM_WAIT : REFRESH_CLAIM_NOTHING;
-		show_rest(claim == REFRESH_CLAIM_WAIT ? reason : NULL);
+		scheduler_show_rest(claim == REFRESH_CLAIM_WAIT ? reason : NULL);
 	}
-	end_transaction();
+	scheduler_end();
 	performers_forget_told();
 	*next_due = Min(*next_due, next_look);
 	started = start_claimed(&claimed, context);
 	if (anything_begins(&claimed))
 		return started ? STEP_WAIT : STEP_AGAIN;
 	if (claim == REFRESH_CLAIM_NOTHING)
-		return give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
+		return scheduler_give_up_slot() ? STEP_LEAVE : STEP_AGAIN;
 	if (reason != NULL || clock_now() - tidied_at < USECS_PER_DAY)
 		return STEP_WAIT;
-	tidy_logs();
+	tidied_at = clock_now();
+	scheduler_tidy_logs();
 	return STEP_AGAIN;
 }
 
@@ -650,8 +323,8 @@ safe_step(MemoryContext context, TimestampTz *next_due)
 	PG_CATCH();
 	{
 		EmitErrorReport();
-		(void) rescue(context);
-		set_limit("lock_timeout", 0);
+		(void) scheduler_rescue(context);
+		scheduler_set_limit("lock_timeout", 0);
 		unsettled = failed = true;
 		*next_due = clock_now() + SCHEDULER_RETRY_MS * 1000;
 	}
@@ -738,10 +411,9 @@ wait_until(TimestampTz moment)
 	int wanted;
 	TimestampTz warm = warm_moment(&wanted);
 
-	show_in_slot(performers_busy(false) + performers_busy(true) > 0, moment);
-	/* Only we write it. */
-	pgstat_report_activity(STATE_IDLE, my_slot->rest[0] != '\0'
-										   ? psprintf("resting: %s", my_slot->rest)
+	scheduler_show(performers_busy(false) + performers_busy(true) > 0, moment);
+	pgstat_report_activity(STATE_IDLE, scheduler_rests()
+										   ? psprintf("resting: %s", scheduler_rest())
 										   : "waiting for the next due time");
 	pgstat_report_stat(true);
 	if (sleep_until(Min(moment, warm)))
@@ -764,9 +436,8 @@ factory_scheduler_main(Datum argument)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	worker_is_scheduler = true;
-	if (!enter_slot(DatumGetInt32(argument), database))
+	if (!scheduler_enter_slot(DatumGetInt32(argument), database))
 		proc_exit(0);
-	on_shmem_exit(leave_slot, ObjectIdGetDatum(database));
 	BackgroundWorkerUnblockSignals();
 	worker_connect(database, "pg_factory scheduler");
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);

@@ -96,7 +96,7 @@ extern long writers_start_wanted(void);
 extern TimestampTz tend(void);
 
 /*
- * performer.c: processes of a scheduler's that do what is due, so that it never waits
+ * performer_pool.c: processes of a scheduler's that do what is due, so that it never waits
  * for them.  A refresh goes to one that is warm; a task gets its own, as its role.
  */
 
