@@ -70,6 +70,7 @@ forget_dropped_view(const DueSchedule *due)
 	refresh_query("DELETE FROM factory.refresh_schedule "
 				  "WHERE view::pg_catalog.oid = $1",
 				  1, types, values, NULL, false, 0);
+	refresh_forget_view(due->view);
 }
 
 /* A schedule that cannot be computed any more would be due forever. */
@@ -85,27 +86,73 @@ disable_unreadable(const DueSchedule *due, const ErrorData *error)
 				  1, types, values, NULL, false, 0);
 }
 
-/* --- a run ---------------------------------------------------------------------- */
-
 static bool
 came_by_time(const DueSchedule *due)
 {
 	return strcmp(due->why, "schedule") == 0;
 }
 
+/* --- a target of staleness --------------------------------------------------------- */
+
+/*
+ * Targets that come due soon, and share a source with this one, come due with it: one
+ * wave refreshes what they share once.
+ */
+static void
+gather_wave(const DueSchedule *due)
+{
+	Oid types[] = {OIDOID, TIMESTAMPTZOID};
+	Datum values[] = {ObjectIdGetDatum(due->view), TimestampTzGetDatum(due->wave)};
+
+	refresh_query(
+		"UPDATE factory.refresh_schedule AS w SET next_due = $2 WHERE w.view IN ("
+		"SELECT s.view FROM factory.refresh_schedule AS s WHERE s.within IS NOT NULL "
+		"AND s.enabled AND s.paused_since IS NULL AND s.view::pg_catalog.oid <> $1 "
+		"AND s.next_due > $2 AND s.next_due <= $2 + s.within / 4 AND EXISTS (SELECT FROM "
+		"factory.view_sources(s.view::pg_catalog.oid, true) AS theirs JOIN "
+		"factory.view_sources($1, true) AS ours ON ours.relation = theirs.relation "
+		"WHERE ours.kind = 'm') FOR UPDATE SKIP LOCKED)",
+		2, types, values, NULL, false, 0);
+}
+
+/* What becomes of a source of a view that is due. */
+typedef enum SourceState
+{
+	SOURCE_FRESH,
+	SOURCE_FAILED,
+	SOURCE_BUSY,
+	SOURCE_STALE
+} SourceState;
+
+/* One that no run has refreshed since the view came due; failed: nor could one. */
+static SourceState
+state_of_source(const DueSchedule *due, Oid source, bool failed)
+{
+	if (failed)
+		return SOURCE_FAILED;
+	if (refresh_checked_at(source) >= due->wave)
+		return SOURCE_FRESH;
+	if (refresh_is_busy(source))
+		return SOURCE_BUSY;
+	if (!refresh_seems_unchanged(source))
+		return SOURCE_STALE;
+	refresh_note_check(source, due->now);
+	return SOURCE_FRESH;
+}
+
 /*
  * A target of staleness concerns what the view reads as well: the first materialized
- * view among its sources, from the bottom up, that was not refreshed since this one
- * came due; InvalidOid where none is left.  False where one of them failed.
+ * view among its sources, from the bottom up, that is not as new as it shall be.
  */
-static bool
+static SourceState
 find_stale_source(const DueSchedule *due, Oid *source)
 {
 	Oid types[] = {OIDOID, TIMESTAMPTZOID};
-	Datum values[] = {ObjectIdGetDatum(due->view), TimestampTzGetDatum(due->due)};
-	bool isnull, failed;
+	Datum values[] = {ObjectIdGetDatum(due->view), TimestampTzGetDatum(due->wave)};
+	SourceState state = SOURCE_FRESH;
+	SPITupleTable *rows;
+	uint64 count;
 
-	*source = InvalidOid;
 	refresh_query(
 		"SELECT s.relation, coalesce((SELECT r.status = 'failed' FROM "
 		"factory.refresh_run AS r WHERE r.view_oid = s.relation AND r.started_at >= $2 "
@@ -113,16 +160,24 @@ find_stale_source(const DueSchedule *due, Oid *source)
 		"FROM factory.view_sources($1, true) AS s WHERE s.kind = 'm' "
 		"AND NOT EXISTS (SELECT FROM factory.refresh_run AS r WHERE r.view_oid = "
 		"s.relation AND r.started_at >= $2 AND r.status = 'succeeded') "
-		"ORDER BY s.depth DESC, s.relation LIMIT 1",
-		2, types, values, NULL, false, 1);
-	if (SPI_processed == 0)
-		return true;
-	*source = DatumGetObjectId(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	failed = DatumGetBool(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	return !failed;
+		"ORDER BY s.depth DESC, s.relation",
+		2, types, values, NULL, false, 0);
+	rows = SPI_tuptable;
+	count = SPI_processed;
+	for (uint64 i = 0; i < count && state == SOURCE_FRESH; i++)
+	{
+		bool isnull;
+		bool failed =
+			DatumGetBool(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
+
+		*source =
+			DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+		state = state_of_source(due, *source, failed);
+	}
+	return state;
 }
+
+/* --- a run ---------------------------------------------------------------------- */
 
 static void
 fill_run(const DueSchedule *due, Oid view, RefreshRun *run)
@@ -166,7 +221,6 @@ begin_source_run(const DueSchedule *due, Oid source, RefreshRun *run)
 	refresh_choose_method(source, WISH_ANY, &run->method, reason);
 	snprintf(run->reason, sizeof(run->reason), "for %s, which reads it; %s",
 			 due->view_name, reason);
-	(void) refresh_seems_unchanged(source);
 	refresh_begin(run);
 }
 
@@ -187,20 +241,26 @@ settle_within(DueSchedule *due, RefreshRun *run)
 {
 	Oid source;
 
-	if (!find_stale_source(due, &source))
+	gather_wave(due);
+	switch (find_stale_source(due, &source))
 	{
-		record_no_run(due, "failed", "a view that it reads could not be refreshed", NULL);
-		due->next = Min(due->next, due->now + due->within_usec);
-		move_on(due, due->view_name);
-		return REFRESH_CLAIM_SETTLED;
+		case SOURCE_FRESH:
+			return REFRESH_CLAIM_NOTHING;
+		case SOURCE_FAILED:
+			record_no_run(due, "failed", "a view that it reads could not be refreshed",
+						  NULL);
+			due->next = Min(due->next, due->now + due->within_usec);
+			move_on(due, due->view_name);
+			return REFRESH_CLAIM_SETTLED;
+		case SOURCE_BUSY:
+			refresh_await(due->view, source);
+			return REFRESH_CLAIM_SETTLED;
+		case SOURCE_STALE:
+			refresh_await(due->view, source);
+			begin_source_run(due, source, run);
+			return REFRESH_CLAIM_RUN;
 	}
-	if (!OidIsValid(source))
-		return REFRESH_CLAIM_NOTHING;
-	refresh_await(due->view, source);
-	if (refresh_is_busy(source))
-		return REFRESH_CLAIM_SETTLED;
-	begin_source_run(due, source, run);
-	return REFRESH_CLAIM_RUN;
+	pg_unreachable();
 }
 
 static RefreshClaim
@@ -219,6 +279,12 @@ settle_due(DueSchedule *due, TimestampTz serving_since, RefreshRun *run)
 	if (error != NULL)
 	{
 		disable_unreadable(due, error);
+		return REFRESH_CLAIM_SETTLED;
+	}
+	/* Its calendar may have changed since its due time was computed. */
+	if (came_by_time(due) && refresh_rests(due))
+	{
+		move_on(due, due->view_name);
 		return REFRESH_CLAIM_SETTLED;
 	}
 	if (missed && !due->worth_it)

@@ -63,6 +63,7 @@ read_schedule(DueSchedule *due)
 	due->wish = wish_from(row_text(9));
 	due->due = DatumGetTimestampTz(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 10, &isnull));
+	due->wave = Max(due->due, refresh_skipped_to(due->view));
 	due->window_usec = row_number(11, 0);
 	due->jitter_usec = row_number(12, 0);
 	due->within_usec = row_number(13, 0);
@@ -100,21 +101,14 @@ take_schedule(Oid view, DueSchedule *due)
 static bool
 source_is_ahead(Oid view, const List *due)
 {
-	static const char *const query =
-		"SELECT s.relation FROM factory.view_sources($1, true) AS s WHERE s.kind = 'm'";
-	Oid types[] = {OIDOID};
-	Datum values[] = {ObjectIdGetDatum(view)};
+	ListCell *cell;
 
-	refresh_query(query, 1, types, values, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-		Oid source = DatumGetObjectId(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-
-		if (list_member_oid(due, source) || refresh_is_busy(source))
+	/* A view that was dropped reads nothing. */
+	if (!refresh_is_view(view))
+		return false;
+	foreach (cell, refresh_sources(view)->views)
+		if (list_member_oid(due, lfirst_oid(cell)) || refresh_is_busy(lfirst_oid(cell)))
 			return true;
-	}
 	return false;
 }
 

@@ -101,3 +101,11 @@ refresh_compute_next(void *argument)
 		strcmp(due->catch_up, "none") != 0 &&
 		schedule_next(schedule, due->now - due->window_usec, zone) <= due->now;
 }
+
+/* A target of staleness has no calendar: its contents grow old on any day. */
+bool
+refresh_rests(const DueSchedule *due)
+{
+	return due->holidays != NULL && due->times != NULL && due->within_usec == 0 &&
+		   is_holiday(due, due->due - jitter_of(due));
+}

@@ -114,27 +114,47 @@ refresh_is_installed(void)
 
 /* --- before claims -------------------------------------------------------------- */
 
+/* The tables that were changed, and since when: as arrays; false for none. */
+static bool
+take_notes(Datum *tables, Datum *since)
+{
+	bool isnull;
+
+	refresh_query(
+		"WITH change AS (DELETE FROM factory.refresh_change RETURNING relation, "
+		"changed_at), first AS (SELECT relation, pg_catalog.min(changed_at) AS "
+		"at FROM change GROUP BY relation) SELECT "
+		"pg_catalog.array_agg(relation), pg_catalog.array_agg(at) FROM first",
+		0, NULL, NULL, NULL, false, 0);
+	*tables = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	*since = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
+	return !isnull;
+}
+
 /* Changes of tables make due what reads them and wants to be refreshed on change. */
 void
 refresh_take_changes(void)
 {
+	Oid types[] = {OIDARRAYOID, TIMESTAMPTZARRAYOID};
+	Datum values[2];
 	HouseRights saved;
 
 	refresh_forget_due();
 	SPI_connect();
 	house_enter_for_all(&saved);
-	refresh_query(
-		"WITH change AS (DELETE FROM factory.refresh_change RETURNING relation, "
-		"changed_at), early AS (SELECT s.view, pg_catalog.min(c.changed_at) AS at "
-		"FROM factory.refresh_schedule AS s, "
-		"factory.view_sources(s.view::pg_catalog.oid, "
-		"true) AS v JOIN change AS c ON c.relation = v.relation "
-		"WHERE s.on_change GROUP BY s.view) "
-		"UPDATE factory.refresh_schedule AS s SET due_why = 'a table it reads was "
-		"changed', "
-		"next_due = LEAST(s.next_due, early.at + coalesce(s.quiet, '1 second')) "
-		"FROM early WHERE s.view::pg_catalog.oid = early.view::pg_catalog.oid",
-		0, NULL, NULL, NULL, false, 0);
+	if (take_notes(&values[0], &values[1]))
+		refresh_query(
+			"WITH early AS (SELECT s.view, pg_catalog.min(c.at) AS at "
+			"FROM factory.refresh_schedule AS s, "
+			"factory.view_sources(s.view::pg_catalog.oid, true) AS v "
+			"JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
+			"AS c (relation, at) ON c.relation = v.relation WHERE s.on_change GROUP BY "
+			"s.view) "
+			"UPDATE factory.refresh_schedule AS s SET due_why = 'a table it reads was "
+			"changed', "
+			"next_due = LEAST(s.next_due, early.at + coalesce(s.quiet, '1 second')) "
+			"FROM early WHERE s.view::pg_catalog.oid = early.view::pg_catalog.oid",
+			2, types, values, NULL, false, 0);
 	house_leave(&saved);
 	SPI_finish();
 }

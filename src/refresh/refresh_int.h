@@ -35,6 +35,7 @@ typedef struct DueSchedule
 	int timeout_ms;
 	int lock_timeout_ms;
 	TimestampTz due;
+	TimestampTz wave; /* the same, or when it was to be looked at again after a skip */
 	TimestampTz now;
 	TimestampTz next; /* computed; DT_NOEND where no time is named */
 	bool worth_it;    /* computed: not too late to catch up */
@@ -46,6 +47,9 @@ extern int refresh_query(const char *query, int count, Oid *types, Datum *values
 
 /* next_due.c: an AttemptBody on a DueSchedule that computes next and worth_it. */
 extern void refresh_compute_next(void *due);
+
+/* Whether the time at which it came due is on a holiday of its calendar. */
+extern bool refresh_rests(const DueSchedule *due);
 
 /*
  * due.c: reads the schedule that has been due longest; else tells when the next is.
@@ -75,9 +79,25 @@ extern bool refresh_is_view(Oid view);
 /* "schema.name", quoted where needed. */
 extern void refresh_view_name(Oid view, char *name);
 
+/* What a view reads; good until the next lock, or whatever else takes invalidations. */
+typedef struct RefreshSources
+{
+	List *views;   /* materialized ones, through others, too */
+	List *tables;  /* whose rows it is made of: leaves of partitioned ones, mat. views */
+	bool tell;     /* as long as no row of these changes, it says the same */
+	int64 edition; /* another one: a definition has changed */
+} RefreshSources;
+
+/* sources.c: inside SPI, as one who may call factory.view_sources. */
+extern const RefreshSources *refresh_sources(Oid view);
+extern void refresh_forget_sources(Oid view);
+
 /* unchanged.c: hints, kept in this process; never a proof. */
 extern bool refresh_seems_unchanged(Oid view);
 extern void refresh_remember_run(Oid view, bool succeeded);
+extern void refresh_forget_view(Oid view); /* it was dropped */
+extern void refresh_note_check(Oid view, TimestampTz moment);
+extern TimestampTz refresh_checked_at(Oid view);
 extern void refresh_skip_to(Oid view, TimestampTz moment);
 extern TimestampTz refresh_skipped_to(Oid view);
 extern bool refresh_is_busy(Oid view);

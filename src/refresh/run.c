@@ -312,12 +312,14 @@ settle_success(const RefreshRun *run, double duration_ms)
 
 	/*
 	 * A target of staleness is met when the next run ends in time: it begins two of
-	 * the last run's durations before, but not in the first half of the target.
+	 * the last run's durations before, but not in the first half of the target.  A run
+	 * for a view that reads it counts as its own.
 	 */
 	refresh_query(
 		"UPDATE factory.refresh_schedule SET fresh_as_of = $2, attempts = 0, "
 		"failures = 0, view_name = $7, due_why = CASE WHEN next_due = $5 THEN 'schedule' "
-		"ELSE due_why END, next_due = CASE WHEN within IS NOT NULL THEN LEAST(" MOVED_ON
+		"ELSE due_why END, next_due = CASE WHEN within IS NOT NULL THEN LEAST("
+		"CASE WHEN times IS NOT NULL OR due_why <> 'schedule' THEN " MOVED_ON " END"
 		", $2 + within - LEAST(within / 2, pg_catalog.make_interval(secs => $3 / 500))) "
 		"WHEN overlap = 'skip' AND times IS NOT NULL AND " MOVED_ON " <= $4 "
 		"THEN (SELECT n FROM factory.schedule_next(times, $4, timezone) AS n) "

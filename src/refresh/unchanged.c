@@ -3,7 +3,8 @@
  *		Whether anything that a view reads was changed since its last run.
  *
  * The answer is a hint, never a proof: it compares the server's counters of changed
- * rows, which a session may report some seconds late, and the files of the tables.
+ * rows, which a session may report some seconds late, the files of the tables, and the
+ * edition of what the view is made of (sources.c).
  * A change that is missed now is seen at the next due time.  What reads foreign
  * tables, or calls anything that is not immutable (now(), say), is never unchanged.
  *
@@ -14,25 +15,22 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/htup_details.h"
 #include "base/compat.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "optimizer/optimizer.h"
+#include "lib/stringinfo.h"
+#include "pgstat.h"
 #include "refresh/refresh_int.h"
-#include "rewrite/prs2lock.h"
-#include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
+#include "utils/syscache.h"
 
 typedef struct Known
 {
 	Oid view;
 	char *taken;         /* the state before the run under way; or NULL */
 	char *seen;          /* the state that the contents are at least as new as; or NULL */
+	TimestampTz checked; /* when it was found unchanged for a view that reads it */
 	TimestampTz skip_to; /* not due before, though its row says so */
 	bool busy;           /* somebody refreshes it */
 	Oid awaits;          /* the source that is refreshed for it; or InvalidOid */
@@ -54,7 +52,7 @@ known_of(Oid view)
 	if (!found)
 	{
 		entry->taken = entry->seen = NULL;
-		entry->skip_to = 0;
+		entry->checked = entry->skip_to = 0;
 		entry->busy = false;
 		entry->awaits = InvalidOid;
 	}
@@ -69,78 +67,35 @@ keep(char **place, const char *text)
 	*place = text ? MemoryContextStrdup(TopMemoryContext, text) : NULL;
 }
 
-/* Whether the query behind a view, of either kind, says the same as long as its tables do. */
-static bool
-query_is_immutable(Oid view)
-{
-	Relation relation = table_open(view, AccessShareLock);
-	bool immutable = true;
-
-	for (int i = 0; relation->rd_rules && i < relation->rd_rules->numLocks; i++)
-	{
-		ListCell *cell;
-
-		foreach (cell, relation->rd_rules->rules[i]->actions)
-			if (contain_mutable_functions(lfirst(cell)))
-				immutable = false;
-	}
-	table_close(relation, AccessShareLock);
-	return immutable;
-}
-
-/*
- * The state of everything a view reads, as text; NULL where that cannot be told.
- * Plain views are looked through; a materialized one is a table like others.
- */
-static const char *const state_query =
-	"WITH leaf AS (SELECT DISTINCT coalesce(p.relid, s.relation)::pg_catalog.oid AS "
-	"relation FROM factory.view_sources($1, false) AS s LEFT JOIN LATERAL "
-	"pg_catalog.pg_partition_tree(s.relation) AS p ON true) "
-	"SELECT c.oid, c.relkind, pg_catalog.format('%s:%s:%s', c.oid, c.relfilenode, "
-	"pg_catalog.pg_stat_get_tuples_inserted(c.oid) "
-	"+ pg_catalog.pg_stat_get_tuples_updated(c.oid) "
-	"+ pg_catalog.pg_stat_get_tuples_deleted(c.oid)) "
-	"FROM leaf JOIN pg_catalog.pg_class AS c ON c.oid = leaf.relation ORDER BY c.oid";
-
-static bool
-kind_can_tell(char kind)
-{
-	return kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
-		   kind == RELKIND_MATVIEW || kind == RELKIND_VIEW;
-}
-
-/* Inside SPI, as one who may read factory.view_sources. */
+/* The state of all tables that a view reads, as text; NULL where that cannot be told. */
 static char *
 state_of(Oid view)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {OIDOID};
-	Datum values[] = {ObjectIdGetDatum(view)};
+	const RefreshSources *sources = refresh_sources(view);
 	StringInfoData state;
-	bool tells = true;
+	ListCell *cell;
 
-	if (!query_is_immutable(view))
+	if (!sources->tell)
 		return NULL;
-	if (plan == NULL)
-	{
-		plan = SPI_prepare(state_query, 1, types);
-		SPI_keepplan(plan);
-	}
-	SPI_execute_plan(plan, values, NULL, true, 0);
 	initStringInfo(&state);
-	for (uint64 i = 0; tells && i < SPI_processed; i++)
+	appendStringInfo(&state, INT64_FORMAT, sources->edition);
+	foreach (cell, sources->tables)
 	{
-		HeapTuple row = SPI_tuptable->vals[i];
-		bool isnull;
-		Oid relation =
-			DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		char kind = DatumGetChar(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
+		Oid table = lfirst_oid(cell);
+		HeapTuple row = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+		const PgStat_StatTabEntry *counts = pgstat_fetch_stat_tabentry(table);
 
-		tells =
-			kind_can_tell(kind) && (kind != RELKIND_VIEW || query_is_immutable(relation));
-		appendStringInfo(&state, "%s ", SPI_getvalue(row, SPI_tuptable->tupdesc, 3));
+		if (!HeapTupleIsValid(row))
+			return NULL;
+		appendStringInfo(&state, " %u:%u:" INT64_FORMAT, table,
+						 ((Form_pg_class) GETSTRUCT(row))->relfilenode,
+						 counts
+							 ? (int64) (counts->tuples_inserted + counts->tuples_updated +
+										counts->tuples_deleted)
+							 : 0);
+		ReleaseSysCache(row);
 	}
-	return tells ? state.data : NULL;
+	return state.data;
 }
 
 bool
@@ -163,6 +118,17 @@ refresh_remember_run(Oid view, bool succeeded)
 }
 
 void
+refresh_forget_view(Oid view)
+{
+	Known *entry = known_of(view);
+
+	keep(&entry->taken, NULL);
+	keep(&entry->seen, NULL);
+	hash_search(known, &view, HASH_REMOVE, NULL);
+	refresh_forget_sources(view);
+}
+
+void
 refresh_skip_to(Oid view, TimestampTz moment)
 {
 	known_of(view)->skip_to = moment;
@@ -174,6 +140,18 @@ refresh_skipped_to(Oid view)
 	Known *entry = known ? hash_search(known, &view, HASH_FIND, NULL) : NULL;
 
 	return entry ? entry->skip_to : 0;
+}
+
+void
+refresh_note_check(Oid view, TimestampTz moment)
+{
+	known_of(view)->checked = moment;
+}
+
+TimestampTz
+refresh_checked_at(Oid view)
+{
+	return known_of(view)->checked;
 }
 
 void
