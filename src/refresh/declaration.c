@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 
+#include "base/attempt.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/schedule.h"
@@ -80,18 +81,38 @@ take_after(Declaration *declaration, char *rest)
 						errhint("Write it like: after mv_a, mv_b.")));
 }
 
+typedef struct Span
+{
+	const char *text;
+	Interval *interval;
+} Span;
+
+/* An AttemptBody. */
+static void
+read_span(void *argument)
+{
+	Span *span = argument;
+
+	span->interval = DatumGetIntervalP(
+		DirectFunctionCall3(interval_in, CStringGetDatum(span->text),
+							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
 static void
 take_within(Declaration *declaration, char *rest)
 {
-	Interval *span;
+	Span span = {.text = rest};
 
 	if (declaration->within_usec != 0)
 		raise_twice("within");
-	span = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(rest),
-												 ObjectIdGetDatum(InvalidOid),
-												 Int32GetDatum(-1)));
-	declaration->within_usec = span->time + span->day * USECS_PER_DAY +
-							   span->month * (DAYS_PER_MONTH * USECS_PER_DAY);
+	if (attempt(read_span, &span) != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+						errmsg("\"%s\" behind \"within\" in the schedule is not a span "
+							   "of time",
+							   rest),
+						errhint("Write it like: within 5 minutes.")));
+	declaration->within_usec = span.interval->time + span.interval->day * USECS_PER_DAY +
+							   span.interval->month * (DAYS_PER_MONTH * USECS_PER_DAY);
 	if (declaration->within_usec < WITHIN_MIN_USEC)
 		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
 						errmsg("\"within\" in the schedule must be at least 1 second"),
@@ -107,9 +128,13 @@ take_part(Declaration *declaration, char *part)
 		take_after(declaration, rest);
 	else if ((rest = after_word(part, "within")) != NULL)
 		take_within(declaration, rest);
-	else if ((rest = after_word(part, "on")) != NULL &&
-			 pg_strcasecmp(rest, "change") == 0)
+	else if ((rest = after_word(part, "on")) != NULL)
 	{
+		if (pg_strcasecmp(rest, "change") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+					 errmsg("\"%s\" behind \"on\" in the schedule is not known", rest),
+					 errhint("Write \"on change\", alone or joined by \"or\".")));
 		if (declaration->on_change)
 			raise_twice("on change");
 		declaration->on_change = true;

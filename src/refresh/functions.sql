@@ -116,9 +116,12 @@ AS $$
 	WITH RECURSIVE span (first, last) AS (
 		SELECT coalesce(since, factory.clock_now()), coalesce(until, coalesce(since, factory.clock_now()) + interval '1 day')
 	), due (due_at, view, name, why, depth) AS (
-		SELECT t.due_at, s.view::oid, s.view_name, 'schedule', 0
-		FROM span, factory.refresh_schedule AS s, factory.schedule_next(s.times, span.first, s.timezone, 1000) AS t(due_at)
-		WHERE s.times IS NOT NULL AND s.enabled AND s.paused_since IS NULL AND t.due_at < span.last
+		SELECT t.due_at + j.later, s.view::oid, s.view_name, 'schedule', 0
+		-- Each view's share of its jitter is as the scheduler has it.
+		FROM span, factory.refresh_schedule AS s,
+			LATERAL (SELECT coalesce(s.jitter, '0') * ((hashtext(s.view_name) & 4294967295) / 4294967295.0) AS later) AS j,
+			factory.schedule_next(s.times, span.first - j.later, s.timezone, 1000) AS t(due_at)
+		WHERE s.times IS NOT NULL AND s.enabled AND s.paused_since IS NULL AND t.due_at + j.later < span.last
 			AND NOT EXISTS (SELECT FROM factory.holiday AS h WHERE h.calendar = s.holidays AND h.day = (t.due_at AT TIME ZONE s.timezone)::date)
 		UNION ALL
 		SELECT s.next_due, s.view::oid, s.view_name, s.due_why, 0
@@ -228,7 +231,15 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 			HINT = format('ALTER ROLE %s LOGIN (it needs no password), or use PostgreSQL 17.', me);
 	END IF;
-	first_due := factory.schedule_next(store_task.schedule, NULL, zone);
+	SELECT d + coalesce(store_task.jitter, '0') * ((hashtext(store_task.name) & 4294967295) / 4294967295.0) INTO first_due
+	FROM factory.schedule_next(store_task.schedule, NULL, zone, CASE WHEN store_task.holidays IS NULL THEN 1 ELSE 1000 END) AS d
+	WHERE NOT EXISTS (SELECT FROM factory.holiday AS h WHERE h.tenant_id = factory.current_tenant()
+		AND h.calendar = store_task.holidays AND h.day = (d AT TIME ZONE zone)::date)
+	ORDER BY d LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the schedule of task "%" has only holidays ahead', store_task.name USING ERRCODE = 'PF301',
+			HINT = format('Table factory.holiday lists the days of calendar %L.', store_task.holidays);
+	END IF;
 	SELECT t.owner INTO theirs FROM factory.task AS t
 	WHERE t.tenant_id = factory.current_tenant() AND t.name = store_task.name FOR UPDATE;
 	IF FOUND THEN

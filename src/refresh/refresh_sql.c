@@ -261,18 +261,54 @@ store_schedule(const NewSchedule *new)
 	return replaced;
 }
 
+static int64
+usec_of(const NullableDatum *span)
+{
+	const Interval *value;
+
+	if (span->isnull)
+		return 0;
+	value = DatumGetIntervalP(span->value);
+	return value->time + value->day * USECS_PER_DAY +
+		   value->month * (DAYS_PER_MONTH * USECS_PER_DAY);
+}
+
+static const NullableDatum *
+policy(const NewSchedule *new, const char *name)
+{
+	for (int i = 0; i < POLICIES; i++)
+		if (strcmp(policies[i].name, name) == 0)
+			return &new->policies[i];
+	elog(ERROR, "there is no policy \"%s\"", name);
+}
+
 /* The first due time: of the calendar, or at once where events decide what follows. */
 static void
 find_first_due(NewSchedule *new)
 {
 	const Declaration *said = new->declaration;
-	TimestampTz now = clock_now();
+	const NullableDatum *holidays = policy(new, "holidays");
+	char name[REFRESH_NAME_SIZE];
+	DueSchedule due = {.view_name = name,
+					   .times = said->times,
+					   .timezone = unconstify(char *, new->timezone),
+					   .catch_up = "last",
+					   .jitter_usec = usec_of(policy(new, "jitter")),
+					   .now = clock_now()};
+	HouseRights saved;
 
 	new->due = said->times != NULL || said->on_change || said->within_usec > 0;
-	new->next_due = now;
-	if (said->times != NULL && !said->on_change && said->within_usec == 0)
-		new->next_due =
-			schedule_next(schedule_parse(said->times), now, clock_zone(new->timezone));
+	new->next_due = due.now;
+	if (said->times == NULL || said->on_change || said->within_usec > 0)
+		return;
+	refresh_view_name(new->view, name);
+	due.holidays = holidays->isnull ? NULL : TextDatumGetCString(holidays->value);
+	house_enter(&saved);
+	SPI_connect();
+	refresh_compute_next(&due);
+	SPI_finish();
+	house_leave(&saved);
+	new->next_due = due.next;
 }
 
 FACTORY_FUNCTION(factory_schedule_refresh);

@@ -209,6 +209,11 @@ settle_task(DueTask *due, TimestampTz serving_since, RefreshTask *task)
 		disable_task(due, "the schedule cannot be read and is disabled", error);
 		return false;
 	}
+	if (by_time && refresh_rests(&due->schedule))
+	{
+		move_task_on(due);
+		return false;
+	}
 	if (due->running == 0 && (!missed || due->schedule.worth_it))
 		fill_task(due, missed, task);
 	else
