@@ -104,6 +104,7 @@ FROM parts AS p
 LEFT JOIN events AS v USING (tenant_id, date, line_code)
 WITH NO DATA;
 CREATE UNIQUE INDEX mv_line_performance_daily_key ON mv_line_performance_daily (tenant_id, date, line_code);
+CREATE INDEX mv_line_performance_daily_line ON mv_line_performance_daily (tenant_id, line_code, date);
 COMMENT ON MATERIALIZED VIEW mv_line_performance_daily IS 'output, OEE, alarms and breakdowns by day and line, last 90 days';
 COMMENT ON COLUMN mv_line_performance_daily.defect_rate IS 'NULL where nothing was made';
 
@@ -118,4 +119,5 @@ FROM fact_inventory_snapshot
 WHERE date > (factory.clock_now() AT TIME ZONE 'Asia/Seoul')::date - 30
 WITH NO DATA;
 CREATE UNIQUE INDEX mv_inventory_coverage_daily_key ON mv_inventory_coverage_daily (tenant_id, date, product_code, location);
+CREATE INDEX mv_inventory_coverage_daily_product ON mv_inventory_coverage_daily (tenant_id, product_code, date);
 COMMENT ON MATERIALIZED VIEW mv_inventory_coverage_daily IS 'stock against safety stock and usage by day, product and place, last 30 days';
