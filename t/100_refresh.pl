@@ -70,9 +70,9 @@ becomes_true(q{SELECT last_status = 'succeeded' FROM factory.refresh_status WHER
 	'it recovers by itself');
 
 # A renamed view keeps its schedule, in another schema, too.
-sql(q{CREATE SCHEMA shop; ALTER MATERIALIZED VIEW mv_ratio RENAME TO mv_share; ALTER MATERIALIZED VIEW mv_share SET SCHEMA shop});
-becomes_true(q{SELECT count(*) >= 2 FROM factory.refresh_run WHERE view = 'shop.mv_share' AND status = 'succeeded'}, 'a renamed view is refreshed on, under its new name');
-sql(q{ALTER MATERIALIZED VIEW shop.mv_share SET SCHEMA public; ALTER MATERIALIZED VIEW mv_share RENAME TO mv_ratio});
+sql(q{CREATE SCHEMA shop; ALTER MATERIALIZED VIEW mv_ratio RENAME TO mv_share; ALTER MATERIALIZED VIEW mv_share SET SCHEMA shop; UPDATE production SET planned = 1});
+becomes_true(q{SELECT count(*) >= 1 FROM factory.refresh_run WHERE view = 'shop.mv_share' AND status = 'succeeded'}, 'a renamed view is refreshed on, under its new name');
+sql(q{ALTER MATERIALIZED VIEW shop.mv_share SET SCHEMA public; ALTER MATERIALIZED VIEW mv_share RENAME TO mv_ratio; UPDATE production SET planned = 1});
 becomes_true(q{SELECT view_name = 'public.mv_ratio' FROM factory.refresh_schedule WHERE view = 'mv_ratio'::regclass}, 'and back');
 
 # A dropped view leaves a line, not a loop.

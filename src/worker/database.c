@@ -177,9 +177,23 @@ make_way(Node *statement)
 		bar_database(database);
 }
 
-/* A copy of a database may have schedules from its first moment. */
+/*
+ * The database that may have something to do after this command, or NULL: a copy has
+ * schedules from its first moment, and one that was a template or closed may be neither
+ * now.
+ */
+static char *
+database_to_look_into(Node *statement)
+{
+	if (IsA(statement, CreatedbStmt))
+		return pstrdup(castNode(CreatedbStmt, statement)->dbname);
+	if (IsA(statement, AlterDatabaseStmt))
+		return pstrdup(castNode(AlterDatabaseStmt, statement)->dbname);
+	return NULL;
+}
+
 static void
-look_into_copy(const char *name)
+look_into_database(const char *name)
 {
 	Oid database = get_database_oid(name, true);
 
@@ -194,19 +208,17 @@ run_utility(PlannedStmt *planned, const char *text, bool read_only,
 			QueryCompletion *completion)
 {
 	Node *statement = planned->utilityStmt;
-	char *created = NULL;
+	/* The statement may not outlive its execution. */
+	char *name = database_to_look_into(statement);
 
-	/* The statement may not outlive its execution: read it now. */
-	if (IsA(statement, CreatedbStmt))
-		created = pstrdup(castNode(CreatedbStmt, statement)->dbname);
 	if (context == PROCESS_UTILITY_TOPLEVEL)
 		make_way(statement);
 	(previous_utility ? previous_utility
 					  : standard_ProcessUtility)(planned, text, read_only, context,
 												 parameters, environment, receiver,
 												 completion);
-	if (created != NULL)
-		look_into_copy(created);
+	if (name != NULL)
+		look_into_database(name);
 }
 
 /* --- DROP EXTENSION --------------------------------------------------------------------- */
