@@ -233,8 +233,8 @@ claim_all(Claimed *claimed, TimestampTz *next_due, MemoryContext context)
 		claimed->overdue = refresh_overdue(next_due, context);
 	claimed->tasks = task_claim(serving_since, room_for_tasks(), next_due, context);
 	MemoryContextSwitchTo(before);
-	/* Of a runner that is there nothing needs to be said. */
-	if (!job_runner_is_wanted() && jobs_are_waiting())
+	/* Of a runner that is there nothing needs to be said.  What is due comes first. */
+	if (!anything_begins(claimed) && !job_runner_is_wanted() && jobs_are_waiting())
 		job_runner_want();
 	if (monotonic_ms() < no_worker_until)
 		*next_due = Min(*next_due, clock_now() + SCHEDULER_RETRY_MS * 1000);
