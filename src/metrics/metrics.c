@@ -118,6 +118,10 @@ const MetricRow metric_table[METRIC_COUNT] = {
 								"Due times at which nothing that the view reads seemed "
 								"changed.",
 								{"view"}},
+	[METRIC_REFRESH_UNCHANGED] = {"refresh_unchanged_timestamp_seconds",
+								  METRIC_GAUGE,
+								  "When the view last seemed unchanged.",
+								  {"view"}},
 	[METRIC_CACHE_HITS] = {"cache_hits_total",
 						   METRIC_COUNTER,
 						   "Looks into the cache that found an answer, by level.",
@@ -422,6 +426,26 @@ double
 metric_series_value(MetricSeries *series)
 {
 	return metric_read_double(&series->sum);
+}
+
+double
+metric_value(MetricId metric, const char *const *labels)
+{
+	MetricKey key;
+	MetricSeries *series;
+	uint32 slot;
+
+	key_fill(&key, metric, tenant_current(), labels);
+	series = series_look_up(&key, &slot);
+	return series ? metric_series_value(series) : 0;
+}
+
+void
+metric_set(MetricId metric, double value, const char *const *labels)
+{
+	MetricSeries *series = metric_find_series(metric, labels);
+
+	metric_series_add(series, value - metric_series_value(series));
 }
 
 /* A sum that once was NaN or infinite would stay so: what is no number is not counted. */

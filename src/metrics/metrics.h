@@ -30,6 +30,7 @@ typedef enum MetricId
 	METRIC_REFRESH_RUNS,         /* view, status */
 	METRIC_REFRESH_DURATION,     /* view */
 	METRIC_REFRESH_SKIPPED,      /* view */
+	METRIC_REFRESH_UNCHANGED,    /* view */
 	METRIC_CACHE_HITS,           /* level, kind */
 	METRIC_CACHE_MISSES,         /* level, kind */
 	METRIC_L2_HITS,
@@ -45,6 +46,10 @@ typedef enum MetricId
 
 /* Counters and gauges; amount may be negative for a gauge. */
 extern void metric_add(MetricId metric, double amount, const char *const *labels);
+
+/* A gauge: what it stands at, and makes it stand at; 0 where nobody has yet. */
+extern double metric_value(MetricId metric, const char *const *labels);
+extern void metric_set(MetricId metric, double value, const char *const *labels);
 
 /* Histograms: one observation. */
 extern void metric_observe(MetricId metric, double value, const char *const *labels);

@@ -86,6 +86,15 @@ disable_unreadable(const DueSchedule *due, const ErrorData *error)
 				  1, types, values, NULL, false, 0);
 }
 
+/* Counted, and told by refresh_status: no row is written. */
+static void
+note_unchanged(const char *view_name, TimestampTz moment)
+{
+	metric_add(METRIC_REFRESH_SKIPPED, 1, METRIC_LABELS(view_name));
+	metric_set(METRIC_REFRESH_UNCHANGED, refresh_moment_seconds(moment),
+			   METRIC_LABELS(view_name));
+}
+
 static bool
 came_by_time(const DueSchedule *due)
 {
@@ -232,7 +241,7 @@ skip_unchanged(const DueSchedule *due)
 	if (due->within_usec > 0)
 		next = Min(next, due->now + due->within_usec / 2);
 	refresh_skip_due(due->view, next);
-	metric_add(METRIC_REFRESH_SKIPPED, 1, METRIC_LABELS(due->view_name));
+	note_unchanged(due->view_name, due->now);
 	return REFRESH_CLAIM_SETTLED;
 }
 

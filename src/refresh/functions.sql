@@ -58,6 +58,15 @@ AS 'MODULE_PATHNAME', 'factory_refresh_now';
 COMMENT ON FUNCTION factory.refresh_now(regclass) IS
 'refreshes a materialized view in this transaction; returns the id of its refresh_run';
 
+CREATE OR REPLACE FUNCTION factory.unchanged_at(view_name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'factory_unchanged_at';
+COMMENT ON FUNCTION factory.unchanged_at(text) IS
+'when the scheduler found last that nothing which that view reads seemed changed, since the server started';
+REVOKE ALL ON FUNCTION factory.unchanged_at(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.unchanged_at(text)
+	TO factory_admin, factory_author, factory_operator, factory_monitor;
+
 CREATE OR REPLACE VIEW factory.refresh_status AS
 SELECT s.tenant_id,
 	coalesce(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
@@ -76,7 +85,8 @@ SELECT s.tenant_id,
 	CASE WHEN s.fresh_as_of IS NOT NULL THEN factory.clock_now() - s.fresh_as_of END AS staleness,
 	s.attempts, s.failures, s.paused_since,
 	ARRAY(SELECT src.relation::pg_catalog.regclass FROM factory.view_sources(s.view::pg_catalog.oid, true) AS src
-		  WHERE src.kind = 'm' ORDER BY src.depth DESC, src.relation) AS reads_views
+		  WHERE src.kind = 'm' ORDER BY src.depth DESC, src.relation) AS reads_views,
+	nullif(greatest(factory.unchanged_at(s.view_name), s.fresh_as_of), s.fresh_as_of) AS seems_fresh_as_of
 FROM factory.refresh_schedule AS s
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = s.view::pg_catalog.oid AND c.relkind = 'm'
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -88,6 +88,14 @@ typedef struct RefreshSources
 	int64 edition; /* another one: a definition has changed */
 } RefreshSources;
 
+/* As Unix has it, to the microsecond for some centuries: for metrics. */
+static inline double
+refresh_moment_seconds(TimestampTz moment)
+{
+	return moment / (double) USECS_PER_SEC +
+		   (double) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+}
+
 /* sources.c: inside SPI, as one who may call factory.view_sources. */
 extern const RefreshSources *refresh_sources(Oid view);
 extern void refresh_forget_sources(Oid view);

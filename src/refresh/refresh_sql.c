@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/errors.h"
@@ -12,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "metrics/metrics.h"
 #include "miscadmin.h"
 #include "refresh/declaration.h"
 #include "refresh/refresh_int.h"
@@ -62,6 +65,23 @@ require_usable_index(Oid view)
 			 errdetail("It has no unique index on plain columns without a WHERE clause."),
 			 errhint("CREATE UNIQUE INDEX ON %s (...); or leave out concurrently.",
 					 name)));
+}
+
+/* --- what refresh_status asks ------------------------------------------------------- */
+
+FACTORY_FUNCTION(factory_unchanged_at);
+
+/* By name, as the metrics have it: NULL where it was never found so. */
+Datum
+factory_unchanged_at(PG_FUNCTION_ARGS)
+{
+	double seconds = metric_value(METRIC_REFRESH_UNCHANGED,
+								  METRIC_LABELS(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+
+	if (seconds <= 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(
+		(TimestampTz) rint((seconds - refresh_moment_seconds(0)) * USECS_PER_SEC));
 }
 
 /* --- schedule_refresh ------------------------------------------------------------- */
