@@ -133,12 +133,20 @@ partition_of(Relation table, const QueueRow *row)
 static Relation
 open_target(Relation table, const QueueRow *row)
 {
+	Relation target;
 	Oid partition;
 
 	if (table->rd_rel->relkind == RELKIND_RELATION)
 		return table_open(RelationGetRelid(table), RowExclusiveLock);
 	partition = partition_of(table, row);
-	return OidIsValid(partition) ? table_open(partition, RowExclusiveLock) : NULL;
+	if (!OidIsValid(partition))
+		return NULL;
+	target = table_open(partition, RowExclusiveLock);
+	if (partition_of(table, row) == partition)
+		return target;
+	/* While the lock was waited for, another partition was made for such rows. */
+	table_close(target, NoLock);
+	return NULL;
 }
 
 /* --- the row ------------------------------------------------------------------------------ */
