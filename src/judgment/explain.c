@@ -18,9 +18,10 @@ summary(const Judgment *judgment)
 	const char *words = model_spoke ? model->verdict.explanation : NULL;
 
 	if (judgment->done == POLICY_ESCALATE)
-		return psprintf("a person decides; %s", judgment->conflict
-													? "rules and model disagree"
-													: evaluation_reason(rules));
+		return psprintf(phrase(judgment->decision, PHRASE_PERSON_DECIDES),
+						judgment->conflict
+							? phrase(judgment->decision, PHRASE_DISAGREEMENT)
+							: evaluation_reason(rules));
 	if (rules == NULL && !model_spoke)
 		return psprintf(phrase(judgment->decision, PHRASE_MODEL_SILENT),
 						judgment->degraded);

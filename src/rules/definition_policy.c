@@ -31,6 +31,29 @@ read_default(Reader *reader, Jsonb *definition)
 	read_then(reader, copy, "$.default", decision->otherwise);
 }
 
+/* What rules say outright is a number where numbers are asked for. */
+static void
+check_collected(Reader *reader, const Collected *collected)
+{
+	const Decision *decision = reader->decision;
+
+	if (strcmp(collected->function, "count") == 0 ||
+		strcmp(collected->function, "list") == 0 || reader->lazily)
+		return;
+	for (int i = 0; i < decision->rule_count; i++)
+	{
+		const Rule *rule = &decision->rules[i];
+		JsonbValue *value = doc_get(rule->then.outcome, collected->name);
+
+		if (value != NULL && value->type != jbvNumeric && value->type != jbvNull)
+			reader_report(reader, PATH("$.rules[%d].then.%s", i, collected->name),
+						  PATH("\"%s\" of rule \"%s\" is a %s, and %s takes numbers",
+							   collected->name, rule->id, doc_value_kind(value),
+							   collected->function),
+						  pstrdup("Write a number, or collect it by count or list."));
+	}
+}
+
 void
 read_collect(Reader *reader, Jsonb *definition)
 {
@@ -55,6 +78,8 @@ read_collect(Reader *reader, Jsonb *definition)
 			decision->collected = lappend(decision->collected, collected);
 		}
 		MemoryContextSwitchTo(caller);
+		if (choice >= 0)
+			check_collected(reader, llast(decision->collected));
 	}
 }
 

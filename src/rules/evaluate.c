@@ -9,17 +9,13 @@
  * the index alone decides, and for what is made of leakproof functions, none is
  * begun, nor are the owner's rights taken: nothing is evaluated.
  *
- * Sentences and documents are made when they are asked for.
+ * Sentences are made when they are asked for.
  */
 #include "postgres.h"
-
-#include <math.h>
 
 #include "access/sysattr.h"
 #include "base/attempt.h"
 #include "base/errors.h"
-#include "base/number.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -27,34 +23,11 @@
 #include "rules/rule_index.h"
 #include "rules/rules_int.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
-#include "utils/lsyscache.h"
-#include "utils/numeric.h"
-
-int
-decision_column(const Decision *decision, const char *name)
-{
-	for (int i = 0; i < decision->input_count; i++)
-		if (strcmp(decision->inputs[i].name, name) == 0)
-			return DECISION_INPUT_ATTNO(i);
-	for (int i = 0; i < decision->let_count; i++)
-		if (strcmp(decision->lets[i].name, name) == 0)
-			return DECISION_LET_ATTNO(decision, i);
-	return 0;
-}
-
-const char *
-decision_column_name(const Decision *decision, int attno)
-{
-	return attno <= decision->input_count ? decision->inputs[attno - 1].name
-										  : DECISION_LET_OF_ATTNO(decision, attno)->name;
-}
 
 /* --- undecided rules ------------------------------------------------------------------- */
 
-static void
-add_undecided(Evaluation *run, int rule, char *what, char *why)
+void
+evaluation_undecided(Evaluation *run, int rule, char *what, char *why)
 {
 	Undecided *undecided = palloc(sizeof(Undecided));
 
@@ -127,8 +100,8 @@ rule_is_null(Evaluation *run, const Rule *rule)
 						errhint("Give the value, or set \"on_null\" to \"unknown\" or "
 								"\"no_match\".")));
 	if (on_null != ON_NULL_NO_MATCH)
-		add_undecided(run, rule->index,
-					  psprintf(phrase(run->decision, PHRASE_RULE), rule->id), why);
+		evaluation_undecided(run, rule->index,
+							 psprintf(phrase(run->decision, PHRASE_RULE), rule->id), why);
 }
 
 /* --- the loop ------------------------------------------------------------------------------ */
@@ -240,8 +213,9 @@ note_failure(Evaluation *run, const ErrorData *error)
 		Rule *rule = decision_rule(decision, run->next_rule - 1);
 
 		run->evaluating = false;
-		add_undecided(run, rule->index, psprintf(phrase(decision, PHRASE_RULE), rule->id),
-					  pstrdup(error->message));
+		evaluation_undecided(run, rule->index,
+							 psprintf(phrase(decision, PHRASE_RULE), rule->id),
+							 pstrdup(error->message));
 	}
 	else
 	{
@@ -328,140 +302,6 @@ apply_hit_policy(Evaluation *run)
 		run->hits = list_truncate(hits, 1);
 }
 
-typedef struct ComputeAttempt
-{
-	Decision *decision;
-	Expression *expression;
-	Datum value;
-	bool isnull;
-} ComputeAttempt;
-
-static void
-compute_body(void *argument)
-{
-	ComputeAttempt *work = argument;
-
-	work->value = expression_evaluate(work->decision, work->expression, &work->isnull);
-}
-
-/* A computed outcome that fails is null, and said. */
-static Jsonb *
-compute_outcome(Evaluation *run, const Rule *rule, Computed *computed)
-{
-	ComputeAttempt work = {run->decision, &computed->value, (Datum) 0, true};
-	ErrorData *error = NULL;
-
-	if (computed->value.may_raise)
-		error = attempt(compute_body, &work);
-	else
-		compute_body(&work);
-	if (error != NULL)
-		add_undecided(run, rule->index,
-					  psprintf(phrase(run->decision, PHRASE_RULE_VALUE), computed->name,
-							   rule->id),
-					  error->message);
-	return work.isnull ? NULL : DatumGetJsonbP(work.value);
-}
-
-static Jsonb *
-rule_outcome(Evaluation *run, Rule *rule, bool with_id)
-{
-	Jsonb *then = rule->then.outcome;
-	DocBuilder b;
-	ListCell *cell;
-
-	if (rule->computed == NIL && !with_id)
-		return then;
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	if (with_id)
-		doc_put_string(&b, "rule", rule->id);
-	foreach (cell, doc_keys(then))
-		doc_put_value(&b, lfirst(cell), doc_get(then, lfirst(cell)));
-	foreach (cell, rule->computed)
-		doc_put_doc(&b, ((Computed *) lfirst(cell))->name,
-					compute_outcome(run, rule, lfirst(cell)));
-	doc_end_object(&b);
-	return doc_finish(&b);
-}
-
-/* sum, min, max, count or list of one key over the hits' outcomes. */
-static void
-put_collected(DocBuilder *b, const Collected *collected, List *outcomes)
-{
-	double total = 0, least = INFINITY, greatest = -INFINITY;
-	int count = 0;
-	ListCell *cell;
-	bool is_list = strcmp(collected->function, "list") == 0;
-
-	if (is_list)
-		doc_begin_array(b, collected->name);
-	foreach (cell, outcomes)
-	{
-		JsonbValue *value = doc_get(lfirst(cell), collected->name);
-
-		if (value == NULL || value->type == jbvNull)
-			continue;
-		count++;
-		if (is_list)
-			doc_put_value(b, NULL, value);
-		else if (value->type == jbvNumeric)
-		{
-			double number = doc_value_number(value);
-
-			total += number;
-			least = Min(least, number);
-			greatest = Max(greatest, number);
-		}
-	}
-	if (is_list)
-		doc_end_array(b);
-	else if (strcmp(collected->function, "count") == 0)
-		doc_put_int(b, collected->name, count);
-	else if (strcmp(collected->function, "sum") == 0)
-		doc_put_number(b, collected->name, total);
-	else /* min and max of nothing are null, as in SQL */
-		doc_put_number(b, collected->name,
-					   strcmp(collected->function, "min") == 0 ? least : greatest);
-}
-
-static Jsonb *
-collect_outcomes(Evaluation *run)
-{
-	List *outcomes = NIL;
-	DocBuilder b;
-	ListCell *cell;
-
-	foreach (cell, run->hits)
-	{
-		Rule *rule = lfirst(cell);
-
-		outcomes =
-			lappend(outcomes, rule->computed == NIL ? answer_hit(run->decision, rule)
-													: rule_outcome(run, rule, true));
-	}
-	if (run->decision->collected == NIL)
-		return answer_hits(outcomes);
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	foreach (cell, run->decision->collected)
-		put_collected(&b, lfirst(cell), outcomes);
-	doc_begin_array(&b, "hits");
-	foreach (cell, outcomes)
-		doc_put_doc(&b, NULL, lfirst(cell));
-	doc_end_array(&b);
-	doc_end_object(&b);
-	return doc_finish(&b);
-}
-
-static bool
-keeps_all_hits(const Decision *decision)
-{
-	return decision->hit_policy == HIT_COLLECT ||
-		   decision->hit_policy == HIT_RULE_ORDER ||
-		   decision->hit_policy == HIT_OUTPUT_ORDER;
-}
-
 static Rule *
 gravest_of(List *hits)
 {
@@ -526,31 +366,6 @@ hit_reason(Decision *decision, const Rule *rule)
 	return psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text);
 }
 
-static bool
-computes_outcomes(const Evaluation *run)
-{
-	ListCell *cell;
-
-	foreach (cell, run->hits)
-		if (((Rule *) lfirst(cell))->computed != NIL)
-			return true;
-	return false;
-}
-
-Jsonb *
-evaluation_outcome(Evaluation *run)
-{
-	if (run->outcome != NULL)
-		return run->outcome;
-	if (run->hits == NIL)
-		run->outcome = run->verdict ? run->verdict->outcome : NULL;
-	else if (keeps_all_hits(run->decision))
-		run->outcome = collect_outcomes(run);
-	else
-		run->outcome = rule_outcome(run, linitial(run->hits), false);
-	return run->outcome;
-}
-
 char *
 evaluation_reason(Evaluation *run)
 {
@@ -584,7 +399,7 @@ conclude(Evaluation *run)
 
 		run->verdict = verdict_of_hits(run->hits, gravest);
 		run->answer = answer_of_rule(decision, gravest);
-		run->alone = !keeps_all_hits(decision) && gravest->computed == NIL;
+		run->alone = !decision_keeps_hits(decision) && gravest->computed == NIL;
 	}
 	else if (run->undecided == NIL && decision->otherwise != NULL)
 	{
@@ -741,7 +556,7 @@ evaluation_run(Evaluation *run)
 	if (skip_to_open(run))
 		run_as_owner(run, open_rules_part);
 	conclude(run);
-	if (computes_outcomes(run))
+	if (evaluation_computes(run))
 		run_as_owner(run, outcome_part);
 }
 
@@ -754,35 +569,6 @@ evaluation_run_every(Evaluation *run)
 		rule_index_load(run->decision);
 	if (skip_to_open(run))
 		run_as_owner(run, open_rules_part);
-}
-
-typedef struct HoldsAttempt
-{
-	Decision *decision;
-	Rule *rule;
-	bool isnull;
-	bool holds;
-} HoldsAttempt;
-
-static void
-holds_body(void *argument)
-{
-	HoldsAttempt *work = argument;
-
-	work->holds = DatumGetBool(
-		expression_evaluate(work->decision, &work->rule->when, &work->isnull));
-}
-
-/* For an analysis; the caller is the owner. */
-Truth
-rule_truth(Decision *decision, Rule *rule)
-{
-	HoldsAttempt work = {decision, rule, true, false};
-
-	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
-	if (attempt(holds_body, &work) != NULL || work.isnull)
-		return TRUTH_UNKNOWN;
-	return work.holds ? TRUTH_TRUE : TRUTH_FALSE;
 }
 
 void
@@ -807,140 +593,6 @@ evaluation_resume(Evaluation *run, const int32 *hits, int count, int decided)
 	run->stopped = true;
 	run->next_rule = decided;
 	conclude(run);
-	if (computes_outcomes(run))
+	if (evaluation_computes(run))
 		run_as_owner(run, outcome_part);
-}
-
-/* --- values as texts and documents --------------------------------------------------------------- */
-
-void
-value_put(DocBuilder *b, const char *name, const ValueType *type, Datum value)
-{
-	JsonbValue number = {.type = jbvNumeric};
-	char moment[MAXDATELEN + 1];
-	text *words;
-
-	switch (type->number_type)
-	{
-		case INT2OID:
-			doc_put_int(b, name, DatumGetInt16(value));
-			break;
-		case INT4OID:
-			doc_put_int(b, name, DatumGetInt32(value));
-			break;
-		case INT8OID:
-			doc_put_int(b, name, DatumGetInt64(value));
-			break;
-		case FLOAT4OID:
-			doc_put_number(b, name, DatumGetFloat4(value));
-			break;
-		case FLOAT8OID:
-			doc_put_number(b, name, DatumGetFloat8(value));
-			break;
-		case NUMERICOID:
-			number.val.numeric = DatumGetNumeric(value);
-			if (numeric_is_nan(number.val.numeric) || numeric_is_inf(number.val.numeric))
-				doc_put_null(b, name);
-			else
-				doc_put_value(b, name, &number);
-			break;
-		case BOOLOID:
-			doc_put_bool(b, name, DatumGetBool(value));
-			break;
-		case JSONBOID:
-			doc_put_doc(b, name, DatumGetJsonbP(value));
-			break;
-		case TEXTOID:
-		case VARCHAROID:
-			words = DatumGetTextPP(value);
-			doc_put_text(b, name, VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words));
-			break;
-		case DATEOID:
-		case TIMESTAMPOID:
-		case TIMESTAMPTZOID:
-			/* Whatever the session's date style is. */
-			JsonEncodeDateTime(moment, value, type->number_type, NULL);
-			doc_put_string(b, name, moment);
-			break;
-		default:
-			doc_put_string(b, name, value_to_text(type, value));
-			break;
-	}
-}
-
-static void
-put_column(DocBuilder *b, const Decision *decision, int attno, const ValueType *type)
-{
-	const char *name = decision_column_name(decision, attno);
-
-	if (decision->slot->tts_isnull[attno - 1])
-		doc_put_null(b, name);
-	else
-		value_put(b, name, type, decision->slot->tts_values[attno - 1]);
-}
-
-Jsonb *
-decision_values(Decision *decision, bool with_lets)
-{
-	DocBuilder b;
-
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	for (int i = 0; i < decision->input_count; i++)
-		put_column(&b, decision, DECISION_INPUT_ATTNO(i), &decision->inputs[i].value);
-	for (int i = 0; with_lets && i < decision->let_count; i++)
-		put_column(&b, decision, DECISION_LET_ATTNO(decision, i),
-				   &decision->lets[i].type);
-	doc_end_object(&b);
-	return doc_finish(&b);
-}
-
-/* Six digits are enough for people: 0.0198020 rather than 0.019801980198019802. */
-static char *
-short_number(double value)
-{
-	char *text = palloc(NUMBER_TEXT_ROOM);
-
-	(void) number_to_text(value, 6, text);
-	return text;
-}
-
-char *
-decision_column_text(const Decision *decision, int attno)
-{
-	const ValueType *type = attno <= decision->input_count
-								? &decision->inputs[attno - 1].value
-								: &DECISION_LET_OF_ATTNO(decision, attno)->type;
-	Datum value = decision->slot->tts_values[attno - 1];
-
-	if (decision->slot->tts_isnull[attno - 1])
-		return "NULL";
-	if (type->number_type == FLOAT8OID)
-		return short_number(DatumGetFloat8(value));
-	if (type->number_type == FLOAT4OID)
-		return short_number(DatumGetFloat4(value));
-	return value_to_text(type, value);
-}
-
-char *
-explanation_render(Decision *decision, const char *template_text)
-{
-	StringInfoData text;
-	const char *at = template_text;
-	const char *open, *close;
-
-	initStringInfo(&text);
-	while ((open = strchr(at, '{')) != NULL && (close = strchr(open, '}')) != NULL)
-	{
-		int attno = decision_column(decision, pnstrdup(open + 1, close - open - 1));
-
-		appendBinaryStringInfo(&text, at, open - at);
-		if (attno > 0)
-			appendStringInfoString(&text, decision_column_text(decision, attno));
-		else
-			appendBinaryStringInfo(&text, open, close - open + 1);
-		at = close + 1;
-	}
-	appendStringInfoString(&text, at);
-	return text.data;
 }

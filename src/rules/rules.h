@@ -108,6 +108,8 @@ typedef enum Phrase
 	PHRASE_AND_MODEL,     /* reason, what it says */
 	PHRASE_MODEL_SILENT,  /* why */
 	PHRASE_MODEL_WORDLESS,
+	PHRASE_PERSON_DECIDES, /* why */
+	PHRASE_DISAGREEMENT,
 	PHRASE_COUNT
 } Phrase;
 

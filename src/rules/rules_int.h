@@ -99,4 +99,12 @@ extern void dangerous_actions_assign(const char *text, void *extra);
 /* An outcome whose dangerous actions are marked; itself where it has none. */
 extern Jsonb *actions_mark(Jsonb *outcome);
 
+/* --- outcomes ---------------------------------------------------------------------- */
+
+/* Whether all hits answer, and not one of them. */
+extern bool decision_keeps_hits(const Decision *decision);
+extern bool evaluation_computes(const Evaluation *run);
+/* Notes what could not be decided, and why; rule -1 is a let value. */
+extern void evaluation_undecided(Evaluation *run, int rule, char *what, char *why);
+
 #endif /* FACTORY_RULES_INT_H */

@@ -157,6 +157,8 @@ static const char *const phrases[PHRASE_COUNT][LANGUAGE_COUNT] = {
 	[PHRASE_AND_MODEL] = {"%s; model: %s", "%s; 모델: %s"},
 	[PHRASE_MODEL_SILENT] = {"the model did not answer: %s", "모델이 답하지 않음: %s"},
 	[PHRASE_MODEL_WORDLESS] = {"the model gave no reason", "모델이 이유를 말하지 않음"},
+	[PHRASE_PERSON_DECIDES] = {"a person decides; %s", "사람이 결정함; %s"},
+	[PHRASE_DISAGREEMENT] = {"rules and model disagree", "규칙과 모델의 답이 다름"},
 };
 
 const char *

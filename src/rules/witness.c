@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/attempt.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "rules/analysis.h"
@@ -381,4 +382,35 @@ witness_load(Decision *decision, const TestSet *set, const Choice *choices)
 		slot->tts_isnull[at] = false;
 	}
 	return true;
+}
+
+/* --- what only evaluation tells ------------------------------------------------------ */
+
+typedef struct HoldsAttempt
+{
+	Decision *decision;
+	Rule *rule;
+	bool isnull;
+	bool holds;
+} HoldsAttempt;
+
+static void
+holds_body(void *argument)
+{
+	HoldsAttempt *work = argument;
+
+	work->holds = DatumGetBool(
+		expression_evaluate(work->decision, &work->rule->when, &work->isnull));
+}
+
+/* For an analysis; the caller is the owner. */
+Truth
+rule_truth(Decision *decision, Rule *rule)
+{
+	HoldsAttempt work = {decision, rule, true, false};
+
+	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
+	if (attempt(holds_body, &work) != NULL || work.isnull)
+		return TRUTH_UNKNOWN;
+	return work.holds ? TRUTH_TRUE : TRUTH_FALSE;
 }
