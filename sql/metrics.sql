@@ -52,3 +52,31 @@ SELECT octet_length(label) AS bytes, label = 'metrics_' || repeat('판', 30) AS 
 FROM (SELECT substring(text FROM 'workflow_id="([^"]*)"') AS label FROM line WHERE text LIKE 'judgment_executions_total{%metrics_판%') AS l;
 DO $$ BEGIN PERFORM factory.judge('metrics "quoted"', '{"n": "many"}'); EXCEPTION WHEN OTHERS THEN NULL; END $$;
 SELECT text FROM line WHERE text LIKE 'judgment_active_executions{%';
+
+-- What waits for a person, of every tenant; a role of a tenant sees its own.
+SELECT factory.create_tenant('metrics_acme');
+INSERT INTO factory.review (tenant_id, execution_id, decision, version, reasons, result, proposal, input, created_by, created_at)
+  SELECT tenant, gen_random_uuid(), 'metrics_press', 1, '{critical}', 'critical', '{}', '{}', current_user, factory.clock_now() - interval '90 seconds'
+  FROM unnest(ARRAY['default', 'metrics_acme', 'metrics_acme']) AS tenant;
+SELECT text FROM line WHERE text LIKE 'judgment_reviews_pending{%metrics_press%' ORDER BY number;
+SELECT bool_and(substring(text FROM ' ([0-9.]+)$')::float8 BETWEEN 90 AND 600) AS waited FROM line WHERE text LIKE 'judgment_review_oldest_seconds{%metrics_press%';
+CREATE ROLE metrics_theirs IN ROLE factory_monitor;
+SELECT factory.map_tenant_role('metrics_acme', 'metrics_theirs');
+GRANT SELECT ON line TO metrics_theirs;
+SET ROLE metrics_theirs;
+SELECT string_agg(t.text, E'\n') AS theirs FROM string_to_table(factory.metrics(), E'\n') AS t(text) WHERE t.text LIKE 'judgment_reviews_pending{%metrics_press%';
+RESET ROLE;
+
+-- What cannot be read is left out alone, and that is told.
+BEGIN;
+ALTER TABLE factory.review RENAME TO review_away;
+SELECT text FROM line WHERE text LIKE 'factory_metric_source_up{%' OR text LIKE '%judgment_reviews_pending%' ORDER BY number;
+SELECT count(*) FILTER (WHERE text LIKE '# TYPE factory_quota_used_ratio %') AS quotas,
+  count(*) FILTER (WHERE text LIKE 'judgment_requests_total{%') > 0 AS judgments FROM line;
+ROLLBACK;
+SELECT text FROM line WHERE text LIKE 'factory_metric_source_up{%reviews%';
+SELECT factory.unmap_tenant_role('metrics_theirs');
+DELETE FROM factory.review WHERE decision = 'metrics_press';
+DELETE FROM factory.tenant WHERE tenant_id = 'metrics_acme';
+DROP OWNED BY metrics_theirs;
+DROP ROLE metrics_theirs;

@@ -39,7 +39,7 @@ gate_define_settings(void)
 {
 	breaker_define_settings();
 	settings_define(settings, lengthof(settings));
-	metric_register_teller(tell_metrics);
+	metric_register_teller("models", tell_metrics);
 }
 
 static Size

@@ -75,12 +75,13 @@ extern void metric_active_end(MetricId metric);
 /*
  * What another room counts itself, without a tenant, it tells when the metrics are
  * asked for: a name with its type and help, then a value for each set of labels, given
- * as name, value, name, value, ..., NULL.
+ * as name, value, name, value, ..., NULL.  A teller that raises is left out, and under
+ * the name of its source it is told that it is.
  */
 struct StringInfoData;
 typedef void (*MetricTeller)(struct StringInfoData *text);
 
-extern void metric_register_teller(MetricTeller teller);
+extern void metric_register_teller(const char *source, MetricTeller teller);
 extern void metric_tell_name(struct StringInfoData *text, const char *name,
 							 const char *type, const char *help);
 extern void metric_tell_value(struct StringInfoData *text, const char *name, double value,

@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/attempt.h"
 #include "base/compat.h"
 #include "base/house.h"
 #include "base/queue.h"
@@ -226,20 +227,149 @@ put_quota_metrics(StringInfo text)
 	house_leave(&saved);
 }
 
-/* --- what other rooms tell ------------------------------------------------------- */
+/* Reviews that wait, of every tenant that may be seen: each is asked as itself. */
+static const char *const tenant_query =
+	"SELECT t.tenant_id FROM factory.tenant AS t UNION SELECT 'default'"
+	" ORDER BY 1 LIMIT 1000";
+static const char *const review_query =
+	"SELECT r.decision, pg_catalog.count(*)::pg_catalog.float8,"
+	" pg_catalog.date_part('epoch', factory.clock_now() OPERATOR(pg_catalog.-)"
+	" pg_catalog.min(r.created_at)) FROM factory.review AS r"
+	" WHERE r.status OPERATOR(pg_catalog.=) 'open' GROUP BY r.decision"
+	" ORDER BY r.decision LIMIT 1000";
 
-#define MAX_TELLERS 8
+#define REVIEW_METRIC "judgment_reviews_pending"
+#define REVIEW_AGE_METRIC "judgment_review_oldest_seconds"
 
-static MetricTeller tellers[MAX_TELLERS];
-static int teller_count = 0;
+static void
+put_tenant_reviews(StringInfo counts, StringInfo ages, const char *tenant)
+{
+	int settings_level = NewGUCNestLevel();
+
+	tenant_act_for(tenant);
+	if (SPI_execute(review_query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the reviews of tenant \"%s\"", tenant);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		HeapTuple row = SPI_tuptable->vals[i];
+		const char *decision = SPI_getvalue(row, desc, 1);
+		const char *const *labels =
+			METRIC_LABELS("tenant_id", tenant, "workflow_id", decision, NULL);
+		bool isnull;
+
+		metric_tell_value(counts, REVIEW_METRIC,
+						  DatumGetFloat8(SPI_getbinval(row, desc, 2, &isnull)), labels);
+		metric_tell_value(ages, REVIEW_AGE_METRIC,
+						  DatumGetFloat8(SPI_getbinval(row, desc, 3, &isnull)), labels);
+	}
+	AtEOXact_GUC(true, settings_level);
+}
+
+static void
+put_review_metrics(StringInfo text)
+{
+	StringInfoData ages;
+	HouseRights saved;
+	List *tenants = NIL;
+	ListCell *cell;
+
+	initStringInfo(&ages);
+	put_header(text, REVIEW_METRIC, METRIC_GAUGE,
+			   "Judgments that wait for a person's decision.");
+	put_header(&ages, REVIEW_AGE_METRIC, METRIC_GAUGE,
+			   "How long the oldest of them has waited.");
+	house_enter(&saved);
+	SPI_connect();
+	if (SPI_execute(tenant_query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the tenants");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		tenants = lappend(tenants,
+						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	foreach (cell, tenants)
+		if (tenant_may_see(lfirst(cell)))
+			put_tenant_reviews(text, &ages, lfirst(cell));
+	SPI_finish();
+	house_leave(&saved);
+	appendStringInfoString(text, ages.data);
+	pfree(ages.data);
+}
+
+/* --- what may fail alone ------------------------------------------------------------ */
+
+#define MAX_SOURCES 8
+
+typedef struct MetricSource
+{
+	const char *name;
+	MetricTeller tell;
+} MetricSource;
+
+static MetricSource sources[MAX_SOURCES] = {
+	{"quotas", put_quota_metrics},
+	{"reviews", put_review_metrics},
+};
+static int source_count = 2;
 
 void
-metric_register_teller(MetricTeller teller)
+metric_register_teller(const char *source, MetricTeller teller)
 {
-	if (teller_count == MAX_TELLERS)
+	if (source_count == MAX_SOURCES)
 		elog(ERROR, "too many tellers of metrics");
-	tellers[teller_count++] = teller;
+	sources[source_count++] = (MetricSource){source, teller};
 }
+
+typedef struct Telling
+{
+	const MetricSource *source;
+	StringInfo text;
+} Telling;
+
+static void
+tell_source(void *argument)
+{
+	Telling *telling = argument;
+
+	telling->source->tell(telling->text);
+}
+
+/*
+ * What reads tables can fail: an operator needs the rest all the more then.  Its series
+ * are left out, and one says that they are.
+ */
+#define SOURCE_METRIC "factory_metric_source_up"
+
+static void
+put_sources(StringInfo text)
+{
+	StringInfoData told;
+
+	initStringInfo(&told);
+	put_header(text, SOURCE_METRIC, METRIC_GAUGE,
+			   "Whether these series could be told; the server's log says why not.");
+	for (int i = 0; i < source_count; i++)
+	{
+		Telling telling = {&sources[i], &told};
+		int before = told.len;
+		ErrorData *error = attempt(tell_source, &telling);
+
+		if (error != NULL)
+		{
+			told.len = before;
+			told.data[before] = '\0';
+			ereport(LOG, (errcode(error->sqlerrcode),
+						  errmsg("metrics of \"%s\" are left out: %s", sources[i].name,
+								 error->message)));
+			FreeErrorData(error);
+		}
+		metric_tell_value(text, SOURCE_METRIC, error == NULL,
+						  (const char *const[]){"source", sources[i].name, NULL});
+	}
+	appendBinaryStringInfo(text, told.data, told.len);
+	pfree(told.data);
+}
+
+/* --- what other rooms tell ------------------------------------------------------- */
 
 void
 metric_tell_name(StringInfo text, const char *name, const char *type, const char *help)
@@ -273,9 +403,7 @@ factory_metrics(PG_FUNCTION_ARGS)
 	initStringInfo(&text);
 	put_own_metrics(&text);
 	put_queue_metrics(&text);
-	put_quota_metrics(&text);
-	for (int i = 0; i < teller_count; i++)
-		tellers[i](&text);
+	put_sources(&text);
 	for (int i = 0; i < METRIC_COUNT; i++)
 		put_metric(&text, i);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));
