@@ -16,6 +16,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/param_build.h>
+#include <openssl/rsa.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -35,21 +36,50 @@
 /* Clocks of two machines differ. */
 #define LEEWAY_SECONDS 30
 
-typedef enum JwtAlgorithm
+typedef enum JwtFamily
 {
-	JWT_HS256,
-	JWT_RS256,
-	JWT_ES256,
-	JWT_EDDSA,
-	JWT_ALGORITHM_COUNT
+	FAMILY_SECRET,
+	FAMILY_RSA,
+	FAMILY_RSA_PSS,
+	FAMILY_EC,
+	FAMILY_ED25519
+} JwtFamily;
+
+/* Of several for one type of key the first is meant where the key names none. */
+typedef struct JwtAlgorithm
+{
+	const char *name;
+	const char *type; /* "kty" of its keys */
+	JwtFamily family;
+	const char *digest;   /* NULL: the family's own */
+	const char *curve;    /* "crv" of its keys; NULL for any */
+	const char *group;    /* what OpenSSL calls that */
+	int coordinate_bytes; /* of a point of it */
 } JwtAlgorithm;
 
-static const char *const algorithm_names[JWT_ALGORITHM_COUNT] = {"HS256", "RS256",
-																 "ES256", "EdDSA"};
+#define COORDINATE_MOST 66
+
+static const JwtAlgorithm algorithms[] = {
+	{"HS256", "oct", FAMILY_SECRET, "SHA256", NULL, NULL, 0},
+	{"HS384", "oct", FAMILY_SECRET, "SHA384", NULL, NULL, 0},
+	{"HS512", "oct", FAMILY_SECRET, "SHA512", NULL, NULL, 0},
+	{"RS256", "RSA", FAMILY_RSA, "SHA256", NULL, NULL, 0},
+	{"RS384", "RSA", FAMILY_RSA, "SHA384", NULL, NULL, 0},
+	{"RS512", "RSA", FAMILY_RSA, "SHA512", NULL, NULL, 0},
+	{"PS256", "RSA", FAMILY_RSA_PSS, "SHA256", NULL, NULL, 0},
+	{"PS384", "RSA", FAMILY_RSA_PSS, "SHA384", NULL, NULL, 0},
+	{"PS512", "RSA", FAMILY_RSA_PSS, "SHA512", NULL, NULL, 0},
+	{"ES256", "EC", FAMILY_EC, "SHA256", "P-256", "prime256v1", 32},
+	{"ES384", "EC", FAMILY_EC, "SHA384", "P-384", "secp384r1", 48},
+	{"ES512", "EC", FAMILY_EC, "SHA512", "P-521", "secp521r1", COORDINATE_MOST},
+	{"EdDSA", "OKP", FAMILY_ED25519, NULL, "Ed25519", NULL, 0},
+};
+
+#define ALGORITHM_COUNT (sizeof(algorithms) / sizeof(algorithms[0]))
 
 typedef struct JwtKey
 {
-	JwtAlgorithm algorithm;
+	const JwtAlgorithm *algorithm;
 	char *id; /* "" where it has none */
 	unsigned char *secret;
 	size_t secret_length;
@@ -125,7 +155,7 @@ decode_object(const char *text, size_t length)
 /* --- keys ------------------------------------------------------------------------ */
 
 static JwtKey *
-add_key(JwtKeys *keys, JwtAlgorithm algorithm, const char *id)
+add_key(JwtKeys *keys, const JwtAlgorithm *algorithm, const char *id)
 {
 	JwtKey *key;
 
@@ -196,42 +226,52 @@ read_rsa(JwtKey *key, const json_t *given)
 	return key->public ? NULL : "no RSA key in \"n\" and \"e\"";
 }
 
-static const char *
-read_ec(JwtKey *key, const json_t *given)
+/* The x and y of a point, as long as the curve's are. */
+static bool
+read_point(const JwtKey *key, const json_t *given, unsigned char *point)
 {
-	const char *curve = json_string_value(json_object_get(given, "crv"));
+	size_t bytes = key->algorithm->coordinate_bytes;
 	size_t x_length = 0;
 	size_t y_length = 0;
 	unsigned char *x = key_member(given, "x", &x_length);
 	unsigned char *y = key_member(given, "y", &y_length);
-	unsigned char point[65] = {4};
+	bool fits = x && y && x_length == bytes && y_length == bytes;
+
+	if (fits)
+	{
+		memcpy(point, x, bytes);
+		memcpy(point + bytes, y, bytes);
+	}
+	free(x);
+	free(y);
+	return fits;
+}
+
+static const char *
+read_ec(JwtKey *key, const json_t *given)
+{
+	unsigned char point[1 + 2 * COORDINATE_MOST] = {4};
 	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
 
-	if (curve && strcmp(curve, "P-256") == 0 && x && y && x_length == 32 &&
-		y_length == 32)
+	if (read_point(key, given, point + 1))
 	{
-		memcpy(point + 1, x, 32);
-		memcpy(point + 33, y, 32);
-		OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1",
-										0);
+		OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME,
+										key->algorithm->group, 0);
 		OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point,
-										 sizeof(point));
+										 1 + 2 * key->algorithm->coordinate_bytes);
 		key->public = key_from_parameters("EC", builder);
 	}
 	OSSL_PARAM_BLD_free(builder);
-	free(x);
-	free(y);
-	return key->public ? NULL : "no point of curve P-256 in \"x\" and \"y\"";
+	return key->public ? NULL : "no point of its curve in \"x\" and \"y\"";
 }
 
 static const char *
 read_ed25519(JwtKey *key, const json_t *given)
 {
-	const char *curve = json_string_value(json_object_get(given, "crv"));
 	size_t length = 0;
 	unsigned char *x = key_member(given, "x", &length);
 
-	if (curve && strcmp(curve, "Ed25519") == 0 && x && length == 32)
+	if (x && length == 32)
 		key->public = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, x, length);
 	free(x);
 	return key->public ? NULL : "no Ed25519 key in \"x\"";
@@ -246,40 +286,53 @@ read_secret(JwtKey *key, const json_t *given)
 	return NULL;
 }
 
-static const struct
-{
-	const char *type;
-	JwtAlgorithm algorithm;
-	const char *(*read)(JwtKey *key, const json_t *given);
-} key_types[] = {
-	{"oct", JWT_HS256, read_secret},
-	{"RSA", JWT_RS256, read_rsa},
-	{"EC", JWT_ES256, read_ec},
-	{"OKP", JWT_EDDSA, read_ed25519},
+static const char *(*const key_readers[])(JwtKey *key, const json_t *given) = {
+	[FAMILY_SECRET] = read_secret,   [FAMILY_RSA] = read_rsa,
+	[FAMILY_RSA_PSS] = read_rsa,     [FAMILY_EC] = read_ec,
+	[FAMILY_ED25519] = read_ed25519,
 };
+
+/* The algorithm of a key: the one it names, else the one of its type and curve. */
+static const char *
+algorithm_of_key(const json_t *given, const JwtAlgorithm **algorithm)
+{
+	const char *type = json_string_value(json_object_get(given, "kty"));
+	const char *name = json_string_value(json_object_get(given, "alg"));
+	const char *curve = json_string_value(json_object_get(given, "crv"));
+	const char *wrong = "a type other than oct, RSA, EC and OKP";
+
+	for (size_t i = 0; type && i < ALGORITHM_COUNT; i++)
+	{
+		const JwtAlgorithm *known = &algorithms[i];
+
+		if (strcmp(known->type, type) != 0)
+			continue;
+		wrong = "an algorithm that is not understood or not of its type";
+		if (name && strcmp(known->name, name) != 0)
+			continue;
+		wrong = "a curve that is not understood or not of its algorithm";
+		if (known->curve && (!curve || strcmp(known->curve, curve) != 0))
+			continue;
+		*algorithm = known;
+		return NULL;
+	}
+	return wrong;
+}
 
 /* Adds one key of the set; what is wrong with it, or NULL. */
 static const char *
 read_key(JwtKeys *keys, const json_t *given)
 {
-	const char *type = json_string_value(json_object_get(given, "kty"));
-	const char *algorithm = json_string_value(json_object_get(given, "alg"));
+	const char *id = json_string_value(json_object_get(given, "kid"));
 	const char *use = json_string_value(json_object_get(given, "use"));
+	const JwtAlgorithm *algorithm = NULL;
+	const char *wrong;
 
 	if (use && strcmp(use, "sig") != 0)
 		return NULL; /* for encryption: not ours to use */
-	for (size_t i = 0; type && i < sizeof(key_types) / sizeof(key_types[0]); i++)
-	{
-		if (strcmp(key_types[i].type, type) != 0)
-			continue;
-		if (algorithm && strcmp(algorithm, algorithm_names[key_types[i].algorithm]) != 0)
-			return "an algorithm other than HS256, RS256, ES256 and EdDSA";
-		return key_types[i].read(add_key(keys, key_types[i].algorithm,
-										 json_string_value(
-											 json_object_get(given, "kid"))),
-								 given);
-	}
-	return "a type other than oct, RSA, EC and OKP";
+	wrong = algorithm_of_key(given, &algorithm);
+	return wrong ? wrong
+				 : key_readers[algorithm->family](add_key(keys, algorithm, id), given);
 }
 
 static bool
@@ -321,7 +374,7 @@ jwt_keys_open(const char *secret, const char *jwks_file)
 
 	if (*secret)
 	{
-		JwtKey *key = add_key(keys, JWT_HS256, "");
+		JwtKey *key = add_key(keys, &algorithms[0], "");
 
 		key->secret = (unsigned char *) text_copy(secret);
 		key->secret_length = strlen(secret);
@@ -368,64 +421,76 @@ typedef struct Signed
 static bool
 hmac_fits(const JwtKey *key, const Signed *what)
 {
+	const EVP_MD *digest = EVP_get_digestbyname(key->algorithm->digest);
 	unsigned char ours[EVP_MAX_MD_SIZE];
 	unsigned int length = 0;
 
-	return what->signature_length == 32 &&
-		   HMAC(EVP_sha256(), key->secret, (int) key->secret_length, what->text,
-				what->length, ours, &length) != NULL &&
-		   length == 32 && CRYPTO_memcmp(what->signature, ours, 32) == 0;
+	return HMAC(digest, key->secret, (int) key->secret_length, what->text, what->length,
+				ours, &length) != NULL &&
+		   what->signature_length == length &&
+		   CRYPTO_memcmp(what->signature, ours, length) == 0;
+}
+
+/* PSS as JSON web tokens have it: a salt as long as the digest. */
+static bool
+set_padding(const JwtKey *key, EVP_PKEY_CTX *parameters)
+{
+	return key->algorithm->family != FAMILY_RSA_PSS ||
+		   (EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
+			EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1);
 }
 
 static bool
-public_key_fits(const JwtKey *key, const EVP_MD *digest, const unsigned char *signature,
+public_key_fits(const JwtKey *key, const unsigned char *signature,
 				size_t signature_length, const Signed *what)
 {
+	const char *name = key->algorithm->digest;
+	const EVP_MD *digest = name ? EVP_get_digestbyname(name) : NULL;
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	bool fits = context &&
-				EVP_DigestVerifyInit(context, NULL, digest, NULL, key->public) == 1 &&
-				EVP_DigestVerify(context, signature, signature_length, what->text,
-								 what->length) == 1;
+	EVP_PKEY_CTX *parameters = NULL;
+	bool fits =
+		context &&
+		EVP_DigestVerifyInit(context, &parameters, digest, NULL, key->public) == 1 &&
+		set_padding(key, parameters) &&
+		EVP_DigestVerify(context, signature, signature_length, what->text,
+						 what->length) == 1;
 
 	EVP_MD_CTX_free(context);
 	ERR_clear_error();
 	return fits;
 }
 
-/* A token has r and s side by side, 32 bytes each; OpenSSL wants them in DER. */
+/* A token has r and s side by side; OpenSSL wants them in DER. */
 static bool
 ecdsa_fits(const JwtKey *key, const Signed *what)
 {
+	int bytes = key->algorithm->coordinate_bytes;
 	ECDSA_SIG *signature;
-	unsigned char der[80];
+	unsigned char der[2 * COORDINATE_MOST + 16];
 	unsigned char *end = der;
 	int length;
 
-	if (what->signature_length != 64)
+	if (what->signature_length != 2 * (size_t) bytes)
 		return false;
 	signature = ECDSA_SIG_new();
-	ECDSA_SIG_set0(signature, BN_bin2bn(what->signature, 32, NULL),
-				   BN_bin2bn(what->signature + 32, 32, NULL));
+	ECDSA_SIG_set0(signature, BN_bin2bn(what->signature, bytes, NULL),
+				   BN_bin2bn(what->signature + bytes, bytes, NULL));
 	length = i2d_ECDSA_SIG(signature, &end);
 	ECDSA_SIG_free(signature);
-	return length > 0 && public_key_fits(key, EVP_sha256(), der, length, what);
+	return length > 0 && public_key_fits(key, der, length, what);
 }
 
 static bool
 signature_fits(const JwtKey *key, const Signed *what)
 {
-	switch (key->algorithm)
+	switch (key->algorithm->family)
 	{
-		case JWT_HS256:
+		case FAMILY_SECRET:
 			return hmac_fits(key, what);
-		case JWT_RS256:
-			return public_key_fits(key, EVP_sha256(), what->signature,
-								   what->signature_length, what);
-		case JWT_ES256:
+		case FAMILY_EC:
 			return ecdsa_fits(key, what);
 		default:
-			return public_key_fits(key, NULL, what->signature, what->signature_length,
-								   what);
+			return public_key_fits(key, what->signature, what->signature_length, what);
 	}
 }
 
@@ -433,7 +498,7 @@ signature_fits(const JwtKey *key, const Signed *what)
 
 /* Reads which algorithm and, in *id (the caller frees), which key. */
 static JwtVerdict
-read_header(const char *text, size_t length, JwtAlgorithm *algorithm, char **id)
+read_header(const char *text, size_t length, const JwtAlgorithm **algorithm, char **id)
 {
 	json_t *header = decode_object(text, length);
 	const char *name = json_string_value(json_object_get(header, "alg"));
@@ -443,12 +508,11 @@ read_header(const char *text, size_t length, JwtAlgorithm *algorithm, char **id)
 	*id = NULL;
 	if (header == NULL || json_object_get(header, "crit"))
 		verdict = JWT_MALFORMED;
-	for (int i = 0; name && verdict == JWT_WRONG_ALGORITHM && i < JWT_ALGORITHM_COUNT;
-		 i++)
+	for (size_t i = 0; name && verdict == JWT_WRONG_ALGORITHM && i < ALGORITHM_COUNT; i++)
 	{
-		if (strcmp(name, algorithm_names[i]) != 0)
+		if (strcmp(name, algorithms[i].name) != 0)
 			continue;
-		*algorithm = (JwtAlgorithm) i;
+		*algorithm = &algorithms[i];
 		*id = key ? text_copy(key) : NULL;
 		verdict = JWT_GOOD;
 	}
@@ -458,7 +522,7 @@ read_header(const char *text, size_t length, JwtAlgorithm *algorithm, char **id)
 
 /* A key without an id may have signed any token, a token without one be of any key. */
 static JwtVerdict
-check_signature(const JwtKeys *keys, JwtAlgorithm algorithm, const char *id,
+check_signature(const JwtKeys *keys, const JwtAlgorithm *algorithm, const char *id,
 				const Signed *what)
 {
 	JwtVerdict verdict = JWT_NO_SUCH_KEY;
@@ -512,7 +576,7 @@ verify_parts(const char *token, const char *payload, const char *signature,
 			 const JwtKeys *keys)
 {
 	unsigned char bytes[SIGNATURE_LIMIT + 3];
-	JwtAlgorithm algorithm = JWT_HS256;
+	const JwtAlgorithm *algorithm = NULL;
 	Signed what = {(const unsigned char *) token, signature - token, bytes, 0};
 	JwtVerdict verdict;
 	char *id;
@@ -565,7 +629,7 @@ jwt_explain(JwtVerdict verdict)
 		[JWT_GOOD] = "The token is good.",
 		[JWT_MALFORMED] = "The bearer token is not a JSON web token.",
 		[JWT_WRONG_ALGORITHM] =
-			"The token is not signed with HS256, RS256, ES256 or EdDSA.",
+			"The token is signed with none of HS, RS, PS, ES (256, 384, 512) and EdDSA.",
 		[JWT_WRONG_SIGNATURE] = "The token's signature is not ours.",
 		[JWT_NO_SUCH_KEY] = "None of our keys can have signed the token.",
 		[JWT_WRONG_AUDIENCE] = "The token is meant for, or issued by, somebody else.",

@@ -43,25 +43,30 @@ sub bytes { my ($file) = @_; open my $handle, '<:raw', $file or die "$file: $!";
 openssl('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', "$directory/$_.pem") for qw(rsa stranger);
 openssl('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024', '-out', "$directory/small.pem");
 openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', "$directory/ec.pem");
+openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', "ec_paramgen_curve:P-$_", '-out', "$directory/ec$_.pem") for 384, 521;
 openssl('genpkey', '-algorithm', 'ED25519', '-out', "$directory/ed.pem");
-openssl('pkey', '-in', "$directory/$_.pem", '-pubout', '-outform', 'DER', '-out', "$directory/$_.der") for qw(rsa ec ed);
+openssl('pkey', '-in', "$directory/$_.pem", '-pubout', '-outform', 'DER', '-out', "$directory/$_.der") for qw(rsa ec ec384 ec521 ed);
 sub modulus { my ($name) = @_; my ($hex) = openssl('rsa', '-in', "$directory/$name.pem", '-noout', '-modulus') =~ /=([0-9A-F]+)/; return encode_base64url(pack 'H*', $hex) }
-my $point = substr bytes("$directory/ec.der"), -64;
+sub ec_key { my ($file, $curve, $bytes) = @_; my $point = substr bytes("$directory/$file.der"), -2 * $bytes; return (kty => 'EC', crv => $curve, x => encode_base64url(substr $point, 0, $bytes), y => encode_base64url(substr $point, $bytes)) }
 my @keys = (
 	{ kty => 'RSA', kid => 'r', n => modulus('rsa'), e => 'AQAB', use => 'sig', alg => 'RS256' },
-	{ kty => 'EC', kid => 'e', crv => 'P-256', x => encode_base64url(substr $point, 0, 32), y => encode_base64url(substr $point, 32) },
+	{ kid => 'e', ec_key('ec', 'P-256', 32) },
 	{ kty => 'OKP', kid => 'd', crv => 'Ed25519', x => encode_base64url(substr bytes("$directory/ed.der"), -32) },
 	{ kty => 'oct', kid => 'h', k => encode_base64url('k' x 32) },
-	{ kty => 'RSA', use => 'enc', n => 'x', e => 'y' });
+	{ kty => 'RSA', use => 'enc', n => 'x', e => 'y' },
+	{ kid => 'e384', ec_key('ec384', 'P-384', 48) }, { kid => 'e512', ec_key('ec521', 'P-521', 66), alg => 'ES512' },
+	(map { { kty => 'RSA', kid => $_, n => modulus('rsa'), e => 'AQAB', alg => $_ } } qw(RS384 RS512 PS256 PS384 PS512)),
+	(map { { kty => 'oct', kid => $_, k => encode_base64url('q' x 64), alg => $_ } } qw(HS384 HS512)));
 sub write_keys { my (@set) = @_; open my $file, '>', "$directory/jwks.json" or die; print $file encode_json({ keys => \@set }); close $file }
 write_keys(@keys);
 
 sub raw_ecdsa
 {
-	my ($der) = @_;
-	my ($r, $s) = (unpack('x2 x C/a x C/a', $der));
-	return join '', map { substr(("\0" x 32) . $_, -32) } $r, $s;
+	my ($der, $bytes) = @_;
+	my ($r, $s) = (unpack((ord(substr $der, 1, 1) > 0x80 ? 'x3' : 'x2') . ' x C/a x C/a', $der));
+	return join '', map { substr(("\0" x $bytes) . $_, -$bytes) } $r, $s;
 }
+my %coordinate_bytes = (ES256 => 32, ES384 => 48, ES512 => 66);
 
 # A token signed by the key of that file.
 sub signed
@@ -70,10 +75,10 @@ sub signed
 	my $text = encode_base64url(encode_json({ alg => $algorithm, defined $kid ? (kid => $kid) : () })) . '.' . encode_base64url(encode_json(\%claims));
 	open my $handle, '>', "$directory/text" or die; print $handle $text; close $handle;
 	my @how = $algorithm eq 'EdDSA' ? ('pkeyutl', '-sign', '-rawin', '-inkey', "$directory/$file.pem", '-in', "$directory/text", '-out', "$directory/signature")
-		: ('dgst', '-sha256', '-sign', "$directory/$file.pem", '-out', "$directory/signature", "$directory/text");
+		: ('dgst', '-sha' . substr($algorithm, 2), '-sign', "$directory/$file.pem", $algorithm =~ /^PS/ ? qw(-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest) : (), '-out', "$directory/signature", "$directory/text");
 	openssl(@how);
 	my $signature = bytes("$directory/signature");
-	$signature = raw_ecdsa($signature) if $algorithm eq 'ES256';
+	$signature = raw_ecdsa($signature, $coordinate_bytes{$algorithm}) if $coordinate_bytes{$algorithm};
 	return "$text." . encode_base64url($signature);
 }
 
@@ -91,7 +96,8 @@ sub who
 }
 sub bearer { return (Authorization => "Bearer $_[0]") }
 
-for my $case ([ 'RS256', 'rsa', 'r' ], [ 'ES256', 'ec', 'e' ], [ 'EdDSA', 'ed', 'd' ])
+for my $case ([ 'RS256', 'rsa', 'r' ], [ 'ES256', 'ec', 'e' ], [ 'EdDSA', 'ed', 'd' ], [ 'ES384', 'ec384', 'e384' ], [ 'ES512', 'ec521', 'e512' ],
+	map { [ $_, 'rsa', $_ ] } qw(RS384 RS512 PS256 PS384 PS512))
 {
 	my ($algorithm, $file, $kid) = @$case;
 	my $token = signed($algorithm, $file, $kid, %good);
@@ -106,6 +112,10 @@ for my $case ([ 'RS256', 'rsa', 'r' ], [ 'ES256', 'ec', 'e' ], [ 'EdDSA', 'ed', 
 	is(who(bearer("$head." . (split /\./, $token)[1] . ".$signature")), '401 PGRST301', 'nor with another signature');
 }
 is(who(bearer(Factoryd::token(%good, _secret => 'k' x 32))), '200 machine', 'HS256 by a key of the set');
+is(who(bearer(Factoryd::token(%good, _alg => $_, _secret => 'q' x 64))), '200 machine', "$_, too") for 'HS384', 'HS512';
+is(who(bearer(Factoryd::token(%good, _alg => 'HS384', _secret => 'k' x 32))), '401 PGRST301', 'not by a key of another algorithm');
+is(who(bearer(signed('PS256', 'rsa', 'r', %good))), '401 PGRST301', 'nor as another than the key is for');
+is(who(bearer(signed('ES256', 'ec', 'e384', %good))), '401 PGRST301', 'nor by a key of another curve');
 is(who(bearer(signed('RS256', 'stranger', 'r', %good))), '401 PGRST301', "a stranger's key");
 is(who(bearer(Factoryd::token(%good, _secret => bytes("$directory/rsa.der")))), '401 PGRST301', 'the public key as a secret');
 is(who(bearer(signed('RS256', 'rsa', 'r', %good, aud => 'office'))), '401 PGRST303', 'meant for another');
@@ -123,10 +133,12 @@ is(who(bearer(signed('EdDSA', 'ed', 'd', %good))), '200 machine', 'one that stay
 
 for my $case (
 	[ [ { kty => 'RSA', n => modulus('small'), e => 'AQAB' } ], qr/fewer than 2048 bits/, 'a small key' ],
-	[ [ { kty => 'EC', crv => 'P-256', x => 'AAAA', y => 'AAAA' } ], qr/no point of curve P-256/, 'no point' ],
-	[ [ { kty => 'EC', crv => 'P-256', x => encode_base64url('x' x 32), y => encode_base64url('y' x 32) } ], qr/no point of curve P-256/, 'a point beside the curve' ],
+	[ [ { kty => 'EC', crv => 'P-256', x => 'AAAA', y => 'AAAA' } ], qr/no point of its curve/, 'no point' ],
+	[ [ { kty => 'EC', crv => 'P-256', x => encode_base64url('x' x 32), y => encode_base64url('y' x 32) } ], qr/no point of its curve/, 'a point beside the curve' ],
 	[ [ { kty => 'oct', k => 'c2hvcnQ' } ], qr/no secret of 32 bytes/, 'a short secret' ],
-	[ [ { kty => 'RSA', alg => 'RS512', n => modulus('rsa'), e => 'AQAB' } ], qr/algorithm other than/, 'another algorithm' ])
+	[ [ { kty => 'RSA', alg => 'RSA-OAEP', n => modulus('rsa'), e => 'AQAB' } ], qr/an algorithm that is not understood/, 'another algorithm' ],
+	[ [ { kty => 'oct', alg => 'RS256', k => encode_base64url('k' x 32) } ], qr/not of its type/, 'a secret as a public key' ],
+	[ [ { kty => 'EC', crv => 'secp256k1', x => encode_base64url('x' x 32), y => encode_base64url('y' x 32) } ], qr/a curve that is not understood/, 'another curve' ])
 {
 	my ($set, $says, $what) = @$case;
 	write_keys(@$set);

@@ -2,7 +2,7 @@
 package Factoryd;
 use strict;
 use warnings;
-use Digest::SHA qw(hmac_sha256);
+use Digest::SHA qw(hmac_sha256 hmac_sha384 hmac_sha512);
 use HTTP::Tiny;
 use IO::Socket::INET;
 use JSON::PP;
@@ -128,7 +128,8 @@ sub token
 	my $secret = delete $claims{_secret} // $SECRET;
 	my $text = encode_base64url(encode_json({ alg => $algorithm, typ => 'JWT' })) . '.'
 		. encode_base64url(encode_json(\%claims));
-	return $text . '.' . encode_base64url(hmac_sha256($text, $secret));
+	my %sign = (HS384 => \&hmac_sha384, HS512 => \&hmac_sha512);
+	return $text . '.' . encode_base64url(($sign{$algorithm} // \&hmac_sha256)->($text, $secret));
 }
 
 # (status, body as Perl data or text, headers)
