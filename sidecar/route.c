@@ -142,21 +142,27 @@ is_prefix(const Route *route)
 	return length > 1 && route->path[length - 1] == '/';
 }
 
+/* Some route's whole path. */
+static bool
+is_own_path(const char *path)
+{
+	for (size_t i = 0; i < ROUTE_COUNT; i++)
+		if (!is_prefix(&routes[i]) && strcmp(routes[i].path, path) == 0)
+			return true;
+	return false;
+}
+
 /* A path that is a route's own is no name behind another's prefix. */
 static bool
 path_matches(const Route *route, const char *path)
 {
-	size_t length = strlen(route->path);
+	size_t length;
 
 	if (!is_prefix(route))
 		return strcmp(route->path, path) == 0;
-	if (strncmp(route->path, path, length) != 0 || path[length] == '\0' ||
-		strchr(path + length, '/'))
-		return false;
-	for (size_t i = 0; i < ROUTE_COUNT; i++)
-		if (!is_prefix(&routes[i]) && strcmp(routes[i].path, path) == 0)
-			return false;
-	return true;
+	length = strlen(route->path);
+	return strncmp(route->path, path, length) == 0 && path[length] != '\0' &&
+		   strchr(path + length, '/') == NULL && !is_own_path(path);
 }
 
 void
@@ -346,8 +352,8 @@ static const Route *
 route_of(const HttpRequest *request)
 {
 	for (size_t i = 0; i < ROUTE_COUNT; i++)
-		if (path_matches(&routes[i], request->head.path) &&
-			method_matches(&routes[i], request->head.method))
+		if (method_matches(&routes[i], request->head.method) &&
+			path_matches(&routes[i], request->head.path))
 			return &routes[i];
 	return NULL;
 }

@@ -157,6 +157,23 @@ text_unique_hex(char *target, size_t length)
 	target[length] = '\0';
 }
 
+/* How many bytes from here on are ASCII and none is zero, in steps of eight. */
+static size_t
+plain_length(const unsigned char *at, size_t length)
+{
+	size_t plain = 0;
+	uint64_t eight;
+
+	for (; plain + 8 <= length; plain += 8)
+	{
+		memcpy(&eight, at + plain, 8);
+		if ((eight | (eight - UINT64_C(0x0101010101010101))) &
+			UINT64_C(0x8080808080808080))
+			break;
+	}
+	return plain;
+}
+
 bool
 text_is_utf8(const char *text, size_t length)
 {
@@ -165,9 +182,14 @@ text_is_utf8(const char *text, size_t length)
 
 	while (at < end)
 	{
-		unsigned int code = *at++;
+		unsigned int code;
 		int more;
 		unsigned int least;
+
+		at += plain_length(at, end - at);
+		if (at == end)
+			break;
+		code = *at++;
 
 		if (code < 0x80)
 		{
