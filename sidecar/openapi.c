@@ -2,7 +2,7 @@
  * openapi.c
  *		GET /: what is served, as an OpenAPI 2.0 document.
  *
- * All that the schema has, whoever asks: what a role may not do it is told when it tries.
+ * To each role what it may use: the database is asked, as that role.
  */
 #include "openapi.h"
 
@@ -15,6 +15,22 @@
 #include "text.h"
 
 #define OPENAPI_TYPE "application/openapi+json; charset=utf-8"
+
+/* By relation what its caller may do: r, i, u, d; and the functions that it may call. */
+static const char rights_sql[] =
+	"SELECT pg_catalog.json_build_object("
+	" 'relations', (SELECT pg_catalog.json_object_agg(c.relname, pg_catalog.concat("
+	"   CASE WHEN pg_catalog.has_any_column_privilege(c.oid, 'SELECT') THEN 'r' END,"
+	"   CASE WHEN pg_catalog.has_any_column_privilege(c.oid, 'INSERT') THEN 'i' END,"
+	"   CASE WHEN pg_catalog.has_any_column_privilege(c.oid, 'UPDATE') THEN 'u' END,"
+	"   CASE WHEN pg_catalog.has_table_privilege(c.oid, 'DELETE') THEN 'd' END))"
+	"  FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid"
+	"   AND c.relkind IN ('r', 'v', 'm', 'f', 'p')),"
+	" 'functions', (SELECT pg_catalog.json_object_agg(DISTINCT p.proname, true)"
+	"  FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid"
+	"   AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')))::pg_catalog.text"
+	" FROM pg_catalog.pg_namespace n WHERE n.nspname = $1"
+	" AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')";
 
 /* JSON's type of a column's type; text for all others. */
 static const char *const json_types[][2] = {
@@ -144,23 +160,26 @@ row_parameters(const CatalogRelation *relation, bool body)
 	return list;
 }
 
+/* Each with what of it the role may do. */
 static json_t *
-describe_paths(const CatalogRelation *relation)
+describe_paths(const CatalogRelation *relation, const char *rights)
 {
 	json_t *path = json_object();
 	const char *name = relation->name;
 
-	json_object_set_new(path, "get",
-						operation(name, "200", "OK", row_parameters(relation, false)));
-	if (relation->may_insert)
+	if (strchr(rights, 'r'))
+		json_object_set_new(path, "get",
+							operation(name, "200", "OK",
+									  row_parameters(relation, false)));
+	if (relation->may_insert && strchr(rights, 'i'))
 		json_object_set_new(path, "post",
 							operation(name, "201", "Created",
 									  row_parameters(relation, true)));
-	if (relation->may_update)
+	if (relation->may_update && strchr(rights, 'u'))
 		json_object_set_new(path, "patch",
 							operation(name, "204", "No Content",
 									  row_parameters(relation, true)));
-	if (relation->may_delete)
+	if (relation->may_delete && strchr(rights, 'd'))
 		json_object_set_new(path, "delete",
 							operation(name, "204", "No Content",
 									  row_parameters(relation, false)));
@@ -246,39 +265,57 @@ add_path(json_t *paths, const char *prefix, const char *name, json_t *path)
 	free(full);
 }
 
-void
-openapi_describe(Exchange *exchange)
+static void
+add_relations(const Catalog *catalog, const char *schema, const json_t *rights,
+			  json_t *paths, json_t *definitions)
+{
+	int count;
+	const CatalogRelation *relations = catalog_relations(catalog, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		const CatalogRelation *relation = &relations[i];
+		const char *may = json_string_value(json_object_get(rights, relation->name));
+
+		if (strcmp(relation->schema, schema) != 0 || may == NULL || *may == '\0')
+			continue;
+		json_object_set_new(definitions, relation->name,
+							describe_relation(catalog, relation));
+		add_path(paths, "/", relation->name, describe_paths(relation, may));
+	}
+}
+
+static void
+add_functions(const Catalog *catalog, const char *schema, const json_t *rights,
+			  json_t *paths)
+{
+	int count;
+	const CatalogFunction *functions = catalog_functions(catalog, &count);
+
+	for (int i = 0; i < count; i++)
+		if (strcmp(functions[i].schema, schema) == 0 &&
+			json_object_get(rights, functions[i].name))
+			add_path(paths, "/rpc/", functions[i].name, describe_function(&functions[i]));
+}
+
+/* The rights are there: none where the schema itself is closed to the role. */
+static void
+describe(Exchange *exchange, CallOutcome *outcome)
 {
 	const Catalog *catalog = exchange->factoryd->catalog;
+	const char *schema = exchange->values.items[0];
+	json_t *rights = PQntuples(outcome->result) == 1
+						 ? json_loads(PQgetvalue(outcome->result, 0, 0), 0, NULL)
+						 : NULL;
 	json_t *paths = json_object();
 	json_t *definitions = json_object();
-	const CatalogRelation *relations;
-	const CatalogFunction *functions;
-	const char *schema;
 	json_t *document;
 	char *text;
-	int count;
 
-	if (!rest_profile(exchange, &schema))
-	{
-		json_decref(paths);
-		json_decref(definitions);
-		return;
-	}
-	if (schema == NULL)
-		schema = catalog_schemas(catalog, &count)[0];
-	relations = catalog_relations(catalog, &count);
-	for (int i = 0; i < count; i++)
-		if (strcmp(relations[i].schema, schema) == 0)
-		{
-			json_object_set_new(definitions, relations[i].name,
-								describe_relation(catalog, &relations[i]));
-			add_path(paths, "/", relations[i].name, describe_paths(&relations[i]));
-		}
-	functions = catalog_functions(catalog, &count);
-	for (int i = 0; i < count; i++)
-		if (strcmp(functions[i].schema, schema) == 0)
-			add_path(paths, "/rpc/", functions[i].name, describe_function(&functions[i]));
+	add_relations(catalog, schema, json_object_get(rights, "relations"), paths,
+				  definitions);
+	add_functions(catalog, schema, json_object_get(rights, "functions"), paths);
+	json_decref(rights);
 	route_each(add_route, paths);
 	document =
 		json_pack("{s:s, s:{s:s, s:s, s:s}, s:s, s:[s, s, s], s:[s, s, s], s:o, s:o}",
@@ -292,4 +329,22 @@ openapi_describe(Exchange *exchange)
 	json_decref(document);
 	exchange_reply_text(exchange, 200, OPENAPI_TYPE, text);
 	free(text);
+}
+
+void
+openapi_describe(Exchange *exchange)
+{
+	const char *schema;
+	int count;
+
+	if (!rest_profile(exchange, &schema))
+		return;
+	if (schema == NULL)
+		schema = catalog_schemas(exchange->factoryd->catalog, &count)[0];
+	values_take(&exchange->values, text_copy(schema));
+	exchange->call.main.sql = rights_sql;
+	exchange->call.read_only = true;
+	exchange->reads = true;
+	exchange->answer = describe;
+	exchange_run(exchange);
 }
