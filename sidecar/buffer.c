@@ -93,6 +93,19 @@ buffer_add_format(Buffer *buffer, const char *format, ...)
 	buffer->length += length;
 }
 
+static int
+hex_value(char digit)
+{
+	return digit >= 'a' ? digit - 'a' + 10 : digit - '0';
+}
+
+void
+buffer_add_hex(Buffer *buffer, const char *hex)
+{
+	for (; hex[0] && hex[1]; hex += 2)
+		buffer_add_char(buffer, (char) (hex_value(hex[0]) << 4 | hex_value(hex[1])));
+}
+
 void
 buffer_add_identifier(Buffer *buffer, const char *name)
 {

@@ -36,6 +36,7 @@ extern void buffer_add_format(Buffer *buffer, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* As an SQL identifier or an SQL literal, quotes included. */
+extern void buffer_add_hex(Buffer *buffer, const char *hex); /* the bytes it writes */
 extern void buffer_add_identifier(Buffer *buffer, const char *name);
 extern void buffer_add_literal(Buffer *buffer, const char *text);
 

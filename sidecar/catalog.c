@@ -39,6 +39,7 @@ static const char catalog_sql[] =
 			  "    'may_write', p.provolatile = 'v', 'is_set', p.proretset,"
 			  "    'is_composite', t.typtype = 'c'"
 			  "     OR coalesce(p.proargmodes::text[] && '{t,b,o}'::text[], false),"
+			  "    'returns', pg_catalog.format('%I.%I', tr.nspname, t.typname),"
 			  "    'is_void', t.typname = 'void' AND t.typtype = 'p',"
 			  "    'is_variadic', p.provariadic <> 0, 'relation', t.typrelid::text,"
 			  "    'gives_one', NOT p.proretset OR p.prorows = 1, 'row_of', (SELECT "
@@ -53,6 +54,7 @@ static const char catalog_sql[] =
 			  "  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
 			  "  JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid"
 			  "  JOIN pg_catalog.pg_type t ON t.oid = p.prorettype"
+			  "  JOIN pg_catalog.pg_namespace tr ON tr.oid = t.typnamespace"
 			  "  LEFT JOIN LATERAL ("
 			  "   SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
 			  "     'name', coalesce(i.name, ''),"
@@ -189,6 +191,7 @@ free_functions(Catalog *catalog)
 		free(function->schema);
 		free(function->name);
 		free(function->quoted);
+		free(function->returns);
 		free(function->comment);
 	}
 	free(catalog->functions);
@@ -270,6 +273,7 @@ read_function(CatalogFunction *function, const json_t *line)
 	function->name = copy_of(line, "name");
 	function->quoted = quote_both(function->schema, function->name);
 	function->comment = copy_or_null(line, "comment");
+	function->returns = copy_of(line, "returns");
 	function->may_write = is_true(line, "may_write");
 	function->is_set = is_true(line, "is_set");
 	function->is_composite = is_true(line, "is_composite");

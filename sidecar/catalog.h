@@ -23,6 +23,7 @@ typedef struct CatalogFunction
 	char *quoted; /* "schema"."name" */
 	CatalogArgument *arguments;
 	int argument_count;
+	char *returns;  /* its type, schema-qualified and quoted */
 	bool may_write; /* VOLATILE */
 	bool is_set;
 	bool is_composite;

@@ -27,6 +27,9 @@
 /* Bytes of a machine's key, at most. */
 #define KEY_LIMIT 256
 
+/* What a request's headers take as JSON, mostly. */
+#define HEADERS_USUAL 512
+
 /* Memory for replies that a loop keeps. */
 #define KEEP_REPLY 65536
 
@@ -175,6 +178,9 @@ write_headers(Exchange *exchange, int status, const char *type)
 		buffer_add_format(headers, "Allow: %s\r\n", exchange->allow);
 	if (exchange->call.rolls_back && status < 300)
 		buffer_add_text(headers, "Preference-Applied: tx=rollback\r\n");
+	if (exchange->call.timezone && status < 300)
+		buffer_add_format(headers, "Preference-Applied: timezone=%s\r\n",
+						  exchange->call.timezone);
 	cors_add_headers(headers, exchange->factoryd->config, &exchange->request->head);
 	buffer_add(headers, buffer_bytes(&exchange->extra), exchange->extra.length);
 	return headers;
@@ -419,6 +425,13 @@ try_primary(Exchange *exchange, const CallOutcome *outcome)
 	exchange->runs = true;
 	pool_submit(factoryd->pool, &exchange->call);
 	return true;
+}
+
+void
+exchange_run_again(Exchange *exchange)
+{
+	exchange->runs = true;
+	pool_submit(exchange->call.pool, &exchange->call);
 }
 
 static void
@@ -725,6 +738,7 @@ describe_headers(Exchange *exchange)
 	const HttpHead *head = &exchange->request->head;
 	Buffer *text = &exchange->headers;
 
+	buffer_reserve(text, HEADERS_USUAL);
 	buffer_add_char(text, '{');
 	for (int i = 0; i < head->header_count; i++)
 	{

@@ -90,6 +90,9 @@ extern bool exchange_authenticate(Exchange *exchange);
 /* Runs the call's statement and answers with what comes of it. */
 extern void exchange_run(Exchange *exchange);
 
+/* Once more, where nothing of it was run. */
+extern void exchange_run_again(Exchange *exchange);
+
 /* Answers and ends the exchange. */
 extern void exchange_reply(Exchange *exchange, int status, const char *type,
 						   const char *body, size_t length);

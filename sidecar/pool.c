@@ -528,6 +528,8 @@ pool_open(struct event_base *base, const Config *config, const PoolPlan *plan)
 	LIST_INIT(&pool->connections);
 	TAILQ_INIT(&pool->idle);
 	TAILQ_INIT(&pool->queue);
+	for (int i = 0; i < STATEMENTS_MOST; i++)
+		snprintf(pool->statement_names[i], sizeof(pool->statement_names[i]), "s%d", i);
 	forget_statements(pool);
 	pool_balance(pool);
 	return pool;

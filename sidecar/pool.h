@@ -61,12 +61,13 @@ struct Call
 		check; /* by the role, before all else: raises what forbids it; or none */
 	CallStatement asides[CALL_ASIDES_MOST];
 	int aside_count;
-	const char *role;    /* "none" for the connection's own user */
-	const char *tenant;  /* factory.tenant, or NULL: what follows from the role */
-	const char *claims;  /* request.jwt.claims, JSON */
-	const char *method;  /* request.method */
-	const char *path;    /* request.path */
-	const char *headers; /* request.headers, JSON */
+	const char *role;     /* "none" for the connection's own user */
+	const char *tenant;   /* factory.tenant, or NULL: what follows from the role */
+	const char *claims;   /* request.jwt.claims, JSON */
+	const char *method;   /* request.method */
+	const char *path;     /* request.path */
+	const char *headers;  /* request.headers, JSON */
+	const char *timezone; /* of its transaction, or NULL for the server's */
 	bool read_only;
 	bool rolls_back; /* what it did is undone before it is answered */
 	bool urgent;     /* goes to the head of the queue and waits URGENT_WAIT at most */

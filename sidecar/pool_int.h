@@ -55,7 +55,7 @@ typedef struct Step
 	short statement; /* prepared or run; -1 where it has no number */
 } Step;
 
-#define STEPS_MOST (2 * (5 + CALL_ASIDES_MOST) + 1)
+#define STEPS_MOST (2 * (6 + CALL_ASIDES_MOST) + 1)
 
 /* Statements that a transaction begins with; their numbers never change. */
 typedef enum SettingsKind
@@ -134,8 +134,9 @@ struct Pool
 	bool resting;    /* the last attempt failed; retry is set */
 	bool complained; /* and the log has said so */
 	Errands *errands;
-	bool resolves;                     /* names have to be looked up to connect */
-	char *statements[STATEMENTS_MOST]; /* "role\nsql" */
+	bool resolves;                            /* names have to be looked up to connect */
+	char *statements[STATEMENTS_MOST];        /* "role\nsql" */
+	char statement_names[STATEMENTS_MOST][8]; /* "s" and the number */
 	uint32_t statement_us[STATEMENTS_MOST];
 	int statement_count;
 	long generation;

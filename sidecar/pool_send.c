@@ -2,7 +2,6 @@
  * pool_send.c
  *		A call is sent whole: what its transaction begins with, its statements, Sync.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "pool_int.h"
@@ -89,9 +88,8 @@ static bool
 send_one(PoolConnection *connection, Slot *slot, StepKind kind, int number,
 		 const CallStatement *statement)
 {
-	char name[16];
+	const char *name = connection->pool->statement_names[number];
 
-	snprintf(name, sizeof(name), "s%d", number);
 	if (connection->prepared[number] != PREPARED_YES)
 	{
 		if (!PQsendPrepare(connection->conn, name, statement->sql, 0, NULL))
@@ -148,12 +146,25 @@ static const CallStatement undo[] = {{"SET CONSTRAINTS ALL IMMEDIATE", NULL, 0},
 
 #define UNDO_COUNT ((int) (sizeof(undo) / sizeof(undo[0])))
 
+static const char zone_sql[] =
+	"SELECT WHERE pg_catalog.set_config('TimeZone', $1, true) IS NULL";
+
+static bool
+send_zone(PoolConnection *connection, Slot *slot, const Call *call)
+{
+	CallStatement zone = {zone_sql, &call->timezone, 1};
+
+	return send_beside(connection, slot, call, STEP_CHECK, &zone);
+}
+
 static bool
 send_statements(PoolConnection *connection, Slot *slot, Call *call)
 {
 	Pool *pool = connection->pool;
 
 	if (call->check.sql && !send_beside(connection, slot, call, STEP_CHECK, &call->check))
+		return false;
+	if (call->timezone && !send_zone(connection, slot, call))
 		return false;
 	for (int i = 0; i < call->aside_count; i++)
 		if (!send_beside(connection, slot, call, STEP_ASIDE, &call->asides[i]))
@@ -227,7 +238,7 @@ connection_may_share(const PoolConnection *connection, Call *call)
 		connection->slot_count == SLOTS_MOST || connection->on_errand ||
 		connection->cancel_deadline || connection->paused || connection->probing ||
 		!call->read_only || call->row || call->aside_count || call->check.sql ||
-		call->rolls_back || is_stalled(connection))
+		call->timezone || call->rolls_back || is_stalled(connection))
 		return false;
 	for (int i = 0; i < connection->slot_count; i++)
 		if (!connection_slot((PoolConnection *) connection, i)->shares)
@@ -245,7 +256,8 @@ call_is_swift(Pool *pool, Call *call)
 {
 	int number;
 
-	if (call->row || call->aside_count || call->check.sql || call->rolls_back)
+	if (call->row || call->aside_count || call->check.sql || call->timezone ||
+		call->rolls_back)
 		return false;
 	number = number_of(pool, call);
 	return pool->statement_us[number] > 0 && pool->statement_us[number] < SWIFT_US;
@@ -260,6 +272,8 @@ call_start(PoolConnection *connection, Call *call)
 	/* It may make all numbers change; then the connection learns them anew. */
 	if (call->check.sql)
 		pool_statement_number(pool, call->role, call->check.sql);
+	if (call->timezone)
+		pool_statement_number(pool, call->role, zone_sql);
 	for (int i = 0; call->rolls_back && i < UNDO_COUNT; i++)
 		pool_statement_number(pool, call->role, undo[i].sql);
 	for (int i = 0; i < call->aside_count; i++)

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "catalog.h"
 #include "status.h"
@@ -343,6 +342,21 @@ reply_no_range(Exchange *exchange)
 						   NULL);
 }
 
+/* The value itself, in no JSON. */
+static void
+answer_raw(Exchange *exchange, const PGresult *result)
+{
+	const RestRaw *raw = exchange->rest->raw;
+	Buffer *rows = &exchange->rest->rows;
+	const char *value = PQntuples(result) < 1 ? "" : PQgetvalue(result, 0, 0);
+
+	if (raw->binary)
+		buffer_add_hex(rows, value);
+	else
+		buffer_add_text(rows, value);
+	exchange_reply(exchange, 200, raw->answer, buffer_bytes(rows), rows->length);
+}
+
 /* One value is the whole answer: it comes as it is, and quick ones share a connection. */
 static void
 answer_scalar(Exchange *exchange, CallOutcome *outcome)
@@ -351,11 +365,41 @@ answer_scalar(Exchange *exchange, CallOutcome *outcome)
 	const RestMedia *media = &exchange->rest->media;
 	const char *type = media->single ? media->answer : JSON_TYPE;
 
-	if (PQntuples(result) < 1 || PQgetisnull(result, 0, 0))
+	if (exchange->rest->raw)
+		answer_raw(exchange, result);
+	else if (PQntuples(result) < 1 || PQgetisnull(result, 0, 0))
 		exchange_reply_text(exchange, 200, type, "null");
 	else
 		exchange_reply(exchange, 200, type, PQgetvalue(result, 0, 0),
 					   PQgetlength(result, 0, 0));
+}
+
+/*
+ * A time zone that there is not, and that nothing was run with: refused where that was
+ * asked for, else the request is run without.
+ */
+static bool
+answer_zone(Exchange *exchange, const CallOutcome *outcome)
+{
+	Call *call = &exchange->call;
+	char *detail;
+
+	if (call->timezone == NULL || outcome->fault != CALL_FAILED ||
+		strcmp(outcome->sqlstate, "22023") != 0 ||
+		strstr(outcome->message, "\"TimeZone\"") == NULL)
+		return false;
+	if (!exchange->rest->prefer.strict)
+	{
+		call->timezone = NULL;
+		exchange_run_again(exchange);
+		return true;
+	}
+	detail = text_format("Invalid preferences: timezone=%s", call->timezone);
+	exchange_reply_problem(exchange, 400, "PGRST122",
+						   "Invalid preferences given with handling=strict", detail,
+						   NULL);
+	free(detail);
+	return true;
 }
 
 void
@@ -366,6 +410,7 @@ rest_run_rows(Exchange *exchange, const char *sql)
 	exchange->call.main.sql = sql;
 	exchange->call.row = scalar ? NULL : take_row;
 	exchange->answer = scalar ? answer_scalar : answer_select;
+	exchange->answer_failure = answer_zone;
 	set_asides(exchange);
 	exchange_run(exchange);
 }
@@ -376,7 +421,9 @@ rest_run_select(Exchange *exchange, const RestSource *source)
 	Rest *rest = exchange->rest;
 	RestStatement statement = statement_of(exchange);
 
-	if (rest->offset_over)
+	if (rest->only_raw)
+		rest_reply_no_media(exchange);
+	else if (rest->offset_over)
 		reply_no_range(exchange);
 	else if (!rest_write_select(&statement, source, rest->media.shape) ||
 			 (exchange->call.read_only && !write_counts(exchange, statement, source)))
@@ -405,6 +452,8 @@ static const struct
 static bool
 answer_guard(Exchange *exchange, const CallOutcome *outcome)
 {
+	if (answer_zone(exchange, outcome))
+		return true;
 	if (outcome->fault != CALL_FAILED || strcmp(outcome->sqlstate, "22P02") != 0)
 		return false;
 	for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++)
@@ -474,208 +523,6 @@ answer_change(Exchange *exchange, CallOutcome *outcome)
 }
 
 /* --- what is written ------------------------------------------------------------------------ */
-
-static bool
-refuse_body(Exchange *exchange, const char *message, const char *detail)
-{
-	exchange_reply_problem(exchange, 400, "PGRST102", message, detail, NULL);
-	return false;
-}
-
-/* One field of CSV into text; what ended it, or -1 where quotes do not end. */
-static int
-read_csv_field(const char **at, Buffer *text, bool *quoted)
-{
-	const char *c = *at;
-
-	buffer_clear(text, SEND_SIZE);
-	*quoted = *c == '"';
-	if (*quoted)
-		for (c++; *c != '"' || c[1] == '"'; c++)
-		{
-			if (*c == '\0')
-				return -1;
-			if (*c == '"')
-				c++;
-			buffer_add_char(text, *c);
-		}
-	c += *quoted;
-	for (; *c && *c != ',' && *c != '\n' && *c != '\r'; c++)
-		buffer_add_char(text, *c);
-	if (*c == '\r' && c[1] == '\n')
-		c++;
-	*at = *c ? c + 1 : c;
-	return *c;
-}
-
-/* CSV with a line of names as JSON; NULL, without quotes, is null. */
-static char *
-json_from_csv(const char *csv)
-{
-	Buffer json = {0};
-	Buffer field = {0};
-	char *names[256];
-	int count = 0;
-	int end = ',';
-	bool quoted;
-
-	while (end == ',' && count < 256)
-	{
-		end = read_csv_field(&csv, &field, &quoted);
-		names[count++] = text_copy(buffer_text(&field));
-	}
-	buffer_add_char(&json, '[');
-	while (end >= 0 && *csv)
-	{
-		int index = 0;
-
-		buffer_add_text(&json, json.length > 1 ? ",{" : "{");
-		do
-		{
-			end = read_csv_field(&csv, &field, &quoted);
-			if (index >= count)
-			{
-				end = -1;
-				break;
-			}
-			buffer_add_text(&json, index ? "," : "");
-			buffer_add_json(&json, names[index++]);
-			buffer_add_char(&json, ':');
-			buffer_add_json(&json, !quoted && strcmp(buffer_text(&field), "NULL") == 0
-									   ? NULL
-									   : buffer_text(&field));
-		} while (end == ',');
-		buffer_add_char(&json, '}');
-		if (index != count)
-			end = -1;
-	}
-	buffer_add_char(&json, ']');
-	for (int i = 0; i < count; i++)
-		free(names[i]);
-	buffer_free(&field);
-	if (end < 0)
-	{
-		buffer_free(&json);
-		return NULL;
-	}
-	return buffer_detach(&json);
-}
-
-static bool
-body_is(const HttpRequest *request, const char *type)
-{
-	const char *given = http_head_value(&request->head, "content-type");
-	size_t length = given ? strcspn(given, "; ") : 0;
-
-	return length == strlen(type) && strncasecmp(given, type, length) == 0;
-}
-
-/* The body's text as JSON, parsed into rest->body. */
-static bool
-read_body(Exchange *exchange, const char **text)
-{
-	const HttpRequest *request = exchange->request;
-	Rest *rest = exchange->rest;
-	json_error_t error;
-
-	*text = request->body_length ? request->body : "{}";
-	if (body_is(request, "text/csv"))
-	{
-		rest->body_text = json_from_csv(request->body);
-		if (rest->body_text == NULL)
-			return refuse_body(exchange, "All lines must have same number of fields",
-							   NULL);
-		*text = rest->body_text;
-	}
-	else if (request->body_length && !body_is(request, "application/json") &&
-			 http_head_value(&request->head, "content-type"))
-	{
-		exchange_reply_problem(exchange, 415, "PGRST102", "Content-Type not acceptable",
-							   NULL, "Send application/json or text/csv.");
-		return false;
-	}
-	rest->body = json_loads(*text, JSON_DECODE_INT_AS_REAL, &error);
-	if (rest->body == NULL)
-		return refuse_body(exchange, "Empty or invalid json", error.text);
-	return true;
-}
-
-static bool
-has_key(const json_t *object, const char *key)
-{
-	return json_object_get(object, key) != NULL;
-}
-
-/* Whether each object of the list has the same keys as the first. */
-static bool
-keys_are_equal(const json_t *list)
-{
-	json_t *first = json_array_get(list, 0);
-	const json_t *one;
-	const char *key;
-	json_t *value;
-	size_t index;
-
-	json_array_foreach(list, index, one)
-	{
-		if (!json_is_object(one) || json_object_size(one) != json_object_size(first))
-			return false;
-		json_object_foreach(first, key, value)
-		{
-			if (!has_key(one, key))
-				return false;
-		}
-	}
-	return true;
-}
-
-static void
-add_body_column(RestWrite *write, const char **columns, const char *name)
-{
-	columns[write->column_count++] = name;
-}
-
-static size_t
-count_columns(const RestQuery *query, const json_t *object)
-{
-	size_t count = json_object_size(object);
-
-	for (const RestName *name = query->columns; name; name = name->next)
-		count++;
-	return count;
-}
-
-/* Which columns are written: those of columns=, else the members of the body. */
-static bool
-read_columns(Exchange *exchange)
-{
-	Rest *rest = exchange->rest;
-	RestWrite *write = &rest->write;
-	json_t *first = write->is_list ? json_array_get(rest->body, 0) : rest->body;
-	const json_t *one;
-	const char *key;
-	json_t *value;
-	size_t index;
-
-	json_array_foreach(rest->body, index, one)
-	{
-		if (!json_is_object(one))
-			return refuse_body(exchange, "The body is not an object or a list of them.",
-							   NULL);
-	}
-	if (write->is_list && !rest->query.has_columns && !keys_are_equal(rest->body))
-		return refuse_body(exchange, "All object keys must match", NULL);
-	rest->columns = memory_new((count_columns(&rest->query, first) + 1) * sizeof(char *));
-	for (const RestName *name = rest->query.columns; name; name = name->next)
-		add_body_column(write, rest->columns, name->name);
-	if (!rest->query.has_columns)
-		json_object_foreach(first, key, value)
-		{
-			add_body_column(write, rest->columns, key);
-		}
-	write->columns = rest->columns;
-	return true;
-}
 
 /* PUT replaces one row: its filters are the primary key, equal and nothing else. */
 static bool
@@ -763,15 +610,15 @@ serve_change(Exchange *exchange, const CatalogRelation *relation, RestChange cha
 		write->conflict = CONFLICT_MERGE;
 	if (change != CHANGE_DELETE)
 	{
-		if (!read_body(exchange, &write->body))
+		if (!rest_read_body(exchange, &write->body))
 			return;
 		write->is_list = json_is_array(rest->body);
 		if (change == CHANGE_UPDATE && write->is_list)
 		{
-			refuse_body(exchange, "The body of PATCH is one object.", NULL);
+			rest_refuse_body(exchange, "The body of PATCH is one object.", NULL);
 			return;
 		}
-		if (!read_columns(exchange))
+		if (!rest_read_columns(exchange))
 			return;
 		if ((write->is_list && json_array_size(rest->body) == 0) ||
 			(change == CHANGE_UPDATE && write->column_count == 0))
@@ -864,7 +711,12 @@ serve_relation(Exchange *exchange, bool may_look_again)
 	if (!rest_begin(exchange, NULL, NULL))
 		return;
 	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
-		if (strcmp(method, changes[i].method) == 0)
+		if (strcmp(method, changes[i].method) == 0 && exchange->rest->only_raw)
+		{
+			rest_reply_no_media(exchange);
+			return;
+		}
+		else if (strcmp(method, changes[i].method) == 0)
 		{
 			serve_change(exchange, relation, changes[i].change);
 			return;

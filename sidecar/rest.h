@@ -18,6 +18,15 @@ typedef struct RestMedia
 	bool single;
 } RestMedia;
 
+/* A form of one value that is no JSON. */
+typedef struct RestRaw
+{
+	const char *type;
+	const char *answer;
+	const char *of; /* type that it is the form of; NULL for any */
+	bool binary;    /* hex in the database's answer */
+} RestRaw;
+
 typedef enum RestCounting
 {
 	COUNTING_NONE,
@@ -37,6 +46,7 @@ typedef struct RestPreferences
 	bool strict;
 	bool rolls_back;
 	long long max_affected;
+	char timezone[64]; /* "" for none */
 } RestPreferences;
 
 /* What an exchange needs for these conventions; its arena's texts live as long. */
@@ -44,6 +54,8 @@ typedef struct Rest
 {
 	RestQuery query;
 	RestMedia media;
+	const RestRaw *raw; /* asked for before media; NULL for none */
+	bool only_raw;      /* and media was not asked for */
 	RestPreferences prefer;
 	RestProblem problem;
 	Values count_values[2];
@@ -79,6 +91,20 @@ extern bool rest_profile(Exchange *exchange, const char **schema);
 extern bool rest_read_accept(Exchange *exchange);
 extern bool rest_read_prefer(Exchange *exchange);
 extern void rest_read_range(Exchange *exchange);
+
+/* Says that the answer has no form that was asked for. */
+extern void rest_reply_no_media(Exchange *exchange);
+
+/* Whether the body is declared as of that type. */
+extern bool rest_body_is(const HttpRequest *request, const char *type);
+
+/*
+ * The body as JSON's text, parsed into rest->body, and which columns it is for; false,
+ * and answered, where it cannot be read.
+ */
+extern bool rest_read_body(Exchange *exchange, const char **text);
+extern bool rest_read_columns(Exchange *exchange);
+extern bool rest_refuse_body(Exchange *exchange, const char *message, const char *detail);
 
 /* Runs a SELECT of what the query asks for, from that source. */
 extern void rest_run_select(Exchange *exchange, const RestSource *source);

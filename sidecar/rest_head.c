@@ -25,6 +25,12 @@ static const RestMedia media[] = {
 	{"*/*", JSON_TYPE, SHAPE_JSON, false},
 };
 
+static const RestRaw raws[] = {
+	{"text/plain", "text/plain; charset=utf-8", NULL, false},
+	{"text/xml", "text/xml; charset=utf-8", "pg_catalog.xml", false},
+	{"application/octet-stream", "application/octet-stream", NULL, true},
+};
+
 /* The next of a comma-separated list, its length without white space; NULL at the end. */
 static const char *
 next_in_list(const char **list, size_t *length)
@@ -37,6 +43,25 @@ next_in_list(const char **list, size_t *length)
 		end--;
 	*length = end - start;
 	return *start ? start : NULL;
+}
+
+void
+rest_reply_no_media(Exchange *exchange)
+{
+	exchange_reply_problem(
+		exchange, 406, "PGRST107", "None of these media types are available.", NULL,
+		"Ask for application/json, application/vnd.pgrst.object+json or "
+		"text/csv; for a single value text/plain or application/octet-stream, too.");
+}
+
+static const RestRaw *
+find_raw(const char *type, size_t length)
+{
+	for (size_t i = 0; i < sizeof(raws) / sizeof(raws[0]); i++)
+		if (strlen(raws[i].type) == length &&
+			strncasecmp(raws[i].type, type, length) == 0)
+			return &raws[i];
+	return NULL;
 }
 
 bool
@@ -52,6 +77,8 @@ rest_read_accept(Exchange *exchange)
 	{
 		size_t type = strcspn(one, ";, ");
 
+		if (exchange->rest->raw == NULL)
+			exchange->rest->raw = find_raw(one, type);
 		for (size_t i = 0; i < sizeof(media) / sizeof(media[0]); i++)
 		{
 			if (strlen(media[i].type) != type ||
@@ -64,10 +91,11 @@ rest_read_accept(Exchange *exchange)
 			return true;
 		}
 	}
-	exchange_reply_problem(
-		exchange, 406, "PGRST107", "None of these media types are available.", NULL,
-		"Ask for application/json, application/vnd.pgrst.object+json or "
-		"text/csv.");
+	exchange->rest->only_raw = exchange->rest->raw != NULL;
+	exchange->rest->media = media[0];
+	if (exchange->rest->only_raw)
+		return true;
+	rest_reply_no_media(exchange);
 	return false;
 }
 
@@ -131,6 +159,21 @@ static const struct
 	{"handling=lenient", set_strict, false},
 };
 
+/* Whether there is such a zone the database will say. */
+static bool
+read_timezone(RestPreferences *prefer, const char *text, size_t length)
+{
+	static const char name[] = "timezone=";
+	size_t start = strlen(name);
+
+	if (length <= start || strncmp(text, name, start) != 0 ||
+		length - start >= sizeof(prefer->timezone))
+		return false;
+	memcpy(prefer->timezone, text + start, length - start);
+	prefer->timezone[length - start] = '\0';
+	return text_is_utf8(prefer->timezone, length - start);
+}
+
 /* False where the preference is none that we know. */
 static bool
 read_preference(RestPreferences *prefer, const char *text, size_t length)
@@ -149,7 +192,7 @@ read_preference(RestPreferences *prefer, const char *text, size_t length)
 		prefer->max_affected = strtoll(text + strlen(affected), NULL, 10);
 		return prefer->max_affected >= 0;
 	}
-	return false;
+	return read_timezone(prefer, text, length);
 }
 
 bool
@@ -177,6 +220,7 @@ rest_read_prefer(Exchange *exchange)
 			buffer_add(&unknown, one, length);
 		}
 	}
+	exchange->call.timezone = *prefer->timezone ? prefer->timezone : NULL;
 	if (prefer->rolls_back && exchange->factoryd->config->tx_rollback)
 		exchange->call.rolls_back = true;
 	else if (prefer->rolls_back)

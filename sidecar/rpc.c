@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "catalog.h"
+#include "form.h"
 #include "json_scan.h"
 #include "rest.h"
 #include "route.h"
@@ -49,6 +50,13 @@ is_get(const Exchange *exchange)
 	return strcmp(exchange->request->head.method, "POST") != 0;
 }
 
+/* Whether arguments are words of a query string or a form: their types read them. */
+static bool
+has_words(const Exchange *exchange)
+{
+	return is_get(exchange) || rest_body_is(exchange->request, FORM_TYPE);
+}
+
 /* The type that takes the body as it is, or NULL where it is to be JSON. */
 static const char *
 whole_body_type(const Exchange *exchange)
@@ -80,7 +88,7 @@ fit_of(const Exchange *exchange, const CatalogFunction *function)
 	if (function->argument_count == 1 && function->arguments[0].name[0] == '\0')
 	{
 		if (whole ? strcmp(function->arguments[0].type, whole) == 0
-				  : takes_json(&function->arguments[0]) && !is_get(exchange))
+				  : takes_json(&function->arguments[0]) && !has_words(exchange))
 			return FIT_WHOLE;
 		return FIT_NOT;
 	}
@@ -156,11 +164,21 @@ text_of(const Exchange *exchange, const CatalogArgument *argument, const json_t 
 
 	if (json_is_null(value))
 		return NULL;
-	if (json_is_string(value) && (is_get(exchange) || !takes_json(argument)))
+	if (json_is_string(value) && (has_words(exchange) || !takes_json(argument)))
 		return text_copy(json_string_value(value));
 	if (json_scan_member(exchange->request->body, argument->name, &text, &length))
 		return strndup(text, length);
 	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+/* $1::pg_catalog.int4 */
+static void
+add_parameter(Buffer *sql, int number, const char *type)
+{
+	buffer_add_char(sql, '$');
+	buffer_add_number(sql, number);
+	buffer_add(sql, "::", 2);
+	buffer_add_text(sql, type);
 }
 
 /* "a" => $1::pg_catalog.int4, or "a" => given."a" with a column of that name. */
@@ -176,10 +194,9 @@ pass_argument(Exchange *exchange, const CatalogArgument *argument, const json_t 
 	buffer_add_text(passed, " => ");
 	if (is_bound_alone(argument, value))
 	{
-		buffer_add_format(passed, "$%d::%s",
-						  values_take(&exchange->values,
-									  text_of(exchange, argument, value)),
-						  argument->type);
+		add_parameter(passed,
+					  values_take(&exchange->values, text_of(exchange, argument, value)),
+					  argument->type);
 		return;
 	}
 	buffer_add_text(passed, "given.");
@@ -203,9 +220,20 @@ whole_body(Exchange *exchange)
 			buffer_add_format(&hex, "%02x", (unsigned char) request->body[i]);
 		return buffer_detach(&hex);
 	}
-	if (is_get(exchange) || (request->body_length == 0 && exchange->body))
+	if (has_words(exchange) || (request->body_length == 0 && exchange->body))
 		return json_dumps(exchange->body, JSON_COMPACT);
 	return text_copy(request->body);
+}
+
+/* One word for a variadic argument is a list of one. */
+static void
+list_variadic(Exchange *exchange, const CatalogFunction *function)
+{
+	const char *name = function->arguments[function->argument_count - 1].name;
+	json_t *value = json_object_get(exchange->body, name);
+
+	if (json_is_string(value))
+		json_object_set_new(exchange->body, name, json_pack("[O]", value));
 }
 
 /* The call, and in columns what it takes of a JSON object, if anything. */
@@ -215,10 +243,11 @@ write_call(Exchange *exchange, const CatalogFunction *function, Fit fit, Buffer 
 {
 	Buffer passed = {0};
 
+	if (fit == FIT_NAMED && function->is_variadic && has_words(exchange))
+		list_variadic(exchange, function);
 	if (fit == FIT_WHOLE)
-		buffer_add_format(&passed, "$%d::%s",
-						  values_take(&exchange->values, whole_body(exchange)),
-						  function->arguments[0].type);
+		add_parameter(&passed, values_take(&exchange->values, whole_body(exchange)),
+					  function->arguments[0].type);
 	for (int i = 0; fit == FIT_NAMED && i < function->argument_count; i++)
 	{
 		const CatalogArgument *argument = &function->arguments[i];
@@ -229,7 +258,10 @@ write_call(Exchange *exchange, const CatalogFunction *function, Fit fit, Buffer 
 						  function->is_variadic && i == function->argument_count - 1,
 						  &passed, columns);
 	}
-	buffer_add_format(call, "%s(%s)", function->quoted, buffer_text(&passed));
+	buffer_add_text(call, function->quoted);
+	buffer_add_char(call, '(');
+	buffer_add(call, buffer_bytes(&passed), passed.length);
+	buffer_add_char(call, ')');
 	buffer_free(&passed);
 }
 
@@ -244,6 +276,32 @@ write_given(Exchange *exchange, Buffer *columns, Buffer *given)
 						  buffer_text(columns));
 }
 
+/* What stands around the call of a function of one value. */
+static void
+write_one_value(Buffer *sql, const RestRaw *raw, const CatalogFunction *function,
+				const Buffer *call)
+{
+	bool bytes = raw && strcmp(function->returns, "pg_catalog.bytea") == 0;
+	const char *before = "SELECT pg_catalog.to_json(";
+	const char *after = ")::pg_catalog.text";
+
+	if (raw && !raw->binary)
+		before = "SELECT (";
+	else if (raw && bytes)
+	{
+		before = "SELECT pg_catalog.encode(";
+		after = ", 'hex')";
+	}
+	else if (raw)
+	{
+		before = "SELECT pg_catalog.encode(pg_catalog.convert_to((";
+		after = ")::pg_catalog.text, 'UTF8'), 'hex')";
+	}
+	buffer_add_text(sql, before);
+	buffer_add(sql, buffer_bytes(call), call->length);
+	buffer_add_text(sql, after);
+}
+
 /* One value: the whole answer.  One of several: a row each. */
 static void
 run_scalar(Exchange *exchange, const CatalogFunction *function, Buffer *call,
@@ -252,6 +310,14 @@ run_scalar(Exchange *exchange, const CatalogFunction *function, Buffer *call,
 	Rest *rest = exchange->rest;
 	Buffer *sql = &rest->sql;
 
+	if (rest->raw && (function->is_set ||
+					  (rest->raw->of && strcmp(rest->raw->of, function->returns) != 0)))
+		rest->raw = NULL;
+	if (rest->only_raw && rest->raw == NULL)
+	{
+		rest_reply_no_media(exchange);
+		return;
+	}
 	rest->scalar = !function->is_set;
 	rest->media.shape = SHAPE_JSON;
 	if (function->is_set)
@@ -261,9 +327,11 @@ run_scalar(Exchange *exchange, const CatalogFunction *function, Buffer *call,
 						  buffer_text(call), given->length ? " FROM " : "",
 						  buffer_text(given));
 	else
-		buffer_add_format(sql, "SELECT pg_catalog.to_json(%s)::pg_catalog.text%s%s",
-						  buffer_text(call), given->length ? " FROM " : "",
-						  buffer_text(given));
+	{
+		write_one_value(sql, rest->raw, function, call);
+		buffer_add_text(sql, given->length ? " FROM " : "");
+		buffer_add(sql, buffer_bytes(given), given->length);
+	}
 	rest_run_rows(exchange, buffer_text(sql));
 }
 
@@ -514,7 +582,17 @@ call_or_give_up(Exchange *exchange)
 void
 rpc_call(Exchange *exchange)
 {
-	if (!is_get(exchange) && !whole_body_type(exchange) && !route_parse_body(exchange))
+	if (!is_get(exchange) && rest_body_is(exchange->request, FORM_TYPE))
+	{
+		exchange->body = form_fields(exchange->request->body, true);
+		if (exchange->body == NULL)
+		{
+			rest_refuse_body(exchange, "The form cannot be read", NULL);
+			return;
+		}
+	}
+	else if (!is_get(exchange) && !whole_body_type(exchange) &&
+			 !route_parse_body(exchange))
 		return;
 	exchange->resume = call_or_give_up;
 	call_or_refuse(exchange, true);

@@ -144,7 +144,7 @@ get_is('/line', '406 {"code":"PGRST116","details":"The result contains 3 rows","
 	'not one object', Accept => 'application/vnd.pgrst.object+json');
 get_is('/line?select=id,kind&order=id.desc&limit=1', '200 [{"id":3}]', 'without nulls', Accept => 'application/vnd.pgrst.array+json;nulls=stripped');
 get_is('/line?select=id,code&order=id', qq(200 id,code\n1,LINE-A\n2,LINE-B\n3,"LINE, ""C"""), 'CSV', Accept => 'text/csv');
-get_is('/line', '406 {"code":"PGRST107","details":null,"hint":"Ask for application/json, application/vnd.pgrst.object+json or text/csv.","message":"None of these media types are available."}',
+get_is('/line', '406 {"code":"PGRST107","details":null,"hint":"Ask for application/json, application/vnd.pgrst.object+json or text/csv; for a single value text/plain or application/octet-stream, too.","message":"None of these media types are available."}',
 	'another form', Accept => 'image/png');
 get_is('/line?select=id&limit=1&order=id', '206 [{"id":1}]', 'a part', Prefer => 'count=exact');
 is($headers->{'content-range'}, '0-0/3', 'of how many');

@@ -1,7 +1,7 @@
 /*
  * http.c
- *		Feeds bytes to factoryd's parsers: request heads, chunk sizes, query strings, JSON
- *		members, bearer tokens.
+ *		Feeds bytes to factoryd's parsers: request heads, chunk sizes, query strings with
+ *		their aggregates and spreads, forms, JSON members, bearer tokens.
  *
  * Built with libFuzzer (make -C sidecar fuzz, needs clang) it searches; built with
  * REPLAY it runs the files it is given once, which is what the tests do.
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "form.h"
 #include "http_parse.h"
 #include "json_scan.h"
 #include "jwt.h"
@@ -76,6 +77,15 @@ try_query(const uint8_t *data, size_t size)
 }
 
 static void
+try_form(const uint8_t *data, size_t size)
+{
+	char *text = copy_bytes(data, size);
+
+	json_decref(form_fields(text, size % 2));
+	free(text);
+}
+
+static void
 try_json(const uint8_t *data, size_t size)
 {
 	char *text = copy_bytes(data, size);
@@ -117,6 +127,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_head(data, size);
 	try_chunk(data, size);
 	try_query(data, size);
+	try_form(data, size);
 	try_json(data, size);
 	try_token(data, size);
 	return 0;
