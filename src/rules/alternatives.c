@@ -142,7 +142,7 @@ put_nearest_miss(DocBuilder *b, Decision *decision, int before)
 		return;
 	tests = &set->rules[rule];
 	doc_begin_object(b, "nearest_miss");
-	doc_put_string(b, "rule", decision_rule(decision, rule)->id);
+	doc_put_string(b, "rule", decision_rule_words(decision, rule)->id);
 	doc_begin_array(b, "needs");
 	for (int i = 0; i < tests->count; i++)
 	{
@@ -169,7 +169,7 @@ static const char *
 status_of(const Decision *decision, int rule)
 {
 	const Verdict *verdict =
-		rule >= 0 ? &decision_rule(decision, rule)->then : decision->otherwise;
+		rule >= 0 ? &decision_rule_words(decision, rule)->then : decision->otherwise;
 
 	return verdict && verdict->status ? verdict->status : "unknown";
 }
@@ -188,7 +188,7 @@ put_flip(DocBuilder *b, const Decision *decision, const IndexStep *step)
 	doc_put_string(b, "is", decision_column_text(decision, column->attno));
 	doc_put_string(b, "name", decision_column_name(decision, column->attno));
 	if (step->rule >= 0)
-		doc_put_string(b, "rule", decision_rule(decision, step->rule)->id);
+		doc_put_string(b, "rule", decision_rule_words(decision, step->rule)->id);
 	doc_put_string(b, "with",
 				   needs_text(decision, column, test, false,
 							  step->upward ? PG_INT64_MIN : PG_INT64_MAX));

@@ -252,6 +252,28 @@ decision_read_rule(const Decision *decision, int number)
 	owner_rights_end(&rights);
 }
 
+const Rule *
+decision_rule_words(const Decision *decision, int number)
+{
+	Rule *rule = &decision->rules[number];
+	MemoryContext caller;
+	Jsonb *document, *then;
+	char *id;
+
+	if (rule->ready || rule->id != NULL)
+		return rule;
+	caller = MemoryContextSwitchTo(decision->context);
+	document =
+		doc_from_value(getIthJsonbValueFromContainer(&decision->rule_list->root, number));
+	then = doc_get_doc(document, "then");
+	verdict_read(then ? then : doc_parse_trusted("{}"), &rule->then);
+	id = doc_get_string(document, "id");
+	rule->id = id ? id : psprintf("rule %d", number + 1);
+	pfree(document);
+	MemoryContextSwitchTo(caller);
+	return rule;
+}
+
 void
 read_rules(Reader *reader, Jsonb *definition)
 {

@@ -299,6 +299,8 @@ typedef struct Decision
 #define DECISION_LET_OF_ATTNO(d, attno) (&(d)->lets[(attno) - (d)->input_count - 2])
 #define DECISION_COLUMN_COUNT(d) ((d)->input_count + 1 + (d)->let_count)
 
+/* A rule of which only its id and what it says are asked: nothing is compiled. */
+extern const Rule *decision_rule_words(const Decision *decision, int number);
 extern void decision_read_rule(const Decision *decision, int number);
 
 static inline Rule *
