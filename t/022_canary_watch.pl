@@ -72,6 +72,9 @@ sql($judge);
 ok($node->poll_query_until('postgres', q{SELECT status = 'active' FROM factory.deployment WHERE version = 2 ORDER BY id DESC LIMIT 1}),
 	'a good one is promoted when its time is over');
 is($session->query_safe($judge), '2', 'and judges all');
+sql(q{SELECT factory.deploy('size', 1, changelog => 'the first after all')});
+$heard = $listener->query_safe('SELECT 1');
+like($heard . $listener->{stderr}, qr/rule\.canary.*rule\.promoted.*rule\.deployed/s, 'who listens hears of promotion and deployment');
 $session->quit;
 $listener->quit;
 $node->stop('fast');
