@@ -36,11 +36,25 @@
 
 #define ENGINE_EVENTS 64
 
+/* A socket, and what the epoll descriptor waits for at it. */
+typedef struct EngineSocket
+{
+	curl_socket_t socket; /* CURL_SOCKET_BAD: none */
+	uint32 events;
+} EngineSocket;
+
 typedef struct Engine
 {
 	CURLM *multi;
 	CURLSH *share;
 	int epoll;
+	int watched;        /* sockets that curl waits for */
+	EngineSocket last;  /* the one whose wishes were told last */
+	bool last_is_idle;  /* curl waits for it no more, and it is in the epoll yet */
+	bool last_is_ready; /* a wait has said so */
+	int resolving;      /* transfers whose name was or is being resolved */
+	bool is_blocked;    /* signals are */
+	sigset_t unblocked; /* what they were before */
 	WaitEventSet *wait_set;
 	uint32 wait_event;
 	int under_way;     /* easy handles added and not dropped */
@@ -49,28 +63,92 @@ typedef struct Engine
 	EngineEndCallback on_end;
 } Engine;
 
-static Engine engine = {.epoll = -1};
+static Engine engine = {.epoll = -1, .last.socket = CURL_SOCKET_BAD};
 
 /* --- curl tells us what to wait for; nothing here may raise ---------------------- */
 
+static void
+forget_last(void)
+{
+	engine.last.socket = CURL_SOCKET_BAD;
+	engine.last_is_idle = false;
+	engine.last_is_ready = false;
+}
+
+/* Its number may be another's soon. */
+void
+engine_socket_closes(curl_socket_t socket)
+{
+	if (socket == engine.last.socket)
+		forget_last();
+}
+
+/* What was only left there because it may be wanted again. */
+static void
+take_idle_out(void)
+{
+	if (!engine.last_is_idle)
+		return;
+	(void) epoll_ctl(engine.epoll, EPOLL_CTL_DEL, engine.last.socket, NULL);
+	forget_last();
+}
+
+/* A connection's socket is told to us when it is closed; those of a resolver are not. */
+static bool
+is_connection(CURL *easy)
+{
+	const HttpTransfer *transfer = handle_transfer(easy);
+
+	return transfer != NULL && transfer->phase == PHASE_RECEIVE;
+}
+
+static int
+unwatch_socket(CURL *easy, curl_socket_t socket, bool was_watched)
+{
+	if (was_watched)
+		engine.watched--;
+	if (socket == engine.last.socket && is_connection(easy))
+	{
+		engine.last_is_idle = true;
+		engine.last_is_ready = false;
+		return 0;
+	}
+	/* curl may have closed it already, which took it out. */
+	(void) epoll_ctl(engine.epoll, EPOLL_CTL_DEL, socket, NULL);
+	engine_socket_closes(socket);
+	return 0;
+}
+
+/* A socket that curl knows from before carries a mark. */
 static int
 watch_socket(CURL *easy, curl_socket_t socket, int what, void *userp, void *known)
 {
 	struct epoll_event event = {.data.fd = socket};
 
 	if (what == CURL_POLL_REMOVE)
+		return unwatch_socket(easy, socket, known != NULL);
+	if (known == NULL)
 	{
-		/* curl may have closed it already, which took it out. */
-		(void) epoll_ctl(engine.epoll, EPOLL_CTL_DEL, socket, NULL);
-		return 0;
+		engine.watched++;
+		curl_multi_assign(engine.multi, socket, &engine);
 	}
 	if (what & CURL_POLL_IN)
 		event.events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
-	if (epoll_ctl(engine.epoll, EPOLL_CTL_MOD, socket, &event) == 0)
+	if (socket == engine.last.socket && event.events == engine.last.events)
+	{
+		engine.last_is_idle = false;
 		return 0;
-	return epoll_ctl(engine.epoll, EPOLL_CTL_ADD, socket, &event) == 0 ? 0 : -1;
+	}
+	if (socket != engine.last.socket)
+		take_idle_out();
+	forget_last();
+	if (epoll_ctl(engine.epoll, EPOLL_CTL_MOD, socket, &event) != 0 &&
+		epoll_ctl(engine.epoll, EPOLL_CTL_ADD, socket, &event) != 0)
+		return -1;
+	engine.last = (EngineSocket){socket, event.events};
+	return 0;
 }
 
 static int
@@ -87,29 +165,55 @@ set_timer(CURLM *multi, long timeout_ms, void *userp)
 /* --- calling curl ------------------------------------------------------------------ */
 
 static void
-block_signals(sigset_t *saved)
+block_signals(void)
 {
 	sigset_t all;
 
+	if (engine.is_blocked)
+		return;
 	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, saved);
+	sigprocmask(SIG_SETMASK, &all, &engine.unblocked);
+	engine.is_blocked = true;
+}
+
+/* Around each call of curl's; costs nothing where all names are known. */
+static void
+enter_curl(void)
+{
+	if (engine.resolving > 0)
+		block_signals();
 }
 
 static void
-restore_signals(const sigset_t *saved)
+leave_curl(void)
 {
-	sigprocmask(SIG_SETMASK, saved, NULL);
+	if (!engine.is_blocked)
+		return;
+	sigprocmask(SIG_SETMASK, &engine.unblocked, NULL);
+	engine.is_blocked = false;
+}
+
+void
+engine_resolver_starts(void)
+{
+	engine.resolving++;
+	block_signals();
+}
+
+void
+engine_resolver_ends(void)
+{
+	engine.resolving--;
 }
 
 static void
 engine_act(curl_socket_t socket, int events)
 {
-	sigset_t saved;
 	int running;
 
-	block_signals(&saved);
+	enter_curl();
 	(void) curl_multi_socket_action(engine.multi, socket, events, &running);
-	restore_signals(&saved);
+	leave_curl();
 }
 
 static void
@@ -126,7 +230,6 @@ collect_ended(void)
 bool
 engine_add(CURL *easy)
 {
-	sigset_t saved;
 	CURLMcode result;
 
 	if (++engine.under_way > ENGINE_MAX_IDLE_CONNECTIONS && !engine.is_wide)
@@ -135,9 +238,9 @@ engine_add(CURL *easy)
 		curl_multi_setopt(engine.multi, CURLMOPT_MAXCONNECTS,
 						  (long) ENGINE_MAX_CONNECTIONS);
 	}
-	block_signals(&saved);
+	enter_curl();
 	result = curl_multi_add_handle(engine.multi, easy);
-	restore_signals(&saved);
+	leave_curl();
 	return result == CURLM_OK;
 }
 
@@ -145,12 +248,12 @@ engine_add(CURL *easy)
 static void
 close_connections(void)
 {
-	sigset_t saved;
 
-	block_signals(&saved);
+	enter_curl();
 	(void) curl_multi_cleanup(engine.multi);
-	restore_signals(&saved);
+	leave_curl();
 	engine.multi = NULL;
+	engine.watched = 0;
 	engine.timer = DT_NOEND;
 	engine.is_wide = false;
 }
@@ -158,12 +261,10 @@ close_connections(void)
 void
 engine_drop(CURL *easy)
 {
-	sigset_t saved;
 
-	block_signals(&saved);
+	enter_curl();
 	(void) curl_multi_remove_handle(engine.multi, easy);
-	curl_easy_cleanup(easy);
-	restore_signals(&saved);
+	leave_curl();
 	engine.under_way--;
 }
 
@@ -181,25 +282,62 @@ curl_events(uint32 events)
 	return action;
 }
 
+/* How many sockets had something for curl. */
+static int
+serve_sockets(void)
+{
+	struct epoll_event events[ENGINE_EVENTS];
+	int count;
+	int served = 0;
+
+	if (engine.watched == 0)
+		return 0;
+	if (engine.last_is_ready)
+	{
+		engine.last_is_ready = false;
+		engine_act(engine.last.socket, CURL_CSELECT_IN);
+		return 1;
+	}
+	count = epoll_wait(engine.epoll, events, lengthof(events), 0);
+	for (int i = 0; i < count; i++)
+	{
+		if (engine.last_is_idle && events[i].data.fd == engine.last.socket)
+		{
+			take_idle_out();
+			continue;
+		}
+		engine_act(events[i].data.fd, curl_events(events[i].events));
+		served++;
+	}
+	return served;
+}
+
 bool
 engine_turn(void)
 {
-	struct epoll_event events[ENGINE_EVENTS];
-	int count = epoll_wait(engine.epoll, events, lengthof(events), 0);
+	int served = serve_sockets();
 	bool due = engine.timer != DT_NOEND && GetCurrentTimestamp() >= engine.timer;
 
-	for (int i = 0; i < count; i++)
-		engine_act(events[i].data.fd, curl_events(events[i].events));
 	if (due)
 	{
 		engine.timer = DT_NOEND;
 		engine_act(CURL_SOCKET_TIMEOUT, 0);
 	}
-	collect_ended();
-	return count > 0 || due;
+	if (served > 0 || due)
+		collect_ended();
+	return served > 0 || due;
 }
 
 /* --- waiting ------------------------------------------------------------------------- */
+
+/* Where curl waits for one socket to be read, there is nothing to find out. */
+static void
+note_ready(void)
+{
+	engine.last_is_ready = engine.watched == 1 && !engine.last_is_idle &&
+						   engine.last.socket != CURL_SOCKET_BAD &&
+						   engine.last.events == EPOLLIN;
+}
 
 void
 engine_wait(TimestampTz until)
@@ -209,12 +347,18 @@ engine_wait(TimestampTz until)
 		TimestampDifferenceMilliseconds(GetCurrentTimestamp(), Min(until, engine.timer));
 	int count;
 
+	/* Nobody reads what an idle connection has; its end would wake us on and on. */
+	take_idle_out();
 	/* 15's difference knows no limit, and "for ever" is more than a wait may take. */
 	count = WaitEventSetWait(engine.wait_set, Min(timeout, (long) INT_MAX), events,
 							 lengthof(events), engine.wait_event);
 	for (int i = 0; i < count; i++)
+	{
 		if (events[i].events & WL_LATCH_SET)
 			ResetLatch(MyLatch);
+		else if (events[i].events & WL_SOCKET_READABLE)
+			note_ready();
+	}
 	CHECK_FOR_INTERRUPTS();
 }
 

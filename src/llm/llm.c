@@ -443,7 +443,6 @@ llm_wait_any(LlmCall *const *calls, int count)
 	{
 		TimestampTz nearest = DT_NOEND;
 
-		http_turn();
 		for (int i = 0; i < count; i++)
 		{
 			if (llm_step(calls[i]))
