@@ -58,6 +58,14 @@ extern void job_table_done(const Job *job, Datum result, Oid type);
 extern void job_table_failed(const Job *job, int sqlstate, const char *message);
 extern void job_table_cancel(const Job *job);
 
+/* --- job_piece.c: what is done of a job in one transaction ---------------------------------- */
+
+/* Each is false, with the job's row settled, where it failed. */
+extern bool job_begin(Job *job);
+extern bool job_start(Job *job);
+extern bool job_step(Job *job);
+extern bool job_complete(Job *job);
+
 /* --- job_follow.c: one asks, others with the same question wait ---------------------------- */
 
 /* Whether one of those under way asks the same. */

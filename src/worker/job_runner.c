@@ -16,9 +16,7 @@
 
 #include "access/xact.h"
 #include "base/activity.h"
-#include "base/attempt.h"
 #include "base/compat.h"
-#include "base/document.h"
 #include "base/errors.h"
 #include "base/house.h"
 #include "miscadmin.h"
@@ -69,168 +67,6 @@ static Oid job_relation = InvalidOid;
 static TimestampTz not_before = 0; /* after a failure */
 static TimestampTz idle_since = 0;
 static bool had_work = false;
-
-/* --- for a job: with its rights and its tenant ------------------------------------------- */
-
-typedef struct Acting
-{
-	Job *job;
-	void (*body)(Job *job);
-} Acting;
-
-static void
-act(void *argument)
-{
-	Acting *acting = argument;
-	int level = NewGUCNestLevel();
-	Oid user;
-	int security;
-
-	GetUserIdAndSecContext(&user, &security);
-	tenant_act_for(acting->job->tenant);
-	SetUserIdAndSecContext(acting->job->role, security | SECURITY_LOCAL_USERID_CHANGE);
-	acting->body(acting->job);
-	SetUserIdAndSecContext(user, security);
-	AtEOXact_GUC(true, level);
-}
-
-static ErrorData *
-act_for(Job *job, void (*body)(Job *job))
-{
-	Acting acting = {job, body};
-
-	return attempt_whatever(act, &acting);
-}
-
-/* --- the pieces of a job -------------------------------------------------------------------- */
-
-static Jsonb *
-object_of(Jsonb *input, const char *key)
-{
-	JsonbValue *value = doc_get(input, key);
-
-	return value == NULL || value->type == jbvNull ? NULL : doc_from_value(value);
-}
-
-static void
-begin_completion(Job *job)
-{
-	Jsonb *input = job->task.input;
-
-	job->request = (LlmRequest){
-		.model = job->task.decision,
-		.system = doc_get_string(input, "system"),
-		.user = doc_get_string(input, "prompt"),
-		.schema = object_of(input, "schema"),
-		.options = object_of(input, "options"),
-		.purpose = "complete",
-	};
-	job->asks = true;
-}
-
-static void
-begin_judgment(Job *job)
-{
-	judgment_task_begin(&job->task);
-	/* A turn would end with this transaction; and nothing here may wait. */
-	job->asks =
-		job->task.request != NULL && !judgment_task_recall(&job->task, CACHE_NO_TURN);
-	if (job->asks)
-		job->request = *job->task.request;
-}
-
-static bool
-is_judgment(const Job *job)
-{
-	return strcmp(job->kind, "judgment") == 0;
-}
-
-static void
-begin(Job *job)
-{
-	MemoryContext before = MemoryContextSwitchTo(job->context);
-
-	if (is_judgment(job))
-		begin_judgment(job);
-	else
-		begin_completion(job);
-	job->request.not_after = job->deadline;
-	MemoryContextSwitchTo(before);
-}
-
-static void
-start(Job *job)
-{
-	MemoryContext before = MemoryContextSwitchTo(job->context);
-
-	job->call = llm_start(&job->request);
-	MemoryContextSwitchTo(before);
-}
-
-/* The one it followed has ended, or its own deadline has come. */
-static void
-stop_following(Job *job)
-{
-	MemoryContext before = MemoryContextSwitchTo(job->context);
-
-	if (!judgment_task_recall(&job->task, CACHE_NO_TURN))
-		start(job);
-	MemoryContextSwitchTo(before);
-}
-
-static void
-step(Job *job)
-{
-	if (job->call == NULL)
-		stop_following(job);
-	if (job->call != NULL)
-		(void) llm_step(job->call);
-}
-
-static void
-complete_judgment(Job *job)
-{
-	LlmAnswer *answer = job->call ? llm_answer(job->call) : NULL;
-	Datum result;
-
-	if (answer != NULL)
-		judgment_task_keep(&job->task, answer);
-	judgment_task_complete(&job->task, answer);
-	result = judgment_task_result(&job->task);
-	job_table_done(job, result, judgment_result_type());
-}
-
-static void
-complete_completion(Job *job)
-{
-	LlmAnswer *answer = llm_answer(job->call);
-
-	if (answer->failure == LLM_OK)
-		job_table_done(job, JsonbPGetDatum(llm_answer_document(answer)), JSONBOID);
-	else
-		job_table_failed(job, answer->sqlstate,
-						 llm_failure_text(job->task.decision, answer));
-}
-
-static void
-complete(Job *job)
-{
-	if (is_judgment(job))
-		complete_judgment(job);
-	else
-		complete_completion(job);
-}
-
-/* False, with the job's row settled, where it failed. */
-static bool
-try_piece(Job *job, void (*body)(Job *job))
-{
-	ErrorData *error = act_for(job, body);
-
-	if (error != NULL)
-		job_table_failed(job, error->sqlerrcode, error->message);
-	return error == NULL;
-}
 
 /* --- jobs in memory --------------------------------------------------------------------------- */
 
@@ -341,11 +177,11 @@ begin_claimed(Job *job)
 
 	if (why != NULL)
 		job_table_failed(job, sqlstate, why);
-	else if (try_piece(job, begin))
+	else if (job_begin(job))
 	{
 		if (job->asks)
 			return true;
-		(void) try_piece(job, complete);
+		(void) job_complete(job);
 	}
 	return false;
 }
@@ -443,7 +279,7 @@ start_calls(List *asking)
 		{
 			Job *job = lfirst(cell);
 
-			if (job_follows(job, &under_way) || try_piece(job, start))
+			if (job_follows(job, &under_way) || job_start(job))
 				set_under_way(job);
 			else
 				failed = lappend(failed, job);
@@ -484,12 +320,12 @@ take_answers(List *ready)
 		{
 			Job *job = lfirst(cell);
 
-			if (try_piece(job, step))
+			if (job_step(job))
 			{
 				/* It may go on: another try, or a call of its own. */
 				if (job->call != NULL && !llm_ready(job->call))
 					continue;
-				(void) try_piece(job, complete);
+				(void) job_complete(job);
 			}
 			ended = lappend(ended, job);
 		}
