@@ -102,4 +102,30 @@ like($err, qr/invalid budget/, 'no limit is no budget');
 ($code, $out, $err) = $node->psql('postgres', q{SELECT factory.drop_budget('role', 'planner', 'day')});
 like($err, qr/there is no such budget/, 'there is none to drop');
 
+# A session that has called before keeps models and budgets in mind, and hears of each change.
+sql(q{SELECT factory.drop_budget(kind, name, period) FROM factory.llm_budget});
+$peer->script(chat('hello'));
+$session = $node->background_psql('postgres', on_error_stop => 0);
+my $say = q{SELECT factory.complete('mini', 'hi') ->> 'text'};
+my $so_far = sub { my ($said) = $session->query($say); return "$said " . join ' ', map { $_->{json}{model} } $peer->requests };
+my $told = sub { $session->query($say); my $said = $session->{stderr}; $session->{stderr} = ''; return $said };
+is($so_far->(), 'hello gpt-4o-mini', 'a call');
+sql(q{SELECT factory.alter_model('mini', model => 'second')});
+is($so_far->(), 'hello gpt-4o-mini second', 'another session gives the name to another model');
+$session->query(q{BEGIN; SELECT factory.alter_model('mini', model => 'third')});
+is($so_far->(), 'hello gpt-4o-mini second third', 'the session itself does');
+$session->query('ROLLBACK');
+is($so_far->(), 'hello gpt-4o-mini second third second', 'and takes it back');
+sql(q{SET session_replication_role = replica; UPDATE factory.model SET model = 'fourth' WHERE name = 'mini'});
+is($so_far->(), 'hello gpt-4o-mini second third second fourth', 'changes that are replicated fire few triggers: this one');
+sql(q{SELECT factory.set_budget('model', 'mini', 'day', tokens => 1)});
+like($told->(), qr/budget of model "mini" is used up/, 'a budget that is new');
+sql(q{SELECT factory.drop_budget('model', 'mini', 'day'); SELECT factory.set_budget('role', current_user, 'day', tokens => 1)});
+like($told->(), qr/budget of role/, 'another one in its place');
+sql(q{TRUNCATE factory.llm_budget});
+is($so_far->(), 'hello gpt-4o-mini second third second fourth fourth', 'none');
+sql(q{TRUNCATE factory.model});
+like($told->(), qr/model "mini" does not exist/, 'nor a model');
+$session->quit;
+
 done_testing();

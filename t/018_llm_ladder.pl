@@ -191,7 +191,23 @@ sql(q{SELECT factory.drop_budget('model', 'mid', 'day'); SELECT factory.set_budg
 is(judge('climbs'), 'WARM|0.8|mid|mini:unsure mid:sure', 'the same of a tenant');
 sql(q{SELECT factory.set_budget('tenant', period => 'month', tokens => tokens_used * 100 / 85) FROM factory.budget_status});
 is(judge('climbs'), 'WARM|0.4|mini|mini:budget', 'whose models are all its own');
-sql(q{SELECT factory.drop_budget('tenant')});
+sql(q{SELECT factory.drop_budget('tenant'); SELECT factory.set_budget('role', current_user, 'day', tokens => 1000000000)});
+is(judge('climbs'), 'WARM|0.8|mid|mini:unsure mid:sure', 'and of a role');
+sql(q{SELECT factory.set_budget('role', current_user, 'day', tokens => tokens_used * 100 / 85) FROM factory.budget_status});
+is(judge('climbs'), 'WARM|0.4|mini|mini:budget', 'for whom dear models are too dear then');
+is(sql(q{SELECT c #>> '{ladder,passed_over,model}', c #>> '{ladder,answered}' FROM factory.complete('big', 'hi', options => '{"ladder": true}') AS c}),
+	'big|mini', 'and who would begin with one begins at the lowest tier');
+sql(q{CREATE ROLE thrifty IN ROLE factory_analyst; GRANT USAGE ON FOREIGN SERVER peer TO thrifty});
+is(sql(q{SET ROLE thrifty; SELECT c #>> '{ladder,answered}' FROM factory.complete('mid', 'hi', options => '{"ladder": true}') AS c}),
+	'mid', "another role's calls are its own");
+sql(q{SELECT factory.drop_budget('role', current_user, 'day')});
+
+# An answer that came in time, and was looked at when there was none left for another.
+models_do('mini-1' => chat_json({ confidence => 0.4 }), 'mid-1' => chat_json({ confidence => 0.8 }));
+is(sql(qq{SELECT answer #>> '{ladder,answered}', answer #>> '{ladder,asked,0,step}', answer->'json', error
+	FROM factory.complete_many('mini', \$\$SELECT CASE i WHEN 1 THEN 'early' ELSE 'late' || pg_sleep(4) END FROM generate_series(1, 2) AS i\$\$,
+		schema => $schema, options => '{"ladder": true, "timeout": "3s"}') WHERE row_number = 1}),
+	'mini|deadline|{"confidence": 0.4}|', 'stands as it is: nobody is asked when there is no time left');
 
 # --- the cache ---------------------------------------------------------------------------
 

@@ -119,6 +119,11 @@ is(judge('{"a": 20}'), 'f|HIGH_DEFECT|0.81|-|f', 'and so does going back');
 is(judge('{"a": 20}'), 't|HIGH_DEFECT|0.81|l1|f', 'kept again');
 $deployer->query_safe(q(SELECT factory.alter_model('mini', model => 'peer-model-2')));
 is(judge('{"a": 20}'), 'f|HIGH_DEFECT|0.81|-|f', 'another model gives other answers');
+is(judge('{"a": 20}'), 't|HIGH_DEFECT|0.81|l1|f', 'kept once more');
+$deployer->query_safe(q(BEGIN; SELECT factory.create_model('dear', 'local', 'peer-model-3', tier => 9)));
+is(judge('{"a": 20}'), 't|HIGH_DEFECT|0.81|l1|f', 'a model that is being created changes nothing');
+$deployer->query_safe('COMMIT');
+is(judge('{"a": 20}'), 'f|HIGH_DEFECT|0.81|-|f', 'one that is there may be the next tier of who was not sure');
 $deployer->quit;
 
 # --- once for all who ask ------------------------------------------------------------------

@@ -593,6 +593,15 @@ REVOKE ALL ON FUNCTION factory.activate(text[]), factory.pause_workers(text), fa
 GRANT EXECUTE ON FUNCTION factory.activate(text[]), factory.pause_workers(text), factory.resume_workers()
 	TO factory_admin;
 
+-- What backends keep of a table's rows.
+
+CREATE OR REPLACE FUNCTION factory.rows_changed() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_rows_changed';
+COMMENT ON FUNCTION factory.rows_changed() IS
+'a trigger: tells every backend, when the change commits, that what it keeps of the table is old';
+REVOKE ALL ON FUNCTION factory.rows_changed() FROM PUBLIC;
+
 -- What the factory takes of the server.
 
 CREATE OR REPLACE FUNCTION factory.resource_use(OUT resource text, OUT name text, OUT used bigint,

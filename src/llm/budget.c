@@ -16,12 +16,11 @@
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/house.h"
-#include "base/lookup.h"
-#include "base/number.h"
 #include "base/settings.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "llm/budget_int.h"
 #include "llm/llm_int.h"
 #include "miscadmin.h"
 #include "pgtime.h"
@@ -34,17 +33,6 @@
 
 #define BUDGET_TRANCHE "pg_factory_budgets"
 #define BUDGET_WARNING 0.8
-#define NANO 1e9
-
-/* Whose budget, and for how long: what a place in shared memory belongs to. */
-typedef struct BudgetKey
-{
-	Oid database; /* InvalidOid: free */
-	char tenant[TENANT_NAME_MAX + 1];
-	char kind[8]; /* tenant, role, model */
-	char name[NAMEDATALEN];
-	char period[8]; /* day, month */
-} BudgetKey;
 
 typedef struct BudgetPlace
 {
@@ -67,14 +55,6 @@ typedef struct BudgetShared
 	int64 last_serial;
 	BudgetPlace places[FLEXIBLE_ARRAY_MEMBER];
 } BudgetShared;
-
-/* A row of factory.llm_budget. */
-typedef struct Budget
-{
-	BudgetKey key;
-	int64 tokens;    /* -1: no limit */
-	double nano_usd; /* -1: no limit */
-} Budget;
 
 static BudgetShared *shared = NULL;
 static int max_budgets = 512;
@@ -118,92 +98,6 @@ budget_attach_shmem(void)
 		shared->lock = &GetNamedLWLockTranche(BUDGET_TRANCHE)->lock;
 	}
 	LWLockRelease(AddinShmemInitLock);
-}
-
-/* --- the limits --------------------------------------------------------------------------- */
-
-/* Columns of factory.llm_budget. */
-enum
-{
-	BUDGET_TENANT = 1,
-	BUDGET_KIND,
-	BUDGET_NAME,
-	BUDGET_PERIOD,
-	BUDGET_TOKENS,
-	BUDGET_COST
-};
-
-static SPIPlanPtr
-prepared(SPIPlanPtr *plan, const char *query, int count, Oid *types)
-{
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(query, count, types);
-		if (*plan == NULL)
-			elog(ERROR, "could not prepare \"%s\"", query);
-		SPI_keepplan(*plan);
-	}
-	return *plan;
-}
-
-static void
-budget_text(char *part, Size size, const Lookup *lookup, HeapTuple row, int column)
-{
-	bool is_null;
-
-	text_to_cstring_buffer(DatumGetTextPP(lookup_column(lookup, row, column, &is_null)),
-						   part, size);
-}
-
-static void
-budget_from_row(Budget *budget, const char *tenant, const Lookup *lookup, HeapTuple row)
-{
-	BudgetKey *key = &budget->key;
-	bool is_null;
-	Datum value;
-
-	memset(budget, 0, sizeof(Budget));
-	key->database = MyDatabaseId;
-	strlcpy(key->tenant, tenant, sizeof(key->tenant));
-	budget_text(key->kind, sizeof(key->kind), lookup, row, BUDGET_KIND);
-	budget_text(key->name, sizeof(key->name), lookup, row, BUDGET_NAME);
-	budget_text(key->period, sizeof(key->period), lookup, row, BUDGET_PERIOD);
-	value = lookup_column(lookup, row, BUDGET_TOKENS, &is_null);
-	budget->tokens = is_null ? -1 : DatumGetInt64(value);
-	value = lookup_column(lookup, row, BUDGET_COST, &is_null);
-	budget->nano_usd = is_null ? -1 : number_to_double(value) * NANO;
-}
-
-/* The budgets that a call of that model by this role is under. */
-static int
-find_limits(const char *model, Budget *budgets)
-{
-	const char *tenant = tenant_current();
-	const char *const wanted[][2] = {
-		{"model", model},
-		{"role", GetUserNameFromId(GetUserId(), false)},
-		{"tenant", NULL},
-	};
-	Lookup lookup;
-	int count = 0;
-
-	lookup_begin(&lookup, "llm_budget");
-	for (int i = 0; i < lengthof(wanted); i++)
-	{
-		ScanKeyData keys[3];
-		HeapTuple row;
-
-		lookup_text_key(&keys[0], BUDGET_TENANT, tenant);
-		lookup_text_key(&keys[1], BUDGET_KIND, wanted[i][0]);
-		if (wanted[i][1] != NULL)
-			lookup_text_key(&keys[2], BUDGET_NAME, wanted[i][1]);
-		row = lookup_row(&lookup, "llm_budget_pkey", keys, wanted[i][1] ? 3 : 2);
-		for (; HeapTupleIsValid(row) && count < BUDGET_MAX_HOLDS;
-			 row = lookup_next(&lookup))
-			budget_from_row(&budgets[count++], tenant, &lookup, row);
-	}
-	lookup_end(&lookup);
-	return count;
 }
 
 /* --- periods ------------------------------------------------------------------------------- */
@@ -268,6 +162,19 @@ begin_period(BudgetPlace *place, TimestampTz start, TimestampTz end)
 }
 
 /* --- what was used before we counted ------------------------------------------------------------ */
+
+static SPIPlanPtr
+prepared(SPIPlanPtr *plan, const char *query, int count, Oid *types)
+{
+	if (*plan == NULL)
+	{
+		*plan = SPI_prepare(query, count, types);
+		if (*plan == NULL)
+			elog(ERROR, "could not prepare \"%s\"", query);
+		SPI_keepplan(*plan);
+	}
+	return *plan;
+}
 
 static const char *const history_query =
 	"SELECT pg_catalog.sum(total_tokens)::pg_catalog.int8, "
@@ -401,7 +308,7 @@ budget_strain(const char *model)
 {
 	Budget budgets[BUDGET_MAX_HOLDS];
 	TimestampTz now = clock_now();
-	int count = find_limits(model, budgets);
+	int count = budget_find_limits(model, budgets);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -427,7 +334,7 @@ budget_reserve(BudgetHolds *holds, const LlmModel *model, int64 prompt_tokens,
 {
 	Budget budgets[BUDGET_MAX_HOLDS];
 	TimestampTz now = clock_now();
-	int count = find_limits(model->name, budgets);
+	int count = budget_find_limits(model->name, budgets);
 	double cost =
 		(prompt_tokens * model->input_price + answer_tokens * model->output_price) *
 		(NANO / 1e6);

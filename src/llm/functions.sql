@@ -29,9 +29,16 @@ GRANT EXECUTE ON FUNCTION factory.check_model_server(text) TO factory_admin;
 CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.model
 	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('model', 'name');
 
--- Another model behind the same name answers otherwise.
-CREATE OR REPLACE TRIGGER cache_outdated AFTER UPDATE OR DELETE ON factory.model
+-- Another model behind the same name answers otherwise, and a new one may stand on a ladder.
+CREATE OR REPLACE TRIGGER cache_outdated AFTER INSERT OR UPDATE OR DELETE ON factory.model
 	FOR EACH ROW EXECUTE FUNCTION factory.cache_outdated('judgment');
+
+-- Row by row: changes that are replicated fire no other triggers.
+CREATE OR REPLACE TRIGGER rows_changed AFTER INSERT OR UPDATE OR DELETE ON factory.model
+	FOR EACH ROW EXECUTE FUNCTION factory.rows_changed();
+CREATE OR REPLACE TRIGGER rows_truncated AFTER TRUNCATE ON factory.model
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.rows_changed();
+ALTER TABLE factory.model ENABLE ALWAYS TRIGGER rows_changed, ENABLE ALWAYS TRIGGER rows_truncated;
 
 CREATE OR REPLACE FUNCTION factory.create_model(name text, server text, model text,
 	input_price numeric = NULL, output_price numeric = NULL, tier int = NULL,
@@ -208,6 +215,12 @@ GRANT SELECT ON factory.llm_usage TO factory_admin, factory_monitor;
 
 CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.llm_budget
 	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('budget', 'name');
+
+CREATE OR REPLACE TRIGGER rows_changed AFTER INSERT OR UPDATE OR DELETE ON factory.llm_budget
+	FOR EACH ROW EXECUTE FUNCTION factory.rows_changed();
+CREATE OR REPLACE TRIGGER rows_truncated AFTER TRUNCATE ON factory.llm_budget
+	FOR EACH STATEMENT EXECUTE FUNCTION factory.rows_changed();
+ALTER TABLE factory.llm_budget ENABLE ALWAYS TRIGGER rows_changed, ENABLE ALWAYS TRIGGER rows_truncated;
 
 CREATE OR REPLACE FUNCTION factory.set_budget(kind text, name text = NULL, period text = 'month',
 	tokens bigint = NULL, cost_usd numeric = NULL) RETURNS void

@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "base/base.h"
 #include "base/document.h"
 #include "base/errors.h"
@@ -13,10 +14,12 @@
 #include "base/lookup.h"
 #include "base/nearest.h"
 #include "base/number.h"
+#include "base/watch.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "llm/llm_int.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -235,8 +238,8 @@ model_from_row(const Lookup *lookup, HeapTuple row)
 	return model;
 }
 
-LlmModel *
-model_find(const char *name)
+static LlmModel *
+read_model(const char *name)
 {
 	ScanKeyData keys[2];
 	Lookup lookup;
@@ -249,6 +252,93 @@ model_find(const char *name)
 	row = lookup_row(&lookup, "model_pkey", keys, 2);
 	model = HeapTupleIsValid(row) ? model_from_row(&lookup, row) : NULL;
 	lookup_end(&lookup);
+	return model;
+}
+
+/* --- what is kept of the table ------------------------------------------------------------ */
+
+#define MODEL_MAX_KEPT 64
+
+typedef struct KeptModel
+{
+	char *tenant;
+	LlmModel *model;
+} KeptModel;
+
+static TableWatch watch = {"model"};
+static MemoryContext kept_context = NULL;
+static List *kept = NIL; /* of KeptModel * */
+
+static LlmModel *
+copy_model(const LlmModel *model)
+{
+	LlmModel *copy = palloc(sizeof(LlmModel));
+
+	*copy = *model;
+	copy->name = pstrdup(model->name);
+	copy->server = pstrdup(model->server);
+	copy->provider_model = pstrdup(model->provider_model);
+	return copy;
+}
+
+static void
+forget_models(void)
+{
+	if (kept_context == NULL)
+		kept_context = AllocSetContextCreate(CacheMemoryContext, "pg_factory models",
+											 ALLOCSET_SMALL_SIZES);
+	kept = NIL;
+	MemoryContextReset(kept_context);
+	watch_begin(&watch);
+}
+
+static const LlmModel *
+kept_model(const char *tenant, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, kept)
+	{
+		const KeptModel *one = lfirst(cell);
+
+		if (strcmp(one->model->name, name) == 0 && strcmp(one->tenant, tenant) == 0)
+			return one->model;
+	}
+	return NULL;
+}
+
+static void
+keep_model(const char *tenant, const LlmModel *model)
+{
+	MemoryContext before;
+	KeptModel *one;
+
+	/* A parallel worker reads by its leader's snapshot, which may be old. */
+	if (list_length(kept) >= MODEL_MAX_KEPT || IsInParallelMode())
+		return;
+	before = MemoryContextSwitchTo(kept_context);
+	one = palloc(sizeof(KeptModel));
+	one->tenant = pstrdup(tenant);
+	one->model = copy_model(model);
+	kept = lappend(kept, one);
+	MemoryContextSwitchTo(before);
+}
+
+LlmModel *
+model_find(const char *name)
+{
+	const char *tenant = tenant_current();
+	const LlmModel *known;
+	LlmModel *model;
+
+	if (!watch_holds(&watch))
+		forget_models();
+	known = kept_model(tenant, name);
+	if (known != NULL)
+		return copy_model(known);
+	model = read_model(name);
+	if (model != NULL)
+		keep_model(tenant, model);
 	return model;
 }
 
