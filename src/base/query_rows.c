@@ -10,6 +10,7 @@
 #include "base/document.h"
 #include "base/query_rows.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/fmgroids.h"
 
@@ -65,6 +66,19 @@ void
 query_rows_release(void)
 {
 	SPI_freetuptable(SPI_tuptable);
+}
+
+void
+query_rows_feed(QueryRows *rows, QueryRowsRoom has_room, QueryRowsTake take, void *taker)
+{
+	HeapTuple row;
+
+	while (has_room(taker) && (row = query_rows_fetch(rows)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		take(taker, row);
+		query_rows_release();
+	}
 }
 
 Jsonb *

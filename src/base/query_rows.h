@@ -36,6 +36,13 @@ extern void query_rows_open(QueryRows *rows, const char *query, const char *func
 extern HeapTuple query_rows_fetch(QueryRows *rows);
 extern void query_rows_release(void);
 
+/* Each next row, as long as there is room for one: a row is asked for only then. */
+typedef bool (*QueryRowsRoom)(void *taker);
+typedef void (*QueryRowsTake)(void *taker, HeapTuple row);
+
+extern void query_rows_feed(QueryRows *rows, QueryRowsRoom has_room, QueryRowsTake take,
+							void *taker);
+
 static inline TupleDesc
 query_rows_columns(const QueryRows *rows)
 {

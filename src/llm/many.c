@@ -253,21 +253,19 @@ give_out_done(Many *many)
 	}
 }
 
-/* One row at a time: a row is asked for only when there is a place for it. */
-static void
-fill_places(Many *many)
+static bool
+has_room(void *taker)
 {
-	HeapTuple tuple;
+	const Many *many = taker;
 
-	while (many->call_count < many->concurrency &&
-		   many->waiting_count < LLM_MAX_WAITING &&
-		   (tuple = query_rows_fetch(&many->rows)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		take_row(many, tuple);
-		query_rows_release();
-		give_out_done(many);
-	}
+	return many->call_count < many->concurrency && many->waiting_count < LLM_MAX_WAITING;
+}
+
+static void
+take_and_give_out(void *taker, HeapTuple tuple)
+{
+	take_row(taker, tuple);
+	give_out_done(taker);
 }
 
 static void
@@ -275,7 +273,7 @@ run_many(Many *many)
 {
 	for (;;)
 	{
-		fill_places(many);
+		query_rows_feed(&many->rows, has_room, take_and_give_out, many);
 		give_out_done(many);
 		if (many->call_count == 0)
 			break;
