@@ -63,6 +63,7 @@ llm_define_settings(void)
 	settings_define(settings, lengthof(settings));
 	budget_define_settings();
 	gate_define_settings();
+	join_define_settings();
 	ladder_define_settings();
 	ledger_define();
 	mask_define_settings();
@@ -77,6 +78,7 @@ llm_request_shmem(void)
 {
 	budget_request_shmem();
 	gate_request_shmem();
+	join_request_shmem();
 }
 
 void
@@ -84,6 +86,7 @@ llm_attach_shmem(void)
 {
 	budget_attach_shmem();
 	gate_attach_shmem();
+	join_attach_shmem();
 }
 
 static const int failure_states[] = {

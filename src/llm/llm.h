@@ -55,6 +55,7 @@ typedef struct LlmAnswer
 	int attempts;
 	char *asked;     /* of a ladder: the name of the model that answered, or failed */
 	Jsonb *ladder;   /* of a ladder: who was asked, and why; else NULL */
+	bool is_joined;  /* another session's call brought it */
 	bool is_stopgap; /* of a ladder: a higher tier was wanted and could not be had */
 } LlmAnswer;
 

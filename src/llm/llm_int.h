@@ -183,6 +183,27 @@ extern void budget_define_settings(void);
 extern void budget_request_shmem(void);
 extern void budget_attach_shmem(void);
 
+/* --- join.c: who asks the same at once is given one answer ----------------------------- */
+
+typedef struct JoinTicket
+{
+	int place; /* where others wait for our answer; -1: they do not */
+} JoinTicket;
+
+/*
+ * Where another session asks the same just now: waits for its answer, and gives it as
+ * complete() does.  NULL: it is ours to ask, in what is left of the request's time, and
+ * others may be waiting until join_end().  Raises only on cancel and shutdown.
+ */
+extern Jsonb *join_begin(JoinTicket *ticket, LlmRequest *request);
+
+/* NULL: there is no answer, and each asks for himself. */
+extern void join_end(JoinTicket *ticket, const Jsonb *document);
+
+extern void join_define_settings(void);
+extern void join_request_shmem(void);
+extern void join_attach_shmem(void);
+
 /* --- llm.c: a call under way --------------------------------------------------------- */
 
 typedef enum CallState
@@ -223,6 +244,9 @@ struct LlmCall
 
 extern int llm_timeout_ms;
 extern int llm_max_prompt_kb;
+
+/* A request's time over all its tries, in milliseconds. */
+extern int call_timeout(const LlmRequest *request, const LlmOptions *options);
 
 extern void call_fail(LlmCall *call, LlmFailure failure, const char *reason,
 					  const char *hint);

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "base/compat.h"
 #include "base/document.h"
 #include "base/errors.h"
@@ -11,6 +13,7 @@
 #include "llm/llm.h"
 #include "llm/llm_int.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 FACTORY_FUNCTION(factory_check_model_options);
 
@@ -74,13 +77,54 @@ llm_answer_document(const LlmAnswer *answer)
 	doc_put_int(&b, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
 	doc_end_object(&b);
 	doc_put_number(&b, "cost_usd", answer->cost_usd);
-	doc_put_number(&b, "latency_ms", answer->latency_ms);
+	doc_put_decimal(&b, "latency_ms", (int64) rint(answer->latency_ms * 1000), 3);
 	doc_put_int(&b, "attempts", answer->attempts);
 	doc_put_string(&b, "model", answer->model);
 	if (answer->ladder != NULL)
 		doc_put_doc(&b, "ladder", answer->ladder);
+	if (answer->is_joined)
+		doc_put_bool(&b, "joined", true);
 	doc_end_object(&b);
 	return doc_finish(&b);
+}
+
+/* An answer that another session's call brought: this one took nothing but time. */
+static Jsonb *
+joined_document(Jsonb *theirs, TimestampTz since)
+{
+	LlmAnswer answer = {.text = doc_get_string(theirs, "text"),
+						.json = doc_get_doc(theirs, "json"),
+						.model = doc_get_string(theirs, "model"),
+						.ladder = doc_get_doc(theirs, "ladder"),
+						.is_joined = true};
+
+	answer.latency_ms = (GetCurrentTimestamp() - since) / 1000.0;
+	return llm_answer_document(&answer);
+}
+
+/* Asks, and gives the answer to whoever asked the same meanwhile. */
+static Jsonb *
+complete(LlmRequest *request, JoinTicket *ticket)
+{
+	LlmAnswer *answer;
+	Jsonb *volatile document = NULL;
+
+	PG_TRY();
+	{
+		answer = llm_finish(llm_start(request));
+		if (answer->failure == LLM_OK)
+			document = llm_answer_document(answer);
+		join_end(ticket, document);
+	}
+	PG_CATCH();
+	{
+		join_end(ticket, NULL);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (document == NULL)
+		raise_failure(request->model, answer);
+	return document;
 }
 
 static void
@@ -109,7 +153,9 @@ Datum
 factory_complete(PG_FUNCTION_ARGS)
 {
 	LlmRequest request = {.purpose = "complete"};
-	LlmAnswer *answer;
+	TimestampTz begun = GetCurrentTimestamp();
+	JoinTicket ticket;
+	Jsonb *theirs;
 
 	require_argument(fcinfo, 0, "model");
 	require_argument(fcinfo, 1, "prompt");
@@ -124,10 +170,10 @@ factory_complete(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(4))
 		request.options = PG_GETARG_JSONB_P(4);
-	answer = llm_finish(llm_start(&request));
-	if (answer->failure != LLM_OK)
-		raise_failure(request.model, answer);
-	PG_RETURN_JSONB_P(llm_answer_document(answer));
+	theirs = join_begin(&ticket, &request);
+	if (theirs != NULL)
+		PG_RETURN_JSONB_P(joined_document(theirs, begun));
+	PG_RETURN_JSONB_P(complete(&request, &ticket));
 }
 
 /* --- templates and schemas, for those who write them ---------------------------------------- */

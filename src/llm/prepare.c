@@ -14,12 +14,12 @@
 /* What an answer is expected to take where max_tokens does not say. */
 #define LLM_EXPECTED_ANSWER_TOKENS 256
 
-static int
-timeout_of(const LlmCall *call)
+int
+call_timeout(const LlmRequest *request, const LlmOptions *options)
 {
-	if (call->request.deadline_ms > 0)
-		return call->request.deadline_ms;
-	return call->options.timeout_ms > 0 ? call->options.timeout_ms : llm_timeout_ms;
+	if (request->deadline_ms > 0)
+		return request->deadline_ms;
+	return options->timeout_ms > 0 ? options->timeout_ms : llm_timeout_ms;
 }
 
 static size_t
@@ -103,7 +103,9 @@ take_deadline(LlmCall *call)
 {
 	if (call->deadline != 0)
 		return;
-	call->deadline = TimestampTzPlusMilliseconds(call->started, timeout_of(call));
+	call->deadline =
+		TimestampTzPlusMilliseconds(call->started,
+									call_timeout(&call->request, &call->options));
 	if (call->request.not_after != 0)
 		call->deadline = Min(call->deadline, call->request.not_after);
 }

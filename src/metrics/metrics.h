@@ -26,6 +26,7 @@ typedef enum MetricId
 	METRIC_LLM_PARSING_FAILURES, /* model */
 	METRIC_LLM_COST_USD,         /* model */
 	METRIC_LLM_TOKENS,           /* model, direction */
+	METRIC_LLM_JOINED_CALLS,     /* model */
 	METRIC_LLM_LADDER_STEPS,     /* model, step */
 	METRIC_REFRESH_RUNS,         /* view, status */
 	METRIC_REFRESH_DURATION,     /* view */
