@@ -172,7 +172,7 @@ ok($peer->wait_closed(1), 'the peer saw the connection close');
 
 # So is one that answers in small pieces with long pauses.
 $peer->script(chat('slow', pieces => 60, pause => 1));
-($state, $words) = outcome(first => "SET factory.llm_timeout = '200ms';\n");
+($state, $words) = outcome(first => "SET factory.llm_timeout = '1s';\n");
 is($state, 'PF202', 'a dripping peer: timeout');
 like($words, qr/timed out while receiving the answer/, 'in that phase');
 

@@ -166,7 +166,7 @@ ends($poisoned[0], 'failed', 'a cancel that a function raises is its job\'s own'
 like(sql("SELECT factory.job_result($poisoned[1])"), qr/53200.*poison|failed/s, 'so is a lack of memory');
 
 # While models think nothing is held.
-$peer->script(chat('late', delay => 2));
+$peer->script(chat('late', delay => 4));
 sql(q{SELECT factory.complete_async('mini', 'wait ' || i) FROM generate_series(1, 20) AS i});
 $node->poll_query_until('postgres', q{SELECT count(*) = 20 FROM factory.job_status WHERE state = 'running'});
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_factory job runner'}), 1, 'one worker for all');
