@@ -138,6 +138,13 @@ like(sql(qq{SELECT factory.complete('mini', 'hi', schema => $schema, options => 
 like(sql(q{SELECT factory.complete('loose', 'hi', options => '{"ladder": true}')}),
 	qr/PF205: model "loose" has no tier.*HINT:  Give it one/s, 'who has no tier is on no ladder');
 
+# Whoever writes a decision is told before.
+my $check = q{SELECT message FROM factory.check_decision(jsonb_set('{"inputs": {"celsius": "int"}, "rules": [{"id": "hot", "when": "celsius > 70", "then": {"status": "WARM"}}],
+	"default": {"status": "COLD"}, "policy": "LLM_ONLY"}', '{prompt}', '%s')) WHERE level = 'warning' AND message LIKE '%%tier%%'};
+like(sql(sprintf $check, '{"model": "loose", "ladder": true, "user": "hi"}'), qr/^model "loose" has no tier, so it has no place on the prompt's ladder/, 'nor in a decision');
+is(sql(sprintf $check, '{"model": "mini", "ladder": true, "user": "hi"}') . sql(sprintf $check, '{"ladder": true, "user": "hi"}') . sql(sprintf $check, '{"model": "loose", "user": "hi"}'),
+	'', 'which has nothing to say of those who have one, or need none');
+
 # 80, 15 and 5 of 100: the shares of the three, by what a judgment needs.
 $peer->script(sub {
 	my ($request) = @_;
@@ -236,6 +243,7 @@ like(sql(q{SELECT factory.complete('mini', 'hi', options => '{"ladder": 1}')}), 
 like(sql(q{SELECT factory.complete('mini', 'hi', options => '{"ladder_confidence": 7}')}),
 	qr/invalid value for model option "ladder_confidence".*from 0 to 1/s, 'and its threshold');
 sql(q{SELECT factory.drop_model(name) FROM factory.model WHERE tier IS NOT NULL});
+like(sql(sprintf $check, '{"ladder": true, "user": "hi"}'), qr/^no model has a tier/, 'where none has a tier there is no ladder');
 like(sql(q{SELECT degraded FROM factory.judge('strict', '{"celsius": 5}')}), qr/could not be had: no model has a tier/, 'a ladder without models');
 
 $node->stop;

@@ -76,6 +76,21 @@ ladder_is_wanted(const LlmCall *call)
 	return call->request.ladder || call->options.ladder;
 }
 
+char *
+llm_ladder_fault(const char *name)
+{
+	const LlmModel *model = name ? model_find(name) : model_above(MODEL_NO_TIER);
+
+	if (name == NULL && model == NULL)
+		return pstrdup("no model has a tier, so the prompt's ladder has no beginning. "
+					   "Give models one by factory.alter_model(tier => ...).");
+	if (model != NULL && model->tier == MODEL_NO_TIER)
+		return psprintf("model \"%s\" has no tier, so it has no place on the prompt's "
+						"ladder. Give it one by factory.alter_model(tier => ...).",
+						name);
+	return NULL;
+}
+
 static double
 wanted_confidence(const LlmCall *call)
 {

@@ -115,6 +115,12 @@ extern char *llm_mask_name(const char *name);
 /* How sure an answer must be where a ladder does not say (0 to 1). */
 extern double llm_ladder_confidence;
 
+/*
+ * NULL, or one phrase: why a ladder that begins with that model, or with the lowest tier
+ * where it is NULL, leads nowhere.  A model that is not there yet is no fault.
+ */
+extern char *llm_ladder_fault(const char *model);
+
 /* Gives the call up: the connection is closed, no row is written. */
 extern void llm_abandon(LlmCall *call);
 

@@ -12,6 +12,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "llm/llm.h"
 #include "miscadmin.h"
 #include "rules/analysis.h"
 #include "rules/dependency.h"
@@ -172,6 +173,19 @@ put_findings(ReturnSetInfo *result, Decision *decision, const char *query)
 	}
 }
 
+/* Models may be made later, so this is no error. */
+static void
+put_ladder_fault(ReturnSetInfo *result, const Decision *decision)
+{
+	CheckRow row = {"warning", NULL, NULL, NULL, -1};
+
+	if (!decision->prompt_ladder)
+		return;
+	row.message = llm_ladder_fault(decision->prompt_model);
+	if (row.message != NULL)
+		put_check_row(result, &row);
+}
+
 FACTORY_FUNCTION(factory_check_decision);
 
 Datum
@@ -190,6 +204,7 @@ factory_check_decision(PG_FUNCTION_ARGS)
 		put_problem(result, lfirst(cell));
 	if (decision == NULL)
 		return (Datum) 0;
+	put_ladder_fault(result, decision);
 	put_findings(result, decision, query);
 	decision_free(decision);
 	return (Datum) 0;
