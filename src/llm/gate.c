@@ -273,6 +273,20 @@ tell_metrics(StringInfo text)
 		tell_changes(text, &servers[i]);
 }
 
+bool
+gate_is_trusted(const char *server)
+{
+	bool trusted = true;
+
+	LWLockAcquire(gate_shared->lock, LW_SHARED);
+	for (int i = 0; i < gate_places; i++)
+		if (gate_shared->servers[i].database == MyDatabaseId &&
+			strcmp(gate_shared->servers[i].name, server) == 0)
+			trusted &= gate_shared->servers[i].state == BREAKER_CLOSED;
+	LWLockRelease(gate_shared->lock);
+	return trusted;
+}
+
 GateServer *
 gate_copy_servers(int *count)
 {

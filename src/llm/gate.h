@@ -65,6 +65,9 @@ extern bool gate_allows_retry(const GatePass *pass);
 extern void gate_learn(GatePass *pass, const struct HttpAnswer *got, int64 tokens,
 					   double pause_ms);
 
+/* False where a server, by its name, is left alone or on trial. */
+extern bool gate_is_trusted(const char *server);
+
 /* The call is over. */
 extern void gate_end(GatePass *pass, GateOutcome outcome);
 

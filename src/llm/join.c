@@ -291,16 +291,21 @@ take_their_answer(TimestampTz until)
 
 /* --- the door ---------------------------------------------------------------------------------- */
 
-/* A call that may not be made, or is one within another, is nobody's to share. */
+/*
+ * A call that may not be made, or is one within another, is nobody's to share; nor is the
+ * one that tries whether a failing server is back: who asks meanwhile is told at once.
+ */
 static const LlmModel *
 model_to_join(const LlmRequest *request)
 {
+	const LlmModel *model;
 	const char *reason;
 
 	if (!is_enabled || asking_at >= 0 || ledger_obstacle() != NULL ||
 		!house_may_act(&reason))
 		return NULL;
-	return model_find(request->model);
+	model = model_find(request->model);
+	return model != NULL && gate_is_trusted(model->server) ? model : NULL;
 }
 
 Jsonb *
