@@ -86,13 +86,13 @@ FROM factory.replay('weld', 2, '2026-01-15', '2026-01-16') AS r;
 SELECT count(*) - :judged AS judged, (SELECT count(*) - :told FROM factory.audit_log) AS told, (SELECT count(*) - :reviews FROM factory.review) AS reviews FROM factory.judgment_log;
 
 -- A rule that looks at the clock sees that of the day.
-SELECT factory.create_decision('shift', '{"inputs": {"n": "int"}, "rules": [{"id": "day", "when": "extract(hour FROM now()) < 12 AND n > 0", "then": {"status": "MORNING"}}], "default": {"status": "LATER"}}');
-SELECT factory.save_version('shift', definition || '{"default": {"status": "AFTERNOON"}}', 'words') FROM factory.decision_definition WHERE decision = 'shift';
-SELECT status FROM factory.judge('shift', '{"n": 1}');
+SELECT factory.create_decision('half_day', '{"inputs": {"n": "int"}, "rules": [{"id": "day", "when": "extract(hour FROM now()) < 12 AND n > 0", "then": {"status": "MORNING"}}], "default": {"status": "LATER"}}');
+SELECT factory.save_version('half_day', definition || '{"default": {"status": "AFTERNOON"}}', 'words') FROM factory.decision_definition WHERE decision = 'half_day';
+SELECT status FROM factory.judge('half_day', '{"n": 1}');
 SET factory.frozen_clock = '2026-01-15 15:00:00+09';
-SELECT status FROM factory.judge('shift', '{"n": 1}');
-SELECT report -> 'changed' AS changed, report #> '{changes,0,was}' AS was, report #> '{changes,0,becomes}' AS becomes FROM factory.replay('shift', 2, '2026-01-15', '2026-01-16') AS report;
-DELETE FROM factory.judgment_log WHERE decision IN ('weld', 'shift');
-DELETE FROM factory.review WHERE decision IN ('weld', 'shift');
+SELECT status FROM factory.judge('half_day', '{"n": 1}');
+SELECT report -> 'changed' AS changed, report #> '{changes,0,was}' AS was, report #> '{changes,0,becomes}' AS becomes FROM factory.replay('half_day', 2, '2026-01-15', '2026-01-16') AS report;
+DELETE FROM factory.judgment_log WHERE decision IN ('weld', 'half_day');
+DELETE FROM factory.review WHERE decision IN ('weld', 'half_day');
 DROP FUNCTION compared, both_ways;
 DROP TABLE welded;
