@@ -118,7 +118,7 @@ is(judge(20, '', q{SELECT pg_terminate_backend(pid) IS NULL FROM factory.queue_s
 all_are_there('writes what it has');
 opens('and another comes');
 is(judge(40), 'queued', 'a fast shutdown');
-$node->restart('fast');
+$node->restart;
 all_are_there('loses nothing');
 
 # kill -9: what waited is lost, what was written is not, and it goes on.
