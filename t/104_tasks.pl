@@ -134,6 +134,14 @@ is(sql(q{SELECT jobid, name, next_due IS NOT NULL, problem FROM factory.import_c
 	'5|cron job 5|f|it is of role nobody: import it as that role'), 'jobs of pg_cron become tasks, or say why not');
 is(sql(q{SELECT string_agg(name || ' ' || schedule || ' ' || timezone || ' ' || state, ', ' ORDER BY name) FROM factory.task_status WHERE name IN ('nightly vacuum', 'cron job 2', 'month end')}),
 	'cron job 2 every 30 seconds GMT disabled, month end 0 0 L * * GMT disabled, nightly vacuum 0 3 * * * GMT waiting', 'with their schedule and zone');
+sql(q{SELECT set_config('cron.timezone', 'Asia/Seoul', false); SELECT factory.import_cron()});
+is(sql(q{SELECT DISTINCT timezone FROM factory.task_status WHERE name IN ('nightly vacuum', 'cron job 2', 'month end')}), 'GMT',
+	'a setting that pg_cron does not know is not its zone');
+sql(q{SELECT factory.import_cron('Asia/Seoul')});
+is(sql(q{SELECT DISTINCT timezone FROM factory.task_status WHERE name IN ('nightly vacuum', 'cron job 2', 'month end')}), 'Asia/Seoul',
+	'the zone can be named');
+like(error_of(q{SELECT factory.import_cron('Mars/Olympus')}) . sql(q{SELECT problem FROM factory.import_cron('Mars/Olympus') LIMIT 1}),
+	qr{Mars/Olympus}, 'and a wrong one is each job\'s problem');
 
 # Views are refreshed side by side; what reads another comes after it.
 sql(q{CREATE MATERIALIZED VIEW mv_long AS SELECT pg_sleep(30) IS NULL AS slept WITH NO DATA;

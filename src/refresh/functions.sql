@@ -351,19 +351,32 @@ REVOKE ALL ON factory.task_status FROM PUBLIC;
 GRANT SELECT ON factory.task_status TO factory_admin, factory_author, factory_operator, factory_monitor;
 
 -- As the caller: he sees of cron.job what pg_cron lets him see, and owns what he imports.
-CREATE OR REPLACE FUNCTION factory.import_cron(OUT jobid bigint, OUT name text, OUT next_due timestamptz, OUT problem text)
+CREATE OR REPLACE FUNCTION factory.import_cron(timezone text DEFAULT NULL, OUT jobid bigint, OUT name text,
+	OUT next_due timestamptz, OUT problem text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	job record;
-	zone text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
+	zone text := import_cron.timezone;
 	text_of text;
 BEGIN
 	IF to_regclass('cron.job') IS NULL THEN
 		RAISE EXCEPTION 'there is no table cron.job in this database' USING ERRCODE = 'undefined_table',
 			HINT = 'pg_cron keeps it in the database that cron.database_name names; call import_cron() there.';
+	END IF;
+	-- Before 1.5 it had no such setting, and GMT whatever a file says; since then not everybody may read it.
+	IF zone IS NULL THEN
+		BEGIN
+			zone := current_setting('cron.timezone', true);
+		EXCEPTION WHEN insufficient_privilege THEN
+			RAISE EXCEPTION 'the time zone of pg_cron may not be read' USING ERRCODE = 'insufficient_privilege',
+				HINT = 'Name it, as in import_cron(''Asia/Seoul''), or have pg_read_all_settings granted.';
+		END;
+		IF zone IS NULL OR NOT EXISTS (SELECT FROM pg_settings AS s WHERE s.name = 'cron.timezone') THEN
+			zone := 'GMT';
+		END IF;
 	END IF;
 	FOR job IN EXECUTE 'SELECT j.jobid, to_jsonb(j) ->> ''jobname'' AS jobname, j.schedule, j.command, j.database, '
 			'j.username, j.active FROM cron.job AS j ORDER BY j.jobid' LOOP
@@ -389,15 +402,15 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION factory.import_cron() IS
-'makes tasks of the caller''s jobs of pg_cron in this database; unschedule them there afterwards';
+COMMENT ON FUNCTION factory.import_cron(text) IS
+'makes tasks of the caller''s jobs of pg_cron in this database, in its time zone unless one is named; unschedule them there afterwards';
 
 REVOKE ALL ON FUNCTION factory.schedule_task(text, text, text, text, text, interval, text, interval, interval,
 	integer, interval, integer, interval, text, bool), factory.unschedule_task(text), factory.resume_task(text),
-	factory.import_cron() FROM PUBLIC;
+	factory.import_cron(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION factory.schedule_task(text, text, text, text, text, interval, text, interval, interval,
 	integer, interval, integer, interval, text, bool), factory.unschedule_task(text), factory.resume_task(text),
-	factory.import_cron() TO factory_admin, factory_author;
+	factory.import_cron(text) TO factory_admin, factory_author;
 
 CREATE OR REPLACE TRIGGER audit_change
 	AFTER INSERT OR DELETE OR UPDATE OF command, owner, schedule, timezone, enabled, paused_since ON factory.task
