@@ -39,7 +39,6 @@ bool worker_is_job_runner = false;
 
 static JobSlot *slots = NULL;
 static JobSlot *my_slot = NULL;
-static BackgroundWorkerHandle **handles;
 static bool wake_at_commit = false;
 
 Size
@@ -199,18 +198,6 @@ factory_wake_job_runner(PG_FUNCTION_ARGS)
 
 /* --- for the launcher ---------------------------------------------------------------------------- */
 
-void
-job_runners_prepare(void)
-{
-	handles = MemoryContextAllocZero(TopMemoryContext,
-									 worker_max_databases * sizeof(handles[0]));
-	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < worker_max_databases; i++)
-		if (slots[i].state == SLOT_STARTING)
-			enter(&slots[i], SLOT_WANTED);
-	LWLockRelease(worker_shared->lock);
-}
-
 static void
 start_failed(int place)
 {
@@ -220,34 +207,19 @@ start_failed(int place)
 	LWLockRelease(worker_shared->lock);
 }
 
-static void
-start_runner(int place, Oid database)
-{
-	if (!worker_register("job runner", "factory_job_runner_main", database,
-						 Int32GetDatum(place), &handles[place]))
-	{
-		start_failed(place);
-		ereport(LOG,
-				(errmsg("no background worker is free for a job runner; trying again"),
-				 errhint("Raise \"max_worker_processes\".")));
-	}
-}
+static StartedKind runners = {.kind = "job runner",
+							  .function = "factory_job_runner_main",
+							  .failed = start_failed};
 
-/* A process that ended before it could take its place. */
-static void
-notice_failed_starts(void)
+void
+job_runners_prepare(void)
 {
+	started_prepare(&runners, worker_max_databases);
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < worker_max_databases; i++)
-	{
-		pid_t pid;
-
-		if (handles[i] == NULL ||
-			GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
-			continue;
-		pfree(handles[i]);
-		handles[i] = NULL;
-		start_failed(i);
-	}
+		if (slots[i].state == SLOT_STARTING)
+			enter(&slots[i], SLOT_WANTED);
+	LWLockRelease(worker_shared->lock);
 }
 
 /* The database whose runner is to be started now, or how long that one has to wait. */
@@ -288,14 +260,14 @@ job_runners_start_wanted(void)
 {
 	long nearest = -1;
 
-	notice_failed_starts();
+	started_notice_failed(&runners);
 	for (int i = 0; i < worker_max_databases; i++)
 	{
 		long wait;
 		Oid database = begin_start(&slots[i], &wait);
 
 		if (OidIsValid(database) && launcher_serves(database))
-			start_runner(i, database);
+			started_start(&runners, i, database);
 		else if (OidIsValid(database))
 			forget(i);
 		else if (wait >= 0)

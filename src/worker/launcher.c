@@ -36,8 +36,6 @@ static uint32 wait_event = 0;
 /* Databases that are looked into at the same time. */
 #define LAUNCHER_LOOKS_AT_ONCE 3
 
-static BackgroundWorkerHandle **handles;
-
 /* Databases that nobody has looked into yet. */
 static List *unseen = NIL;
 
@@ -100,27 +98,19 @@ launcher_serves(Oid database)
 /* --- starting ------------------------------------------------------------------------- */
 
 static void
-start_scheduler(int i, Oid database)
+start_failed(int place)
 {
-	WorkerSlot *slot = &worker_shared->slots[i];
-	bool registered;
+	WorkerSlot *slot = &worker_shared->slots[place];
 
-	registered = worker_register("scheduler", "factory_scheduler_main", database,
-								 Int32GetDatum(i), &handles[i]);
-	if (!registered)
-	{
-		bool first;
-
-		LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-		first = slot->failures == 0;
+	LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
+	if (slot->state == SLOT_STARTING)
 		slot_try_later(slot);
-		LWLockRelease(worker_shared->lock);
-		if (first)
-			ereport(LOG,
-					(errmsg("no background worker is free for a scheduler; trying again"),
-					 errhint("Raise \"max_worker_processes\".")));
-	}
+	LWLockRelease(worker_shared->lock);
 }
+
+static StartedKind schedulers = {.kind = "scheduler",
+								 .function = "factory_scheduler_main",
+								 .failed = start_failed};
 
 /* Puts databases nobody has looked into onto the table, a few at a time. */
 static void
@@ -192,34 +182,13 @@ start_wanted(void)
 		if (!OidIsValid(database))
 			continue;
 		if (launcher_serves(database))
-			start_scheduler(i, database);
+			started_start(&schedulers, i, database);
 		else
 		{
 			LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
 			slot_release(slot);
 			LWLockRelease(worker_shared->lock);
 		}
-	}
-}
-
-/* A process that ended before it could take its slot. */
-static void
-notice_failed_starts(void)
-{
-	for (int i = 0; i < worker_max_databases; i++)
-	{
-		WorkerSlot *slot = &worker_shared->slots[i];
-		pid_t pid;
-
-		if (handles[i] == NULL ||
-			GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
-			continue;
-		pfree(handles[i]);
-		handles[i] = NULL;
-		LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-		if (slot->state == SLOT_STARTING)
-			slot_try_later(slot);
-		LWLockRelease(worker_shared->lock);
 	}
 }
 
@@ -284,8 +253,7 @@ factory_launcher_main(Datum argument)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	handles = MemoryContextAllocZero(TopMemoryContext,
-									 worker_max_databases * sizeof(handles[0]));
+	started_prepare(&schedulers, worker_max_databases);
 	take_table();
 	writers_prepare();
 	job_runners_prepare();
@@ -303,7 +271,7 @@ factory_launcher_main(Datum argument)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		notice_failed_starts();
+		started_notice_failed(&schedulers);
 		if (somebody_was_overlooked())
 			list_databases(TopMemoryContext);
 		want_looks();

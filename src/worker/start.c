@@ -1,7 +1,7 @@
 /*
  * start.c
  *		What all our processes of a database have in common: how they are registered,
- *		and the session they have.
+ *		started by the launcher, and the session they have.
  */
 #include "postgres.h"
 
@@ -40,6 +40,52 @@ worker_register(const char *kind, const char *function, Oid database, Datum argu
 	MemoryContextSwitchTo(caller);
 	return registered;
 }
+
+/* --- what the launcher starts ------------------------------------------------------------ */
+
+void
+started_prepare(StartedKind *started, int places)
+{
+	started->places = places;
+	started->handles = MemoryContextAllocZero(TopMemoryContext,
+											  places * sizeof(started->handles[0]) + 1);
+}
+
+void
+started_start(StartedKind *started, int place, Oid database)
+{
+	if (worker_register(started->kind, started->function, database, Int32GetDatum(place),
+						&started->handles[place]))
+	{
+		started->told = false;
+		return;
+	}
+	started->failed(place);
+	if (started->told)
+		return;
+	started->told = true;
+	ereport(LOG,
+			(errmsg("no background worker is free for a %s; trying again", started->kind),
+			 errhint("Raise \"max_worker_processes\".")));
+}
+
+void
+started_notice_failed(StartedKind *started)
+{
+	for (int i = 0; i < started->places; i++)
+	{
+		pid_t pid;
+
+		if (started->handles[i] == NULL ||
+			GetBackgroundWorkerPid(started->handles[i], &pid) != BGWH_STOPPED)
+			continue;
+		pfree(started->handles[i]);
+		started->handles[i] = NULL;
+		started->failed(i);
+	}
+}
+
+/* --- what they have in common --------------------------------------------------------------- */
 
 void
 worker_connect(Oid database, const char *name)

@@ -155,6 +155,24 @@ extern bool worker_register(const char *kind, const char *function, Oid database
 							Datum argument, BackgroundWorkerHandle **handle);
 extern void worker_connect(Oid database, const char *name);
 
+/*
+ * start.c: processes of one kind that the launcher starts, one a place.  Where one cannot
+ * be had, or ended before it could take its place, failed() has it tried later.
+ */
+typedef struct StartedKind
+{
+	const char *kind;
+	const char *function;
+	int places;
+	void (*failed)(int place);
+	BackgroundWorkerHandle **handles; /* one a place; NULL where none was started */
+	bool told; /* the log says already that there is none to be had */
+} StartedKind;
+
+extern void started_prepare(StartedKind *started, int places);
+extern void started_start(StartedKind *started, int place, Oid database);
+extern void started_notice_failed(StartedKind *started);
+
 /* worker.c: this database's scheduler looks, and is started where there is none. */
 extern void worker_announce(void);
 

@@ -4,51 +4,20 @@
  */
 #include "postgres.h"
 
-#include "base/compat.h"
 #include "base/queue.h"
 #include "miscadmin.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker/worker_int.h"
 
-static BackgroundWorkerHandle **handles;
+static StartedKind writers = {.kind = "writer",
+							  .function = "factory_writer_main",
+							  .failed = queue_start_failed};
 
 void
 writers_prepare(void)
 {
-	handles = MemoryContextAllocZero(TopMemoryContext,
-									 queue_max_databases * sizeof(handles[0]) + 1);
+	started_prepare(&writers, queue_max_databases);
 	queue_set_launcher(MyLatch);
-}
-
-static void
-start_writer(int place, Oid database)
-{
-	queue_start_begins(place);
-	if (!worker_register("writer", "factory_writer_main", database, Int32GetDatum(place),
-						 &handles[place]))
-	{
-		queue_start_failed(place);
-		ereport(LOG, (errmsg("no background worker is free for a writer; trying again"),
-					  errhint("Raise \"max_worker_processes\".")));
-	}
-}
-
-/* A process that ended before it could take its place. */
-static void
-notice_failed_starts(void)
-{
-	for (int i = 0; i < queue_max_databases; i++)
-	{
-		pid_t pid;
-
-		if (handles[i] == NULL ||
-			GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
-			continue;
-		pfree(handles[i]);
-		handles[i] = NULL;
-		queue_start_failed(i);
-	}
 }
 
 /* Milliseconds until one may be started; 0 for now. */
@@ -65,7 +34,7 @@ writers_start_wanted(void)
 {
 	long nearest = -1;
 
-	notice_failed_starts();
+	started_notice_failed(&writers);
 	for (int i = 0; i < queue_max_databases; i++)
 	{
 		TimestampTz not_before;
@@ -78,7 +47,10 @@ writers_start_wanted(void)
 		if (wait > 0)
 			nearest = nearest < 0 ? wait : Min(nearest, wait);
 		else if (launcher_serves(database))
-			start_writer(i, database);
+		{
+			queue_start_begins(i);
+			started_start(&writers, i, database);
+		}
 		else
 			queue_forget(i);
 	}
