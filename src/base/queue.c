@@ -243,8 +243,8 @@ queue_register(QueueKind *kind)
 	queue_kinds[queue_kind_count++] = kind;
 }
 
-static TupleDesc
-kind_shape(QueueKind *kind)
+TupleDesc
+queue_kind_shape(QueueKind *kind)
 {
 	MemoryContext caller;
 	TupleDesc shape;
@@ -265,7 +265,7 @@ kind_shape(QueueKind *kind)
 static HeapTuple
 make_row(QueueKind *kind, const Datum *values, const bool *nulls)
 {
-	TupleDesc shape = kind_shape(kind);
+	TupleDesc shape = queue_kind_shape(kind);
 	Datum *own = palloc(sizeof(Datum) * kind->column_count);
 
 	for (int i = 0; i < kind->column_count; i++)

@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/house.h"
+#include "base/queue_direct.h"
 #include "base/queue_int.h"
 #include "base/tenant.h"
 #include "catalog/index.h"
@@ -81,52 +82,78 @@ policies_allow(Relation table, const QueueRow *row)
 	return is_tenants(row);
 }
 
-static bool
-has_no_hooks(Relation table)
+bool
+direct_has_no_hooks(Relation table)
 {
 	return table->trigdesc == NULL && table->rd_rules == NULL;
+}
+
+bool
+direct_takes_rows(Relation target)
+{
+	TupleConstr *constraints = RelationGetDescr(target)->constr;
+
+	return target->rd_rel->relkind == RELKIND_RELATION && direct_has_no_hooks(target) &&
+		   (constraints == NULL || constraints->num_check == 0);
 }
 
 static bool
 may_write(Relation table, const QueueRow *row)
 {
 	return !XactReadOnly && !RecoveryInProgress() && !IsInParallelMode() &&
-		   has_no_hooks(table) && policies_allow(table, row) &&
+		   direct_has_no_hooks(table) && policies_allow(table, row) &&
 		   pg_class_aclcheck(RelationGetRelid(table), table->rd_rel->relowner,
 							 ACL_INSERT) == ACLCHECK_OK;
 }
 
 /* --- where to --------------------------------------------------------------------------- */
 
-/* As the server finds it; InvalidOid where there is none, or by another kind of key. */
-static Oid
-partition_of(Relation table, const QueueRow *row)
+AttrNumber
+direct_partition_column(Relation table)
 {
 	PartitionKey key = RelationGetPartitionKey(table);
-	PartitionBoundInfo bounds;
-	Form_pg_attribute attribute;
-	Datum value;
-	bool equal;
-	int column, found;
 
-	if (key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1 ||
-		key->partattrs[0] <= 0)
-		return InvalidOid;
-	attribute = TupleDescAttr(RelationGetDescr(table), key->partattrs[0] - 1);
-	column = row_column(row, NameStr(attribute->attname), key->partattrs[0] - 1);
-	if (column < 0 || row->nulls[column] ||
-		attribute->atttypid != row->kind->columns[column].type)
-		return InvalidOid;
-	bounds = RelationGetPartitionDesc(table, true)->boundinfo;
+	if (key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1)
+		return InvalidAttrNumber;
+	return Max(key->partattrs[0], InvalidAttrNumber);
+}
+
+/* As the server finds it. */
+Oid
+direct_partition(Relation table, Datum value)
+{
+	PartitionKey key = RelationGetPartitionKey(table);
+	PartitionDesc partitions = RelationGetPartitionDesc(table, true);
+	PartitionBoundInfo bounds = partitions->boundinfo;
+	bool equal;
+	int found;
+
 	if (bounds == NULL)
 		return InvalidOid;
-	value = row->values[column];
 	found = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds, 1,
 										  &value, &equal);
 	found = bounds->indexes[found + 1];
 	if (found < 0)
 		found = bounds->default_index;
-	return found < 0 ? InvalidOid : RelationGetPartitionDesc(table, true)->oids[found];
+	return found < 0 ? InvalidOid : partitions->oids[found];
+}
+
+/* InvalidOid where there is none, or by another kind of key. */
+static Oid
+partition_of(Relation table, const QueueRow *row)
+{
+	AttrNumber number = direct_partition_column(table);
+	Form_pg_attribute attribute;
+	int column;
+
+	if (number == InvalidAttrNumber)
+		return InvalidOid;
+	attribute = TupleDescAttr(RelationGetDescr(table), number - 1);
+	column = row_column(row, NameStr(attribute->attname), number - 1);
+	if (column < 0 || row->nulls[column] ||
+		attribute->atttypid != row->kind->columns[column].type)
+		return InvalidOid;
+	return direct_partition(table, row->values[column]);
 }
 
 /* The table itself, or the partition that the row belongs into; NULL where neither fits. */
@@ -181,8 +208,8 @@ fill_slot(TupleTableSlot *slot, const QueueRow *row)
 	return filled == row->kind->column_count;
 }
 
-static bool
-indexes_are_plain(const ResultRelInfo *target)
+bool
+direct_indexes_are_plain(const ResultRelInfo *target)
 {
 	for (int i = 0; i < target->ri_NumIndices; i++)
 	{
@@ -196,45 +223,41 @@ indexes_are_plain(const ResultRelInfo *target)
 	return true;
 }
 
-static void
-insert_into_indexes(const ResultRelInfo *target, TupleTableSlot *slot)
+void
+direct_insert_into_index(const ResultRelInfo *target, int number, TupleTableSlot *slot)
 {
-	for (int i = 0; i < target->ri_NumIndices; i++)
-	{
-		Relation index = target->ri_IndexRelationDescs[i];
-		IndexInfo *info = target->ri_IndexRelationInfo[i];
-		Datum values[INDEX_MAX_KEYS];
-		bool nulls[INDEX_MAX_KEYS];
+	Relation index = target->ri_IndexRelationDescs[number];
+	IndexInfo *info = target->ri_IndexRelationInfo[number];
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
 
-		if (!info->ii_ReadyForInserts)
-			continue;
-		FormIndexDatum(info, slot, NULL, values, nulls);
-		(void) index_insert(index, values, nulls, &slot->tts_tid, target->ri_RelationDesc,
-							index->rd_index->indisunique ? UNIQUE_CHECK_YES
-														 : UNIQUE_CHECK_NO,
-							false, info);
-	}
+	if (!info->ii_ReadyForInserts)
+		return;
+	FormIndexDatum(info, slot, NULL, values, nulls);
+	(void) index_insert(index, values, nulls, &slot->tts_tid, target->ri_RelationDesc,
+						index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+						false, info);
 }
 
 static bool
 insert_into(Relation target, const QueueRow *row)
 {
-	TupleConstr *constraints = RelationGetDescr(target)->constr;
-	ResultRelInfo *info = makeNode(ResultRelInfo);
+	ResultRelInfo *info;
 	TupleTableSlot *slot;
 	bool fits;
 
-	if (target->rd_rel->relkind != RELKIND_RELATION || !has_no_hooks(target) ||
-		(constraints != NULL && constraints->num_check > 0))
+	if (!direct_takes_rows(target))
 		return false;
+	info = makeNode(ResultRelInfo);
 	InitResultRelInfo(info, target, 1, NULL, 0);
 	ExecOpenIndices(info, false);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(target), &TTSOpsVirtual);
-	fits = indexes_are_plain(info) && fill_slot(slot, row);
+	fits = direct_indexes_are_plain(info) && fill_slot(slot, row);
 	if (fits)
 	{
 		table_tuple_insert(target, slot, GetCurrentCommandId(true), 0, NULL);
-		insert_into_indexes(info, slot);
+		for (int i = 0; i < info->ri_NumIndices; i++)
+			direct_insert_into_index(info, i, slot);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	ExecCloseIndices(info);

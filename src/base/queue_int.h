@@ -61,6 +61,11 @@ extern int queue_kind_count;
 
 extern Ring *queue_ring(const QueuePlace *place);
 
+extern TupleDesc queue_kind_shape(QueueKind *kind);
+
+/* How far it came with that kind's rows of this part of the ring: the rest is a statement's. */
+extern uint64 queue_write_directly(QueueKind *kind, uint64 from, uint64 to);
+
 /* False where that is not as good as an INSERT: then nothing was written. */
 extern bool queue_insert_directly(const QueueKind *kind, const Datum *values,
 								  const bool *nulls);

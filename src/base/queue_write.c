@@ -1,9 +1,10 @@
 /*
  * queue_write.c
- *		What the writer does with a queue's rows: one INSERT a kind and batch.
+ *		What the writer does with a queue's rows: straight into their table, or one
+ *		INSERT a kind and batch.
  *
  * The INSERT reads the ring through a function of ours, so that a row becomes one in
- * the table by all that a statement does: defaults, generated columns, partitions.
+ * the table by all that a statement does: defaults, generated columns, triggers, checks.
  */
 #include "postgres.h"
 
@@ -167,11 +168,15 @@ queue_write_batch(bool one_by_one)
 		write_one_by_one();
 		return;
 	}
-	reading_from = batch.from;
 	reading_to = batch.to;
 	for (int i = 0; i < queue_kind_count; i++)
-		if (batch.kinds & (1U << i))
+	{
+		if ((batch.kinds & (1U << i)) == 0)
+			continue;
+		reading_from = queue_write_directly(queue_kinds[i], batch.from, batch.to);
+		if (reading_from < batch.to)
 			write_kind(queue_kinds[i]);
+	}
 }
 
 static void
