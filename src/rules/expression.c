@@ -568,6 +568,9 @@ compile(CompileAttempt *work, Problems *problems, const char *rule, char *path)
 		return true;
 	}
 	error = attempt(compile_in_time, work);
+	/* What was dropped while it was waited for has no name yet, but the second time. */
+	if (error != NULL && error->sqlerrcode == ERRCODE_INTERNAL_ERROR)
+		error = attempt(compile_in_time, work);
 	if (error == NULL)
 		return true;
 	report_error(error, work, problems, rule, path);

@@ -16,6 +16,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "base/attempt.h"
 #include "base/base.h"
 #include "base/errors.h"
 #include "base/house.h"
@@ -828,19 +829,40 @@ has_dependencies(const char *name, int version)
 	return exists;
 }
 
+typedef struct Holding
+{
+	const char *name;
+	int version;
+	StoredVersion stored;
+	Decision *decision;
+} Holding;
+
+static void
+hold_body(void *argument)
+{
+	Holding *work = argument;
+	Problems problems = {.collect = false};
+
+	work->decision = decision_compile(work->name, work->version, work->stored.owner,
+									  work->stored.definition, &problems);
+}
+
+/*
+ * A table whose rows it uses is waited for while it is compiled, and may be gone then:
+ * the server knows its number only.  Compiled once more, it is missed by its name.
+ */
 void
 decision_hold(const char *name, int version)
 {
-	Problems problems = {.collect = false};
-	StoredVersion stored;
-	Decision *decision;
+	Holding work = {.name = name, .version = version};
 
 	store_prepare();
-	if (!has_dependencies(name, version) || !read_version(name, version, true, &stored))
+	if (!has_dependencies(name, version) ||
+		!read_version(name, version, true, &work.stored))
 		return;
-	check_owner(name, version, stored.owner);
-	decision =
-		decision_compile(name, version, stored.owner, stored.definition, &problems);
-	dependency_hold(decision);
-	decision_free(decision);
+	check_owner(name, version, work.stored.owner);
+	if (attempt(hold_body, &work) != NULL)
+		hold_body(&work);
+	dependency_hold(work.decision);
+	decision_free(work.decision);
 }
