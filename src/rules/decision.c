@@ -109,6 +109,50 @@ read_definition(Reader *reader, Jsonb *definition)
 	read_cache_ttl(reader, definition);
 }
 
+/* Innermost first: what is constant is evaluated meanwhile, and may call anything. */
+typedef struct Reading
+{
+	const char *name;
+	int version;
+	struct Reading *around;
+} Reading;
+
+static Reading *reading = NULL;
+
+static void
+refuse_itself(const Decision *decision)
+{
+	for (const Reading *one = reading; one != NULL; one = one->around)
+		if (one->version == decision->version && strcmp(one->name, decision->name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("decision \"%s\" is being compiled already", decision->name),
+					 errdetail("A function that its expressions call asks for it again."),
+					 errhint("Take that call out of the function.")));
+}
+
+static void
+read_as_owner(Reader *reader, Jsonb *definition)
+{
+	const Decision *decision = reader->decision;
+	Reading one = {decision->name, decision->version, reading};
+	OwnerRights rights;
+
+	refuse_itself(decision);
+	owner_rights_begin(decision->owner, true, &rights);
+	reading = &one;
+	PG_TRY();
+	{
+		read_definition(reader, definition);
+	}
+	PG_FINALLY();
+	{
+		reading = one.around;
+	}
+	PG_END_TRY();
+	owner_rights_end(&rights);
+}
+
 static Decision *
 decision_begin(const char *name, int version, Oid owner)
 {
@@ -130,12 +174,9 @@ decision_compile(const char *name, int version, Oid owner, Jsonb *definition,
 {
 	Decision *decision = decision_begin(name, version, owner);
 	Reader reader = {decision, problems};
-	OwnerRights rights;
 
 	problems->memory = CurrentMemoryContext;
-	owner_rights_begin(owner, true, &rights);
-	read_definition(&reader, definition);
-	owner_rights_end(&rights);
+	read_as_owner(&reader, definition);
 	if (problems->errors > 0)
 	{
 		MemoryContextDelete(decision->context);
@@ -155,16 +196,13 @@ decision_open(const char *name, int version, Oid owner, Jsonb *definition,
 	Problems problems = {.collect = false};
 	Reader reader = {.problems = &problems, .lazily = true};
 	Decision *decision;
-	OwnerRights rights;
 
 	if (rules == NULL || rules->type != jbvBinary ||
 		!JsonContainerIsArray(rules->val.binary.data) ||
 		!rule_image_fits(image, hash, JsonContainerSize(rules->val.binary.data)))
 		return NULL;
 	reader.decision = decision = decision_begin(name, version, owner);
-	owner_rights_begin(owner, true, &rights);
-	read_definition(&reader, definition);
-	owner_rights_end(&rights);
+	read_as_owner(&reader, definition);
 	prepare_slot(decision);
 	note_what_may_raise(decision);
 	if (rule_image_load(decision,

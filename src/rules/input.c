@@ -99,7 +99,8 @@ slot_begin(Decision *decision)
 	if (decision->busy)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("decision \"%s\" is judging already", decision->name),
-						errdetail("A function that its rules call asks for it again.")));
+						errdetail("A function that its rules call asks for it again."),
+						errhint("Take that call out of the function.")));
 	decision->econtext->ecxt_per_tuple_memory = CurrentMemoryContext;
 }
 
