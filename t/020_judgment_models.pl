@@ -1,6 +1,7 @@
 # Rules and a model judge together: the formula, and every way a model can fail.
 use strict;
 use warnings;
+use Encode qw(decode);
 use FactoryPeer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -111,6 +112,37 @@ is(judge('{}', 'RULE_FALLBACK'), 'warning|MODERATE_DEFECT|0.75|["call_quality", 
 	'rules that failed leave it to the model');
 is(judge('{"a": 10}', 'LLM_ONLY'), 'warning|MODERATE_DEFECT|0.75|["call_quality", "inspect_die"]|llm_only|-', 'the model alone');
 is(judge('{"a": 10}', 'LLM_FALLBACK'), 'warning|MODERATE_DEFECT|0.75|["call_quality", "inspect_die"]|llm_only|-', 'the model first');
+
+# --- what it says of a model's answer, in the decision's language -------------------
+
+$node->safe_psql('postgres', q(SELECT factory.create_decision('ko', '{"language": "ko", "inputs": {"a": "int"},
+  "rules": [{"id": "high", "when": "a >= 10", "confidence": 0.85, "then": {"status": "HIGH_DEFECT"}, "because": "a 값이 {a}"}],
+  "default": {"status": "NORMAL", "confidence": 0.9}, "statuses": ["NORMAL", "MODERATE_DEFECT", "HIGH_DEFECT"],
+  "prompt": {"model": "mini", "user": "{{ a }}"}}')));
+
+# Summary and reasoning, a line each.
+sub told
+{
+	my ($input, $policy) = @_;
+	return $node->safe_psql('postgres', qq(SELECT explanation->>'summary', r.words
+		FROM factory.judge('ko', '$input', '$policy'), jsonb_array_elements_text(explanation->'reasoning') WITH ORDINALITY AS r (words, n) ORDER BY n));
+}
+
+my ($because, $holds) = ('a 값이 10', '규칙 "high" 성립: a >= 10, 값 a = 10');
+$peer->script(answer(explanation => decode('UTF-8', '마모로 보임')));
+is(told('{"a": 10}', 'HYBRID_WEIGHTED'),
+	"$because; 모델: 마모로 보임|$holds\n$because; 모델: 마모로 보임|모델 \"peer-model-1\"의 답: MODERATE_DEFECT, 신뢰도 0.75", 'rules and model, in Korean');
+is(told('{"a": 1}', 'HYBRID_WEIGHTED'),
+	'규칙 1개 중 해당하는 것 없음; 모델: 마모로 보임|규칙 1개 중 해당하는 것 없음' . "\n" .
+	'규칙 1개 중 해당하는 것 없음; 모델: 마모로 보임|모델 "peer-model-1"의 답: MODERATE_DEFECT, 신뢰도 0.75', 'no rule and a model');
+is(told('{"a": 10}', 'LLM_ONLY'), '마모로 보임|모델 "peer-model-1"의 답: MODERATE_DEFECT, 신뢰도 0.75', 'a model alone says it in its own words');
+$peer->script(answer(explanation => ''));
+is(told('{"a": 10}', 'LLM_ONLY'), '모델이 이유를 말하지 않음|모델 "peer-model-1"의 답: MODERATE_DEFECT, 신뢰도 0.75', 'a model that gives no reason');
+$peer->script(status(500));
+like(told('{"a": 10}', 'LLM_ONLY'), qr/^모델이 답하지 않음: model could not be had: [^|]+\|모델: \S/, 'a model that does not answer');
+like(told('{"a": 10}', 'HYBRID_WEIGHTED'), qr/^\Q$because|$holds\E\n\Q$because\E\|모델: \S/, 'beside rules that do');
+$peer->script(answer(status => 'SUPERB'));
+like(told('{"a": 10}', 'LLM_ONLY'), qr/^모델이 답하지 않음: /, 'an answer that is none');
 
 # --- every way to fail degrades the answer and says why -----------------------------
 

@@ -17,6 +17,8 @@ summary(const Judgment *judgment)
 	bool model_spoke = model != NULL && model->failure == NULL;
 	const char *words = model_spoke ? model->verdict.explanation : NULL;
 
+	if (words != NULL && *words == '\0')
+		words = NULL;
 	if (judgment->done == POLICY_ESCALATE)
 		return psprintf(phrase(judgment->decision, PHRASE_PERSON_DECIDES),
 						judgment->conflict
