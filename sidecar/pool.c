@@ -180,7 +180,7 @@ pool_fail_queue(Pool *pool)
 
 /* The running connection with the fewest calls that may take this one as well, or NULL. */
 static PoolConnection *
-find_shared(Pool *pool, Call *call)
+find_shared(Pool *pool, const Call *call)
 {
 	PoolConnection *connection;
 	PoolConnection *found = NULL;
@@ -208,7 +208,7 @@ find_connection(Pool *pool, Call *call)
 		connection_probe(connection);
 		return NULL;
 	}
-	if (call->read_only && (connection == NULL || call_is_swift(pool, call)))
+	if (call_may_share(pool, call) && (connection == NULL || call_is_swift(pool, call)))
 		shared = find_shared(pool, call);
 	return shared ? shared : connection;
 }
@@ -551,6 +551,7 @@ pool_close(Pool *pool)
 		free(pool->statements[i]);
 	free((char *) pool->plan.database);
 	free(pool->search_path);
+	buffer_free(&pool->packed);
 	free(pool->target);
 	free(pool);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "buffer.h"
 #include "errand.h"
 #include "http.h"
 #include "pool.h"
@@ -122,6 +123,7 @@ struct Pool
 	char *search_path;
 	char statement_timeout[24]; /* ms */
 	char *target;
+	Buffer packed; /* the settings of the call being sent */
 	LIST_HEAD(, PoolConnection) connections;
 	TAILQ_HEAD(, PoolConnection) idle; /* last used first: its caches are warm */
 	TAILQ_HEAD(, Call) queue;
@@ -172,8 +174,9 @@ extern void connection_free(PoolConnection *connection);
 
 /* pool_send.c */
 extern const char *const pool_settings_sql[SETTINGS_KINDS];
-extern bool connection_may_share(const PoolConnection *connection, Call *call);
-extern bool call_is_swift(Pool *pool, Call *call);
+extern bool call_may_share(Pool *pool, Call *call);
+extern bool call_is_swift(Pool *pool, Call *call); /* one that may share */
+extern bool connection_may_share(const PoolConnection *connection, const Call *call);
 extern void call_start(PoolConnection *connection, Call *call);
 extern void connection_probe(PoolConnection *connection);
 

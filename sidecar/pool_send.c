@@ -33,8 +33,7 @@
 	" IS NOT NULL ELSE true END"
 
 const char *const pool_settings_sql[SETTINGS_KINDS] = {
-	[SETTINGS_OURS] =
-		"SELECT WHERE factory.begin_request($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+	[SETTINGS_OURS] = "SELECT WHERE factory.begin_request($1)",
 	[SETTINGS_PLAIN] = "SELECT WHERE" SETTINGS,
 	[SETTINGS_PLAIN_TENANT] =
 		"SELECT WHERE pg_catalog.set_config('factory.tenant', $9, true) IS NOT NULL "
@@ -42,6 +41,9 @@ const char *const pool_settings_sql[SETTINGS_KINDS] = {
 };
 
 #define SETTINGS_VALUES 9
+
+/* Memory for the settings of a call that a pool keeps. */
+#define KEEP_PACKED 65536
 
 /* Writes what the socket takes; the rest when it is writable again. */
 bool
@@ -111,11 +113,44 @@ settings_kind(const Pool *pool, const Call *call)
 	return call->tenant ? SETTINGS_PLAIN_TENANT : SETTINGS_PLAIN;
 }
 
+static void
+pack_field(Buffer *packed, const char *field)
+{
+	size_t length = strlen(field);
+
+	buffer_add_number(packed, (long long) length);
+	buffer_add_char(packed, ':');
+	buffer_add(packed, field, length);
+	buffer_add_char(packed, ',');
+}
+
+/* As src/api/request.c reads them: the tenant, the last, may be missing. */
+static const char *
+pack_settings(Pool *pool, const Call *call)
+{
+	const char *const fields[] = {pool->search_path,
+								  pool->statement_timeout,
+								  call->read_only ? "t" : "f",
+								  call->claims,
+								  call->method,
+								  call->path,
+								  call->headers,
+								  call->role};
+	Buffer *packed = &pool->packed;
+
+	buffer_clear(packed, KEEP_PACKED);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		pack_field(packed, fields[i] ? fields[i] : "");
+	if (call->tenant)
+		pack_field(packed, call->tenant);
+	return buffer_text(packed);
+}
+
 static bool
-send_settings(PoolConnection *connection, Slot *slot, const Call *call)
+send_settings_plainly(PoolConnection *connection, Slot *slot, const Call *call,
+					  SettingsKind kind)
 {
 	Pool *pool = connection->pool;
-	SettingsKind kind = settings_kind(pool, call);
 	const char *const values[SETTINGS_VALUES] = {
 		pool->search_path, pool->statement_timeout,
 		call->claims,      call->method,
@@ -125,6 +160,19 @@ send_settings(PoolConnection *connection, Slot *slot, const Call *call)
 	CallStatement settings = {pool_settings_sql[kind], values,
 							  SETTINGS_VALUES - (kind == SETTINGS_PLAIN)};
 
+	return send_one(connection, slot, STEP_SETTINGS, kind, &settings);
+}
+
+static bool
+send_settings(PoolConnection *connection, Slot *slot, const Call *call)
+{
+	SettingsKind kind = settings_kind(connection->pool, call);
+	const char *packed;
+	CallStatement settings = {pool_settings_sql[kind], &packed, 1};
+
+	if (kind != SETTINGS_OURS)
+		return send_settings_plainly(connection, slot, call, kind);
+	packed = pack_settings(connection->pool, call);
 	return send_one(connection, slot, STEP_SETTINGS, kind, &settings);
 }
 
@@ -227,40 +275,43 @@ connection_release_stuck(PoolConnection *connection)
 	}
 }
 
-/* Whether a call may be sent behind those that the connection runs. */
+/* Whether the call may be sent behind others at all. */
 bool
-connection_may_share(const PoolConnection *connection, Call *call)
+call_may_share(Pool *pool, Call *call)
 {
-	Pool *pool = connection->pool;
-	int number;
+	uint32_t took;
 
-	if (connection->state != CONNECTION_RUNNING || connection->slot_count == 0 ||
-		connection->slot_count == SLOTS_MOST || connection->on_errand ||
-		connection->cancel_deadline || connection->paused || connection->probing ||
-		!call->read_only || call->row || call->aside_count || call->check.sql ||
-		call->timezone || call->rolls_back || is_stalled(connection))
+	if (!call->read_only || call->row || call->aside_count || call->check.sql ||
+		call->timezone || call->rolls_back)
 		return false;
-	for (int i = 0; i < connection->slot_count; i++)
-		if (!connection_slot((PoolConnection *) connection, i)->shares)
-			return false;
-	number = number_of(pool, call);
-	return connection->generation == pool->generation &&
-		   connection->prepared[settings_kind(pool, call)] == PREPARED_YES &&
-		   connection->prepared[number] == PREPARED_YES &&
-		   pool->statement_us[number] > 0 && pool->statement_us[number] < QUICK_US;
+	took = pool->statement_us[number_of(pool, call)];
+	return took > 0 && took < QUICK_US;
 }
 
 /* Whether its statement is one that takes the server less time than it takes us. */
 bool
 call_is_swift(Pool *pool, Call *call)
 {
-	int number;
+	return pool->statement_us[number_of(pool, call)] < SWIFT_US;
+}
 
-	if (call->row || call->aside_count || call->check.sql || call->timezone ||
-		call->rolls_back)
+/* Whether such a call may be sent behind those that the connection runs. */
+bool
+connection_may_share(const PoolConnection *connection, const Call *call)
+{
+	const Pool *pool = connection->pool;
+
+	if (connection->state != CONNECTION_RUNNING || connection->slot_count == 0 ||
+		connection->slot_count == SLOTS_MOST || connection->on_errand ||
+		connection->cancel_deadline || connection->paused || connection->probing ||
+		connection->generation != pool->generation ||
+		connection->prepared[settings_kind(pool, call)] != PREPARED_YES ||
+		connection->prepared[call->number] != PREPARED_YES)
 		return false;
-	number = number_of(pool, call);
-	return pool->statement_us[number] > 0 && pool->statement_us[number] < SWIFT_US;
+	for (int i = 0; i < connection->slot_count; i++)
+		if (!connection_slot((PoolConnection *) connection, i)->shares)
+			return false;
+	return !is_stalled(connection);
 }
 
 void

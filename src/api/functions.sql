@@ -1,14 +1,14 @@
 -- What factoryd calls: one function a route. They bind late, and ask for no more
 -- rights than their caller has.
 
--- Before a route's: search path, statement timeout in ms, claims, method, path, headers,
--- role, read only, tenant. Nameless, so that nobody calls it as a function of the API; for
--- everybody, because it sets nothing that its caller could not.
-CREATE OR REPLACE FUNCTION factory.begin_request(text, text, text, text, text, text, text, boolean, text)
+-- Before a route's: search path, statement timeout in ms, read only, claims, method, path,
+-- headers, role, tenant, in one text. Nameless, so that nobody calls it as a function of
+-- the API; for everybody, because it sets nothing that its caller could not.
+CREATE OR REPLACE FUNCTION factory.begin_request(text)
 RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'factory_begin_request';
-COMMENT ON FUNCTION factory.begin_request(text, text, text, text, text, text, text, boolean, text) IS
+COMMENT ON FUNCTION factory.begin_request(text) IS
 'makes the session act as a request''s role, with its claims; false, so that WHERE gives no row';
 
 CREATE OR REPLACE FUNCTION factory.api_judgment_execute(request jsonb) RETURNS jsonb

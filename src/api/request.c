@@ -7,17 +7,106 @@
  * claims and the rest are set for the session, and only where they are others than those
  * that are there.  What is there is looked at, not remembered: a function of the caller
  * before may have changed any of it.  The tenant is the transaction's alone.
+ *
+ * All of it comes as one text, because each argument of a statement costs as much as
+ * looking whether it changes anything.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/compat.h"
+#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/proc.h" /* StatementTimeout */
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#define TENANT_SETTING "factory.tenant"
+/* The fields of a request, in their order; the tenant alone may be missing. */
+typedef enum RequestField
+{
+	FIELD_SEARCH_PATH,
+	FIELD_STATEMENT_TIMEOUT, /* ms */
+	FIELD_READ_ONLY,         /* t or f */
+	FIELD_CLAIMS,
+	FIELD_METHOD,
+	FIELD_PATH,
+	FIELD_HEADERS,
+	FIELD_ROLE,
+	FIELD_TENANT,
+	FIELD_COUNT
+} RequestField;
+
+/* What we look at in each request, and where it was found the last time. */
+typedef struct Place
+{
+	const char *name;
+	int index;
+} Place;
+
+static Place tenant_place = {"factory.tenant", 0};
+
+static struct
+{
+	RequestField field;
+	Place place;
+} session_texts[] = {
+	{FIELD_CLAIMS, {"request.jwt.claims", 0}},
+	{FIELD_METHOD, {"request.method", 0}},
+	{FIELD_PATH, {"request.path", 0}},
+	{FIELD_HEADERS, {"request.headers", 0}},
+};
+
+/* --- reading the text -------------------------------------------------------------- */
+
+static void
+refuse_text(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a request does not begin like this"),
+			 errdetail("It is a list of fields, each LENGTH:BYTES and a comma; the "
+					   "tenant, the last of %d, may be missing.",
+					   FIELD_COUNT),
+			 errhint("Let factoryd call factory.begin_request().")));
+}
+
+/* The next field, made a string where it stands; NULL behind the last. */
+static char *
+next_field(char **text, const char *end)
+{
+	char *field;
+	unsigned long length;
+
+	if (*text == end)
+		return NULL;
+	length = strtoul(*text, &field, 10);
+	if (field == *text || *field != ':' || length >= (unsigned long) (end - field) - 1 ||
+		field[1 + length] != ',')
+		refuse_text();
+	field++;
+	field[length] = '\0';
+	*text = field + length + 1;
+	return field;
+}
+
+static void
+read_fields(char *text, char **fields)
+{
+	const char *end = text + strlen(text);
+
+	for (int i = 0; i < FIELD_COUNT; i++)
+	{
+		fields[i] = next_field(&text, end);
+		if (fields[i] == NULL && i != FIELD_TENANT)
+			refuse_text();
+	}
+	if (text != end)
+		refuse_text();
+}
+
+/* --- setting what is not as wanted ------------------------------------------------- */
 
 static void
 set_as_caller(const char *name, const char *value, GucAction action)
@@ -27,19 +116,37 @@ set_as_caller(const char *name, const char *value, GucAction action)
 }
 
 static bool
-is_set(const char *name, const char *value)
+is_set(Place *place, const char *value)
 {
-	const char *now = GetConfigOption(name, true, false);
+	const char *now = compat_text_setting(place->name, &place->index);
 
 	return now != NULL && strcmp(now, value) == 0;
 }
 
 static void
-keep_set(const char *name, const char *value)
+keep_set(Place *place, const char *value)
 {
-	if (!is_set(name, value))
-		set_as_caller(name, value, GUC_ACTION_SET);
+	if (!is_set(place, value) &&
+		!compat_replace_setting(place->name, &place->index, value))
+		set_as_caller(place->name, value, GUC_ACTION_SET);
 }
+
+static void
+keep_statement_limits(char **fields)
+{
+	if (namespace_search_path == NULL ||
+		strcmp(namespace_search_path, fields[FIELD_SEARCH_PATH]) != 0)
+		set_as_caller("search_path", fields[FIELD_SEARCH_PATH], GUC_ACTION_SET);
+	if (StatementTimeout != atoi(fields[FIELD_STATEMENT_TIMEOUT]))
+		set_as_caller("statement_timeout", fields[FIELD_STATEMENT_TIMEOUT],
+					  GUC_ACTION_SET);
+
+	/* What SET TRANSACTION READ ONLY does; its end is the transaction's. */
+	if (strcmp(fields[FIELD_READ_ONLY], "t") == 0)
+		XactReadOnly = true;
+}
+
+/* --- who asks ---------------------------------------------------------------------- */
 
 /*
  * Whether the session acts as the role already, and may still.  By its oid: the name may
@@ -61,13 +168,14 @@ acts_as(const char *role)
 static void
 work_for(const char *tenant)
 {
-	const char *wanted = tenant ? tenant : GetConfigOptionResetString(TENANT_SETTING);
+	const char *wanted =
+		tenant ? tenant : compat_reset_text(tenant_place.name, &tenant_place.index);
 
-	if (is_set(TENANT_SETTING, wanted))
+	if (is_set(&tenant_place, wanted))
 		return;
 	if (!acts_as("none"))
 		set_as_caller("role", "none", GUC_ACTION_SET);
-	set_as_caller(TENANT_SETTING, wanted, tenant ? GUC_ACTION_LOCAL : GUC_ACTION_SET);
+	set_as_caller(tenant_place.name, wanted, tenant ? GUC_ACTION_LOCAL : GUC_ACTION_SET);
 }
 
 FACTORY_FUNCTION(factory_begin_request);
@@ -75,24 +183,16 @@ FACTORY_FUNCTION(factory_begin_request);
 Datum
 factory_begin_request(PG_FUNCTION_ARGS)
 {
-	static const char *const names[] = {
-		"search_path",    "statement_timeout", "request.jwt.claims",
-		"request.method", "request.path",      "request.headers",
-	};
-	char *role;
+	char *fields[FIELD_COUNT];
 
-	for (int i = 0; i < lengthof(names) + 2; i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("a request must not begin with NULL"),
-							errdetail("Only the tenant may be NULL.")));
-	for (int i = 0; i < lengthof(names); i++)
-		keep_set(names[i], text_to_cstring(PG_GETARG_TEXT_PP(i)));
-	role = text_to_cstring(PG_GETARG_TEXT_PP(6));
-	work_for(PG_ARGISNULL(8) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(8)));
-	if (!acts_as(role))
-		set_as_caller("role", role, GUC_ACTION_SET);
-	if (PG_GETARG_BOOL(7))
-		set_as_caller("transaction_read_only", "on", GUC_ACTION_LOCAL);
+	if (PG_ARGISNULL(0))
+		refuse_text();
+	read_fields(text_to_cstring(PG_GETARG_TEXT_PP(0)), fields);
+	keep_statement_limits(fields);
+	for (int i = 0; i < lengthof(session_texts); i++)
+		keep_set(&session_texts[i].place, fields[session_texts[i].field]);
+	work_for(fields[FIELD_TENANT]);
+	if (!acts_as(fields[FIELD_ROLE]))
+		set_as_caller("role", fields[FIELD_ROLE], GUC_ACTION_SET);
 	PG_RETURN_BOOL(false);
 }

@@ -19,6 +19,8 @@
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h" /* in postgres.h before */
+#else
+#include "utils/guc_tables.h"
 #endif
 
 #if PG_VERSION_NUM < 150000
@@ -73,6 +75,66 @@ compat_decode_datetime(char **field, int *field_type, int field_count, int *kind
 #define compat_guc_malloc(size) guc_malloc(LOG, (size))
 #else
 #define compat_guc_malloc(size) malloc(size)
+#endif
+
+/*
+ * A text setting that is looked at all the time.  15 finds settings by a binary search
+ * through their names, and goes through all of them at the end of a transaction that has
+ * set one: there *index is where it was the last time, and a setting of nobody's that
+ * the session has already set gets its next value without being noted for undoing.
+ */
+#if PG_VERSION_NUM >= 160000
+#define compat_text_setting(name, index) \
+	((void) (index), GetConfigOption((name), true, false))
+#define compat_reset_text(name, index) ((void) (index), GetConfigOptionResetString(name))
+#define compat_replace_setting(name, index, text) \
+	((void) (name), (void) (index), (void) (text), false)
+#else
+static inline struct config_string *
+compat_find_text_setting(const char *name, int *index)
+{
+	struct config_generic **all = get_guc_variables();
+	int count = GetNumConfigOptions();
+
+	if (*index >= count || strcmp(all[*index]->name, name) != 0)
+		for (*index = 0; *index < count; (*index)++)
+			if (strcmp(all[*index]->name, name) == 0)
+				break;
+	if (*index >= count || all[*index]->vartype != PGC_STRING)
+		return NULL;
+	return (struct config_string *) all[*index];
+}
+
+static inline const char *
+compat_text_setting(const char *name, int *index)
+{
+	struct config_string *setting = compat_find_text_setting(name, index);
+
+	return setting ? *setting->variable : NULL;
+}
+
+static inline const char *
+compat_reset_text(const char *name, int *index)
+{
+	struct config_string *setting = compat_find_text_setting(name, index);
+
+	return setting ? setting->reset_val : NULL;
+}
+
+static inline bool
+compat_replace_setting(const char *name, int *index, const char *text)
+{
+	struct config_string *setting = compat_find_text_setting(name, index);
+	char *copy;
+
+	if (setting == NULL || !(setting->gen.flags & GUC_CUSTOM_PLACEHOLDER) ||
+		setting->gen.source != PGC_S_SESSION || setting->gen.stack != NULL ||
+		*setting->variable == setting->reset_val || (copy = strdup(text)) == NULL)
+		return false;
+	free(*setting->variable);
+	*setting->variable = copy;
+	return true;
+}
 #endif
 
 /* 19 lets EXPLAIN look on. */
