@@ -276,6 +276,20 @@ write_given(Exchange *exchange, Buffer *columns, Buffer *given)
 						  buffer_text(columns));
 }
 
+/* Types whose text is their JSON, so that the server need not make it. */
+static bool
+is_json_already(const char *type)
+{
+	static const char *const types[] = {"pg_catalog.int2", "pg_catalog.int4",
+										"pg_catalog.int8", "pg_catalog.json",
+										"pg_catalog.jsonb"};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(type, types[i]) == 0)
+			return true;
+	return false;
+}
+
 /* What stands around the call of a function of one value. */
 static void
 write_one_value(Buffer *sql, const RestRaw *raw, const CatalogFunction *function,
@@ -285,7 +299,12 @@ write_one_value(Buffer *sql, const RestRaw *raw, const CatalogFunction *function
 	const char *before = "SELECT pg_catalog.to_json(";
 	const char *after = ")::pg_catalog.text";
 
-	if (raw && !raw->binary)
+	if (raw == NULL && is_json_already(function->returns))
+	{
+		before = "SELECT ";
+		after = "";
+	}
+	else if (raw && !raw->binary)
 		before = "SELECT (";
 	else if (raw && bytes)
 	{

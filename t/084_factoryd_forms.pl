@@ -31,6 +31,10 @@ CREATE FUNCTION api.echo(j json) RETURNS json LANGUAGE sql IMMUTABLE AS 'SELECT 
 CREATE FUNCTION api.picture() RETURNS bytea LANGUAGE sql IMMUTABLE AS $$ SELECT '\x00ff0d0a41'::bytea $$;
 CREATE FUNCTION api.page() RETURNS xml LANGUAGE sql IMMUTABLE AS $$ SELECT '<p>&amp;</p>'::xml $$;
 CREATE FUNCTION api.nothing() RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT NULL::text';
+CREATE FUNCTION api.most() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 9223372036854775807';
+CREATE FUNCTION api.no_number() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT NULL::int';
+CREATE FUNCTION api.not_a_number() RETURNS float8 LANGUAGE sql IMMUTABLE AS $$ SELECT 'NaN'::float8 $$;
+CREATE FUNCTION api.yes() RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
 CREATE FUNCTION api.list() RETURNS SETOF int LANGUAGE sql IMMUTABLE AS 'SELECT generate_series(1, 2)';
 CREATE FUNCTION api.zone() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('TimeZone') $$;
 CREATE FUNCTION api.hidden() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
@@ -70,6 +74,14 @@ answer_is('200 [{"by":"kim"}]', 'a change; the last of two fields counts', PATCH
 is("$status $body->{code}", '400 PGRST102', 'a form that cannot be read');
 ($status, $body) = $factoryd->call(POST => '/note', 'x', 'content-type' => 'multipart/form-data');
 is($status, 415, 'another kind of form');
+
+# What the server's own text of a value is, and what JSON it is, is not always the same.
+my %as_sent = (most => '9223372036854775807', no_number => 'null', not_a_number => '"NaN"', yes => 'true');
+for my $name (sort keys %as_sent)
+{
+	my ($sent) = $factoryd->raw("GET /rpc/$name HTTP/1.0\r\n\r\n") =~ /\r\n\r\n(.*)/s;
+	is($sent, $as_sent{$name}, "the JSON of $name");
+}
 
 # --- single values --------------------------------------------------------------------------
 
