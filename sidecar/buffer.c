@@ -5,6 +5,7 @@
 #include "buffer.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #define CAPACITY_LEAST 256
 
 char *
-buffer_reserve(Buffer *buffer, size_t more)
+buffer_grow(Buffer *buffer, size_t more)
 {
 	size_t wanted;
 
@@ -38,28 +39,6 @@ buffer_reserve(Buffer *buffer, size_t more)
 		}
 	}
 	return buffer->memory + buffer->start + buffer->length;
-}
-
-void
-buffer_add(Buffer *buffer, const void *bytes, size_t length)
-{
-	if (length == 0)
-		return;
-	memcpy(buffer_reserve(buffer, length), bytes, length);
-	buffer->length += length;
-}
-
-void
-buffer_add_text(Buffer *buffer, const char *text)
-{
-	buffer_add(buffer, text, strlen(text));
-}
-
-void
-buffer_add_char(Buffer *buffer, char character)
-{
-	*buffer_reserve(buffer, 1) = character;
-	buffer->length++;
 }
 
 void
@@ -135,27 +114,61 @@ buffer_add_literal(Buffer *buffer, const char *text)
 	buffer_add_char(buffer, '\'');
 }
 
+/* Whether one of eight bytes is a control character, a quote or a backslash. */
+static bool
+has_escaped(uint64_t eight)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t quotes = eight ^ (ones * '"');
+	uint64_t slashes = eight ^ (ones * '\\');
+
+	return (((eight - ones * ' ') & ~eight) | ((quotes - ones) & ~quotes) |
+			((slashes - ones) & ~slashes)) &
+		   (ones * 0x80);
+}
+
+/* How many bytes from here on stand in a JSON string as they are. */
+static size_t
+plain_in_json(const char *text, const char *end)
+{
+	const char *at = text;
+	uint64_t eight;
+
+	for (; end - at >= 8; at += 8)
+	{
+		memcpy(&eight, at, 8);
+		if (has_escaped(eight))
+			break;
+	}
+	while (at < end && (unsigned char) *at >= ' ' && *at != '"' && *at != '\\')
+		at++;
+	return at - text;
+}
+
 void
 buffer_add_json(Buffer *buffer, const char *text)
 {
+	const char *end;
+
 	if (text == NULL)
 	{
 		buffer_add(buffer, "null", 4);
 		return;
 	}
-	if (!text_is_utf8(text, strlen(text)))
-		text = "(not UTF-8)";
-	buffer_add_char(buffer, '"');
-	while (*text)
+	end = text + strlen(text);
+	if (!text_is_utf8(text, end - text))
 	{
-		size_t plain = 0;
+		text = "(not UTF-8)";
+		end = text + strlen(text);
+	}
+	buffer_add_char(buffer, '"');
+	for (;;)
+	{
+		size_t plain = plain_in_json(text, end);
 
-		while ((unsigned char) text[plain] >= ' ' && text[plain] != '"' &&
-			   text[plain] != '\\')
-			plain++;
 		buffer_add(buffer, text, plain);
 		text += plain;
-		if (*text == '\0')
+		if (text == end)
 			break;
 		if (*text == '"' || *text == '\\')
 		{

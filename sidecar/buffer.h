@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 typedef struct Buffer
 {
@@ -25,12 +26,41 @@ buffer_bytes(const Buffer *buffer)
 	return buffer->memory + buffer->start;
 }
 
-/* Room for that many more bytes behind the last one, whose place it returns. */
-extern char *buffer_reserve(Buffer *buffer, size_t more);
+/* buffer_reserve() where there is not enough memory. */
+extern char *buffer_grow(Buffer *buffer, size_t more);
 
-extern void buffer_add(Buffer *buffer, const void *bytes, size_t length);
-extern void buffer_add_text(Buffer *buffer, const char *text);
-extern void buffer_add_char(Buffer *buffer, char character);
+/* Room for that many more bytes behind the last one, whose place it returns. */
+static inline char *
+buffer_reserve(Buffer *buffer, size_t more)
+{
+	if (more > buffer->capacity - buffer->start - buffer->length)
+		return buffer_grow(buffer, more);
+	return buffer->memory + buffer->start + buffer->length;
+}
+
+static inline void
+buffer_add(Buffer *buffer, const void *bytes, size_t length)
+{
+	if (length == 0)
+		return;
+	memcpy(buffer_reserve(buffer, length), bytes, length);
+	buffer->length += length;
+}
+
+static inline void
+buffer_add_text(Buffer *buffer, const char *text)
+{
+	buffer_add(buffer, text, strlen(text));
+}
+
+static inline void
+buffer_add_char(Buffer *buffer, char character)
+{
+	if (buffer->start + buffer->length == buffer->capacity)
+		buffer_grow(buffer, 1);
+	buffer->memory[buffer->start + buffer->length++] = character;
+}
+
 extern void buffer_add_number(Buffer *buffer, long long number);
 extern void buffer_add_format(Buffer *buffer, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

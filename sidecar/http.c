@@ -159,7 +159,7 @@ static void
 input_came(evutil_socket_t fd, short what, void *context)
 {
 	Client *client = context;
-	char *place;
+	char *place = client->server->arrived;
 	ssize_t length;
 
 	(void) what;
@@ -168,7 +168,6 @@ input_came(evutil_socket_t fd, short what, void *context)
 		client_advance(client);
 		return;
 	}
-	place = buffer_reserve(&client->input, READ_SIZE);
 	if (client->tls)
 		length = tls_read(client->tls, place, READ_SIZE);
 	else
@@ -180,7 +179,7 @@ input_came(evutil_socket_t fd, short what, void *context)
 		input_ended(client);
 		return;
 	}
-	client->input.length += length;
+	buffer_add(&client->input, place, length);
 	if (client->tls && tls_has_input(client->tls))
 		event_active(&client->readable, EV_READ, 0);
 	client_advance(client);

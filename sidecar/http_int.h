@@ -87,7 +87,8 @@ struct HttpServer
 	long *clients_of_all; /* shared between loops */
 	TAILQ_HEAD(, Client) clients;
 	HttpCounters counters;
-	Buffer scratch; /* the head of the reply being written */
+	Buffer scratch;          /* the head of the reply being written */
+	char arrived[READ_SIZE]; /* what was read last: clients keep what they need of it */
 	time_t date_second;
 	char date[40];
 	bool draining;

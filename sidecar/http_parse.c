@@ -270,7 +270,8 @@ const char *
 http_head_value(const HttpHead *head, const char *name)
 {
 	for (int i = 0; i < head->header_count; i++)
-		if (strcmp(head->headers[i].name, name) == 0)
+		if (head->headers[i].name[0] == name[0] &&
+			strcmp(head->headers[i].name, name) == 0)
 			return head->headers[i].value;
 	return NULL;
 }

@@ -142,12 +142,20 @@ is_prefix(const Route *route)
 	return length > 1 && route->path[length - 1] == '/';
 }
 
+/* Whether it is worth looking closer: all paths begin with a slash. */
+static bool
+begins_alike(const Route *route, const char *path)
+{
+	return path[0] == '/' && path[1] == route->path[1];
+}
+
 /* Some route's whole path. */
 static bool
 is_own_path(const char *path)
 {
 	for (size_t i = 0; i < ROUTE_COUNT; i++)
-		if (!is_prefix(&routes[i]) && strcmp(routes[i].path, path) == 0)
+		if (begins_alike(&routes[i], path) && !is_prefix(&routes[i]) &&
+			strcmp(routes[i].path, path) == 0)
 			return true;
 	return false;
 }
@@ -352,7 +360,8 @@ static const Route *
 route_of(const HttpRequest *request)
 {
 	for (size_t i = 0; i < ROUTE_COUNT; i++)
-		if (method_matches(&routes[i], request->head.method) &&
+		if (begins_alike(&routes[i], request->head.path) &&
+			method_matches(&routes[i], request->head.method) &&
 			path_matches(&routes[i], request->head.path))
 			return &routes[i];
 	return NULL;

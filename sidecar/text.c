@@ -13,6 +13,8 @@
 
 #include "log.h"
 
+#define SMALL_BLOCK 1024
+
 static void
 die_without_memory(size_t size)
 {
@@ -23,11 +25,12 @@ die_without_memory(size_t size)
 void *
 memory_new(size_t size)
 {
-	void *block = calloc(1, size);
+	/* What is small is kept for the next by malloc(), but not by calloc(). */
+	void *block = size <= SMALL_BLOCK ? malloc(size) : calloc(1, size);
 
 	if (block == NULL)
 		die_without_memory(size);
-	return block;
+	return size <= SMALL_BLOCK ? memset(block, 0, size) : block;
 }
 
 void *
