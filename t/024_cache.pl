@@ -124,6 +124,14 @@ $deployer->query_safe(q(BEGIN; SELECT factory.create_model('dear', 'local', 'pee
 is(judge('{"a": 20}'), 't|HIGH_DEFECT|0.81|l1|f', 'a model that is being created changes nothing');
 $deployer->query_safe('COMMIT');
 is(judge('{"a": 20}'), 'f|HIGH_DEFECT|0.81|-|f', 'one that is there may be the next tier of who was not sure');
+
+# What a model that is being changed says to who changes it is for nobody else.
+my $unsure = q(SELECT from_cache FROM factory.judge('d', '{"a": 20, "line": "L9"}'));
+$deployer->query_safe(q(BEGIN; SELECT factory.alter_model('mini', model => 'peer-model-4')));
+is($deployer->query_safe($unsure) . $deployer->query_safe($unsure), 'ft', 'who changes a model is given its answers');
+is($node->safe_psql('postgres', $unsure), 'f', 'others are not, while that may be rolled back');
+$deployer->query_safe('ROLLBACK');
+is($deployer->query_safe($unsure), 't', 'nor is he afterwards: his are those of the others');
 $deployer->quit;
 
 # --- once for all who ask ------------------------------------------------------------------

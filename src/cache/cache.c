@@ -92,10 +92,11 @@ cache_key(CacheTicket *ticket, CacheKind kind, const char *subject, const void *
 	ticket->tenant = tenant_current();
 	ticket->subject = subject;
 	ticket->turn = -1;
-	ticket->emptied = memory_emptied_so_far();
+	ticket->is_usable = generation_token(ticket, ticket->token);
 	if (context == NULL || pg_cryptohash_init(context) < 0)
 		elog(ERROR, "could not begin a key of the cache");
 	digest_add(context, &MyDatabaseId, sizeof(MyDatabaseId));
+	digest_add(context, ticket->token, CACHE_TOKEN_BYTES);
 	digest_add_text(context, ticket->tenant);
 	digest_add_text(context, cache_kind_names[kind]);
 	digest_add_text(context, subject);
@@ -163,6 +164,8 @@ find_beyond(CacheTicket *ticket, CacheFound *found)
 bool
 cache_find(CacheTicket *ticket, CacheTurn turn, CacheFound *found)
 {
+	if (!ticket->is_usable)
+		return false;
 	if (find_in_memory(ticket, found) || find_beyond(ticket, found))
 		return true;
 	if (turn == CACHE_NO_TURN)
@@ -187,7 +190,7 @@ put(CacheTicket *ticket, const void *bytes, Size size, int64 ttl_ms, bool beyond
 	if (ticket->put_at == 0)
 		ticket->put_at = now;
 	expires_at = ticket->put_at + ttl_ms * INT64CONST(1000);
-	if (expires_at > now && ticket->emptied == memory_emptied_so_far())
+	if (expires_at > now && ticket->is_usable)
 	{
 		memory_put(ticket, bytes, size, ticket->put_at, expires_at);
 		if (beyond && redis_is_wanted())

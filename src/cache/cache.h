@@ -11,7 +11,8 @@
  *
  * A key is a digest of the database, the tenant, the kind, the subject and all that
  * the answer depends on: what has another key is another answer, so nobody meets
- * what was kept for others.  While one computes, others with the same key wait for
+ * what was kept for others.  The key is to be made before anything is read that the answer
+ * depends on and the key has not: what is emptied meanwhile has another key.  While one computes, others with the same key wait for
  * it; where it gives up, fails or takes too long, each computes for itself.  Who is
  * waited for waits for nobody: two who did so would wait for each other.
  */
@@ -21,6 +22,7 @@
 #include "datatype/timestamp.h"
 
 #define CACHE_DIGEST_BYTES 32
+#define CACHE_TOKEN_BYTES 32
 
 typedef enum CacheKind
 {
@@ -44,10 +46,12 @@ extern const char *const cache_level_names[CACHE_LEVEL_COUNT];
 typedef struct CacheTicket
 {
 	unsigned char digest[CACHE_DIGEST_BYTES];
+	unsigned char
+		token[CACHE_TOKEN_BYTES]; /* changes when it is emptied; in the digest */
+	bool is_usable;               /* there is a token */
 	CacheKind kind;
 	const char *tenant;  /* tenant_current() */
 	const char *subject; /* what it is emptied by: the decision's name */
-	uint64 emptied;      /* how often anything had been emptied when we looked */
 	int turn;            /* the place where others wait for us; -1: they do not */
 	TimestampTz put_at;  /* 0: not yet */
 } CacheTicket;
@@ -80,7 +84,7 @@ extern void cache_key(CacheTicket *ticket, CacheKind kind, const char *subject,
  */
 extern bool cache_find(CacheTicket *ticket, CacheTurn turn, CacheFound *found);
 
-/* Keeps it at every level that will have it, unless its subject was emptied meanwhile. */
+/* Keeps it at every level that will have it; who finds it began before it was emptied. */
 extern void cache_put(CacheTicket *ticket, const void *bytes, Size size, int64 ttl_ms);
 
 /*

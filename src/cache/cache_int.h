@@ -28,7 +28,6 @@ extern void memory_put(const CacheTicket *ticket, const void *bytes, Size size,
 
 /* Never raises. */
 extern int64 memory_empty(const CacheScope *scope);
-extern uint64 memory_emptied_so_far(void);
 
 typedef struct CacheHolding
 {
@@ -63,10 +62,10 @@ extern void table_count(CacheKind kind, TimestampTz now, CacheHolding *holding);
 /* Returns the rows that went. */
 extern int64 table_empty(const CacheScope *scope);
 
-/* --- generation.c: what answers are kept under where we cannot take them away ------------ */
+/* --- generation.c: what answers are kept under ------------------------------------------ */
 
-/* In memory until the next call; NULL where there is none. */
-extern const char *generation_token(const CacheTicket *ticket);
+/* Of the ticket's tenant, kind and subject; false where nothing can be kept. */
+extern bool generation_token(const CacheTicket *ticket, unsigned char *token);
 
 /* From the commit on, and in this transaction at once, nothing kept before is found. */
 extern void generation_renew(const CacheScope *scope);

@@ -2,10 +2,10 @@
  * empty.c
  *		What a deployment makes old is emptied when it commits, and only then.
  *
- * The table's rows go with the transaction, by themselves, and what is on Redis is out
- * of reach with the transaction's new generation.  Shared memory
- * knows no transactions: what is to be emptied there is remembered with the depth of
- * the (sub)transaction that wants it, and forgotten with it.
+ * All of it is out of reach with the transaction's new token (generation.c).  What follows
+ * makes room: the table's rows go with the transaction, by themselves; for shared memory,
+ * which knows none, it is remembered with the depth of the (sub)transaction that wants it,
+ * and forgotten with it.
  */
 #include "postgres.h"
 

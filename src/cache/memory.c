@@ -41,9 +41,8 @@ typedef struct Entry
 typedef struct Memory
 {
 	LWLock *lock;
-	pg_atomic_uint64 uses;    /* counts up: an entry's used is one of its values */
-	pg_atomic_uint64 emptied; /* how often entries were taken out on demand */
-	int count;                /* set once, as all below */
+	pg_atomic_uint64 uses; /* counts up: an entry's used is one of its values */
+	int count;             /* set once, as all below */
 	uint32 entry_bytes;
 	uint32 bucket_mask;
 	int *buckets; /* the first entry's position, or -1; under lock */
@@ -103,7 +102,6 @@ memory_init(void)
 
 	memory->lock = &GetNamedLWLockTranche(MEMORY_TRANCHE)->lock;
 	pg_atomic_init_u64(&memory->uses, 0);
-	pg_atomic_init_u64(&memory->emptied, 0);
 	memory->count = max_entries;
 	memory->entry_bytes = MAXALIGN(entry_bytes);
 	memory->bucket_mask = bucket_count() - 1;
@@ -271,15 +269,12 @@ memory_put(const CacheTicket *ticket, const void *bytes, Size size,
 	if (size > memory->entry_bytes || memory->count == 0 || expires_at <= now)
 		return;
 	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u64(&memory->emptied) == ticket->emptied)
-	{
-		position = *look_up(ticket->digest);
-		if (position >= 0)
-			take_out(position);
-		else
-			position = make_room(now);
-		fill(position, ticket, bytes, size, created_at, expires_at);
-	}
+	position = *look_up(ticket->digest);
+	if (position >= 0)
+		take_out(position);
+	else
+		position = make_room(now);
+	fill(position, ticket, bytes, size, created_at, expires_at);
 	LWLockRelease(memory->lock);
 }
 
@@ -328,7 +323,6 @@ memory_empty(const CacheScope *scope)
 
 	hash_scope(scope, &hashed);
 	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
-	pg_atomic_fetch_add_u64(&memory->emptied, 1);
 	for (int i = 0; i < memory->count; i++)
 	{
 		if (in_scope(&memory->entries[i], &hashed))
@@ -339,12 +333,6 @@ memory_empty(const CacheScope *scope)
 	}
 	LWLockRelease(memory->lock);
 	return taken;
-}
-
-uint64
-memory_emptied_so_far(void)
-{
-	return pg_atomic_read_u64(&memory->emptied);
 }
 
 void

@@ -3,7 +3,7 @@
  *		The second level on Redis, in the table's place where one is named.
  *
  * What comes from there is not trusted: an answer carries a keyed digest, made with
- * this database's generation token, of itself, its key and its times.  The token is in
+ * its ticket's token, of itself, its key and its times.  The token is in
  * the key's name, too, so whoever can read or write that Redis can neither bring us an
  * answer nor find one by what was asked.
  */
@@ -11,7 +11,6 @@
 
 #include <hiredis/hiredis.h>
 
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "base/settings.h"
 #include "cache/cache_int.h"
@@ -61,14 +60,13 @@ redis_define_settings(void)
 
 /* Keyed with the token, of what it is for, the ticket and some bytes. */
 static void
-seal(unsigned char *digest, const char *token, const char *purpose,
-	 const CacheTicket *ticket, const void *bytes, Size size)
+seal(unsigned char *digest, const char *purpose, const CacheTicket *ticket,
+	 const void *bytes, Size size)
 {
 	uint64 system = GetSystemIdentifier();
 	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
 
-	if (context == NULL ||
-		pg_hmac_init(context, (const uint8 *) token, strlen(token)) < 0 ||
+	if (context == NULL || pg_hmac_init(context, ticket->token, CACHE_TOKEN_BYTES) < 0 ||
 		pg_hmac_update(context, (const uint8 *) purpose, strlen(purpose)) < 0 ||
 		pg_hmac_update(context, (const uint8 *) &system, sizeof(system)) < 0 ||
 		pg_hmac_update(context, ticket->digest, CACHE_DIGEST_BYTES) < 0 ||
@@ -79,28 +77,21 @@ seal(unsigned char *digest, const char *token, const char *purpose,
 }
 
 static void
-make_key(char *key, const CacheTicket *ticket, const char *token)
+make_key(char *key, const CacheTicket *ticket)
 {
 	unsigned char digest[PG_SHA256_DIGEST_LENGTH];
 	char *end = key + strlen(strcpy(key, KEY_PREFIX));
 
-	seal(digest, token, "key", ticket, "", 0);
+	seal(digest, "key", ticket, "", 0);
 	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++, end += 2)
 		sprintf(end, "%02x", digest[i]);
-}
-
-static const char *
-token_of(const CacheTicket *ticket)
-{
-	return IsInParallelMode() ? NULL : generation_token(ticket);
 }
 
 /* --- the level -------------------------------------------------------------------------------- */
 
 /* Whether these bytes are what was kept by us, for this ticket, and are not too old. */
 static bool
-is_ours(const CacheTicket *ticket, const char *token, const char *bytes, Size size,
-		TimestampTz now)
+is_ours(const CacheTicket *ticket, const char *bytes, Size size, TimestampTz now)
 {
 	unsigned char digest[PG_SHA256_DIGEST_LENGTH];
 	KeptHead head;
@@ -108,7 +99,7 @@ is_ours(const CacheTicket *ticket, const char *token, const char *bytes, Size si
 	if (size < sizeof(head))
 		return false;
 	memcpy(&head, bytes, sizeof(head));
-	seal(digest, token, "answer", ticket, bytes + sizeof(digest), size - sizeof(digest));
+	seal(digest, "answer", ticket, bytes + sizeof(digest), size - sizeof(digest));
 	return memcmp(digest, head.digest, sizeof(digest)) == 0 && head.created_at <= now &&
 		   head.expires_at > now;
 }
@@ -130,17 +121,14 @@ take_answer(CacheFound *found, const char *bytes, Size size)
 bool
 redis_find(const CacheTicket *ticket, TimestampTz now, CacheFound *found)
 {
-	const char *token = token_of(ticket);
 	char key[KEY_LENGTH + 1];
 	redisReply *reply;
 	bool is_there;
 
-	if (token == NULL)
-		return false;
-	make_key(key, ticket, token);
+	make_key(key, ticket);
 	reply = redis_command(2, (const char *[]){"GET", key}, NULL);
 	is_there = reply != NULL && reply->type == REDIS_REPLY_STRING &&
-			   is_ours(ticket, token, reply->str, reply->len, now);
+			   is_ours(ticket, reply->str, reply->len, now);
 	if (is_there)
 		take_answer(found, reply->str, reply->len);
 	if (reply != NULL)
@@ -152,22 +140,18 @@ void
 redis_put(const CacheTicket *ticket, const void *bytes, Size size, TimestampTz created_at,
 		  TimestampTz expires_at)
 {
-	const char *token = token_of(ticket);
 	char key[KEY_LENGTH + 1];
 	char time_left[32];
 	Size whole = sizeof(KeptHead) + size;
-	char *kept;
+	char *kept = palloc(whole);
 	KeptHead head = {.created_at = created_at, .expires_at = expires_at};
 	redisReply *reply;
 
-	if (token == NULL)
-		return;
-	kept = palloc(whole);
 	memcpy(kept, &head, sizeof(head));
 	memcpy(kept + sizeof(head), bytes, size);
-	seal((unsigned char *) kept, token, "answer", ticket, kept + sizeof(head.digest),
+	seal((unsigned char *) kept, "answer", ticket, kept + sizeof(head.digest),
 		 whole - sizeof(head.digest));
-	make_key(key, ticket, token);
+	make_key(key, ticket);
 	snprintf(time_left, sizeof(time_left), INT64_FORMAT,
 			 Max((expires_at - created_at) / 1000, 1));
 	reply = redis_command(5, (const char *[]){"SET", key, kept, "PX", time_left},

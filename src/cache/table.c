@@ -2,11 +2,10 @@
  * table.c
  *		The second level: an unlogged table, read and written by the house.
  *
- * Rows are written in the caller's transaction, so a rollback takes them away.  A
- * second writer of the same key goes without, instead of waiting for the first one's
- * transaction; and so, now and then, does one of another key: the locks are few, so
- * that no transaction fills the server's lock table.  On a standby there is no unlogged
- * table to read.
+ * Rows are written in the caller's transaction, so a rollback takes them away.  They are
+ * added, never changed, and the newest of a key counts: nobody who keeps an answer waits
+ * for another's transaction, or fails for it.  Those that are of no more use are taken out
+ * where no one else does so just now.  On a standby there is no unlogged table to read.
  */
 #include "postgres.h"
 
@@ -22,33 +21,28 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* Advisory locks of ours. */
-#define TABLE_LOCK_CLASS 1180791859
-#define TABLE_LOCKS 1024
-
 bool cache_use_table;
 
 static const char *const find_query =
 	"SELECT value, created_at, expires_at FROM factory.cache_entry"
-	" WHERE tenant_id = $1 AND key = $2 AND created_at <= $3 AND expires_at > $3";
+	" WHERE tenant_id = $1 AND key = $2 AND created_at <= $3 AND expires_at > $3"
+	" ORDER BY created_at DESC LIMIT 1";
 
 static const char *const put_query =
 	"INSERT INTO factory.cache_entry"
 	" (tenant_id, key, kind, subject, value, created_at, expires_at)"
-	" SELECT $1, $2, $3, $4, $5, $6, $7"
-	" WHERE pg_catalog.pg_try_advisory_xact_lock($8, $9)"
-	" ON CONFLICT (tenant_id, key) DO UPDATE SET value = excluded.value,"
-	" created_at = excluded.created_at, expires_at = excluded.expires_at";
+	" VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
-/* Not while others may write the same keys: their locks are skipped. */
 static const char *const sweep_query =
-	"DELETE FROM factory.cache_entry WHERE tenant_id = $1 AND key IN ("
-	" SELECT key FROM factory.cache_entry WHERE tenant_id = $1 AND expires_at <= $2"
-	" ORDER BY expires_at LIMIT 20 FOR UPDATE SKIP LOCKED)";
+	"DELETE FROM factory.cache_entry WHERE ctid = ANY (ARRAY("
+	"SELECT ctid FROM factory.cache_entry WHERE tenant_id = $1 AND expires_at <= $2"
+	" ORDER BY expires_at LIMIT 20 FOR UPDATE SKIP LOCKED))";
 
 static const char *const empty_query =
-	"DELETE FROM factory.cache_entry WHERE ($1 IS NULL OR tenant_id = $1)"
-	" AND ($2 IS NULL OR kind = $2) AND ($3 IS NULL OR subject = $3)";
+	"DELETE FROM factory.cache_entry WHERE ctid = ANY (ARRAY("
+	"SELECT ctid FROM factory.cache_entry WHERE ($1 IS NULL OR tenant_id = $1)"
+	" AND ($2 IS NULL OR kind = $2) AND ($3 IS NULL OR subject = $3)"
+	" FOR UPDATE SKIP LOCKED))";
 
 static const char *const count_query =
 	"SELECT pg_catalog.count(*),"
@@ -59,6 +53,13 @@ static bool
 is_readable(void)
 {
 	return cache_use_table && !RecoveryInProgress() && !IsInParallelMode();
+}
+
+/* With an old snapshot, to take out what somebody else has taken is an error. */
+static bool
+may_take_out(void)
+{
+	return !IsolationUsesXactSnapshot();
 }
 
 /* The plan of a fixed statement, prepared once. */
@@ -134,14 +135,12 @@ table_put(const CacheTicket *ticket, const void *bytes, Size size, TimestampTz c
 {
 	static SPIPlanPtr put = NULL, sweep = NULL;
 	Oid sweep_types[] = {TEXTOID, TIMESTAMPTZOID};
-	Oid types[] = {TEXTOID,        BYTEAOID,       TEXTOID, TEXTOID, BYTEAOID,
-				   TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID};
+	Oid types[] = {TEXTOID,  BYTEAOID,       TEXTOID,       TEXTOID,
+				   BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	HouseRights saved;
-	uint32 lock;
 
 	if (!is_readable() || XactReadOnly)
 		return;
-	memcpy(&lock, ticket->digest, sizeof(lock));
 	house_enter(&saved);
 	SPI_connect();
 	{
@@ -151,14 +150,13 @@ table_put(const CacheTicket *ticket, const void *bytes, Size size, TimestampTz c
 						  CStringGetTextDatum(ticket->subject),
 						  bytes_datum(bytes, size),
 						  TimestampTzGetDatum(created_at),
-						  TimestampTzGetDatum(expires_at),
-						  Int32GetDatum(TABLE_LOCK_CLASS),
-						  Int32GetDatum(lock % TABLE_LOCKS)};
+						  TimestampTzGetDatum(expires_at)};
 		Datum sweep_values[] = {values[0], values[5]};
 
-		(void) SPI_execute_plan(prepared(&sweep, sweep_query, 2, sweep_types),
-								sweep_values, NULL, false, 0);
-		(void) SPI_execute_plan(prepared(&put, put_query, 9, types), values, NULL, false,
+		if (may_take_out())
+			(void) SPI_execute_plan(prepared(&sweep, sweep_query, 2, sweep_types),
+									sweep_values, NULL, false, 0);
+		(void) SPI_execute_plan(prepared(&put, put_query, 7, types), values, NULL, false,
 								0);
 	}
 	SPI_finish();
@@ -210,7 +208,7 @@ table_empty(const CacheScope *scope)
 	HouseRights saved;
 	int64 taken;
 
-	if (RecoveryInProgress() || XactReadOnly ||
+	if (RecoveryInProgress() || XactReadOnly || !may_take_out() ||
 		!OidIsValid(house_relation_if_exists("cache_entry")))
 		return 0;
 	for (int i = 0; i < lengthof(names); i++)
