@@ -7,25 +7,17 @@
  * part of a statement but quoted names.  The same names always give the same
  * statement, so it is prepared once.
  */
-#include "rpc.h"
+#include "rpc_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "catalog.h"
 #include "form.h"
 #include "json_scan.h"
 #include "rest.h"
 #include "route.h"
 #include "text.h"
-
-typedef enum Fit
-{
-	FIT_NOT,
-	FIT_NAMED, /* each key is an argument, and none that is needed is missing */
-	FIT_WHOLE  /* its one nameless argument takes the whole body */
-} Fit;
 
 /* A body that is no JSON, and the type of the nameless argument that takes it. */
 static const struct
@@ -51,15 +43,15 @@ is_get(const Exchange *exchange)
 }
 
 /* Whether arguments are words of a query string or a form: their types read them. */
-static bool
-has_words(const Exchange *exchange)
+bool
+rpc_has_words(const Exchange *exchange)
 {
 	return is_get(exchange) || rest_body_is(exchange->request, FORM_TYPE);
 }
 
 /* The type that takes the body as it is, or NULL where it is to be JSON. */
-static const char *
-whole_body_type(const Exchange *exchange)
+const char *
+rpc_whole_body_type(const Exchange *exchange)
 {
 	const char *media = http_head_value(&exchange->request->head, "content-type");
 	size_t length = media ? strcspn(media, "; ") : 0;
@@ -71,79 +63,11 @@ whole_body_type(const Exchange *exchange)
 	return NULL;
 }
 
-static bool
-takes_json(const CatalogArgument *argument)
+bool
+rpc_takes_json(const CatalogArgument *argument)
 {
 	return strcmp(argument->type, "pg_catalog.json") == 0 ||
 		   strcmp(argument->type, "pg_catalog.jsonb") == 0;
-}
-
-static Fit
-fit_of(const Exchange *exchange, const CatalogFunction *function)
-{
-	const char *whole = exchange->body ? NULL : whole_body_type(exchange);
-	size_t used = 0;
-	bool complete = true;
-
-	if (function->argument_count == 1 && function->arguments[0].name[0] == '\0')
-	{
-		if (whole ? strcmp(function->arguments[0].type, whole) == 0
-				  : takes_json(&function->arguments[0]) && !has_words(exchange))
-			return FIT_WHOLE;
-		return FIT_NOT;
-	}
-	if (whole)
-		return FIT_NOT;
-	for (int i = 0; i < function->argument_count; i++)
-	{
-		const CatalogArgument *argument = &function->arguments[i];
-
-		if (argument->name[0] && json_object_get(exchange->body, argument->name))
-			used++;
-		else if (argument->required &&
-				 !(function->is_variadic && i == function->argument_count - 1))
-			complete = false;
-	}
-	return complete && used == json_object_size(exchange->body) ? FIT_NAMED : FIT_NOT;
-}
-
-/*
- * The function that is meant, or NULL; *also is another of the same schema that fits
- * as well.  Names go before a nameless argument.
- */
-static const CatalogFunction *
-find_function(const Exchange *exchange, const char *schema, const char *name, Fit *fit,
-			  const CatalogFunction **also)
-{
-	const CatalogFunction *functions;
-	const CatalogFunction *found = NULL;
-	int count;
-
-	*also = NULL;
-	*fit = FIT_NOT;
-	functions = catalog_functions(exchange->factoryd->catalog, &count);
-	for (int i = 0; i < count; i++)
-	{
-		const CatalogFunction *function = &functions[i];
-		Fit its_fit;
-
-		if (strcmp(function->name, name) != 0 ||
-			(schema && strcmp(function->schema, schema) != 0))
-			continue;
-		if (found && strcmp(function->schema, found->schema) != 0)
-			break;
-		its_fit = fit_of(exchange, function);
-		if (its_fit == FIT_NOT || (found && its_fit == FIT_WHOLE))
-			continue;
-		if (found && *fit == FIT_NAMED)
-		{
-			*also = function;
-			break;
-		}
-		found = function;
-		*fit = its_fit;
-	}
-	return found;
 }
 
 /* --- the statement ---------------------------------------------------------------- */
@@ -152,7 +76,7 @@ find_function(const Exchange *exchange, const char *schema, const char *name, Fi
 static bool
 is_bound_alone(const CatalogArgument *argument, const json_t *value)
 {
-	return takes_json(argument) || !(json_is_array(value) || json_is_object(value));
+	return rpc_takes_json(argument) || !(json_is_array(value) || json_is_object(value));
 }
 
 /* As it was sent: a parser's numbers are not exact. */
@@ -164,7 +88,7 @@ text_of(const Exchange *exchange, const CatalogArgument *argument, const json_t 
 
 	if (json_is_null(value))
 		return NULL;
-	if (json_is_string(value) && (has_words(exchange) || !takes_json(argument)))
+	if (json_is_string(value) && (rpc_has_words(exchange) || !rpc_takes_json(argument)))
 		return text_copy(json_string_value(value));
 	if (json_scan_member(exchange->request->body, argument->name, &text, &length))
 		return strndup(text, length);
@@ -210,7 +134,7 @@ static char *
 whole_body(Exchange *exchange)
 {
 	const HttpRequest *request = exchange->request;
-	const char *type = whole_body_type(exchange);
+	const char *type = rpc_whole_body_type(exchange);
 	Buffer hex = {0};
 
 	if (type && strcmp(type, "pg_catalog.bytea") == 0)
@@ -220,7 +144,7 @@ whole_body(Exchange *exchange)
 			buffer_add_format(&hex, "%02x", (unsigned char) request->body[i]);
 		return buffer_detach(&hex);
 	}
-	if (has_words(exchange) || (request->body_length == 0 && exchange->body))
+	if (rpc_has_words(exchange) || (request->body_length == 0 && exchange->body))
 		return json_dumps(exchange->body, JSON_COMPACT);
 	return text_copy(request->body);
 }
@@ -243,7 +167,7 @@ write_call(Exchange *exchange, const CatalogFunction *function, Fit fit, Buffer 
 {
 	Buffer passed = {0};
 
-	if (fit == FIT_NAMED && function->is_variadic && has_words(exchange))
+	if (fit == FIT_NAMED && function->is_variadic && rpc_has_words(exchange))
 		list_variadic(exchange, function);
 	if (fit == FIT_WHOLE)
 		add_parameter(&passed, values_take(&exchange->values, whole_body(exchange)),
@@ -375,102 +299,6 @@ run_rows(Exchange *exchange, const CatalogFunction *function, Buffer *call, Buff
 	free(from);
 }
 
-/* --- what cannot be called ----------------------------------------------------------- */
-
-static char *
-list_keys(json_t *arguments)
-{
-	Buffer list = {0};
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(arguments, key, value)
-	{
-		buffer_add_text(&list, list.length ? ", " : "");
-		buffer_add_text(&list, key);
-	}
-	return buffer_detach(&list);
-}
-
-/* "schema.name(a, b)", what is optional in brackets. */
-static char *
-describe_function(const CatalogFunction *function)
-{
-	Buffer text = {0};
-
-	buffer_add_format(&text, "%s.%s(", function->schema, function->name);
-	for (int i = 0; i < function->argument_count; i++)
-	{
-		const CatalogArgument *argument = &function->arguments[i];
-
-		buffer_add_text(&text, i ? ", " : "");
-		buffer_add_format(&text, argument->required ? "%s" : "[%s]", argument->name);
-	}
-	buffer_add_char(&text, ')');
-	return buffer_detach(&text);
-}
-
-/* The function whose name is nearest, the name itself before all others. */
-static const CatalogFunction *
-nearest_function(const Exchange *exchange, const char *name)
-{
-	const CatalogFunction *functions;
-	const CatalogFunction *nearest = NULL;
-	int least = LONGEST_NAME;
-	int count;
-
-	functions = catalog_functions(exchange->factoryd->catalog, &count);
-	for (int i = 0; i < count; i++)
-	{
-		int distance = text_distance(name, functions[i].name);
-
-		if (distance < least)
-		{
-			least = distance;
-			nearest = &functions[i];
-		}
-	}
-	return nearest && text_is_near(name, nearest->name, least) ? nearest : NULL;
-}
-
-static void
-reply_not_found(Exchange *exchange, const char *name)
-{
-	const CatalogFunction *nearest = nearest_function(exchange, name);
-	char *keys = list_keys(exchange->body);
-	char *message =
-		text_format("Could not find the function %s(%s) in the schema cache", name, keys);
-	char *detail =
-		text_format("Searched the schemas %s for a function of that name with %s%s.",
-					exchange->factoryd->config->schemas,
-					keys[0] ? "the arguments " : "no arguments", keys);
-	char *meant = nearest ? describe_function(nearest) : NULL;
-	char *hint =
-		nearest ? text_format("Perhaps you meant to call the function %s", meant) : NULL;
-
-	exchange_reply_problem(exchange, 404, "PGRST202", message, detail, hint);
-	free(keys);
-	free(message);
-	free(detail);
-	free(meant);
-	free(hint);
-}
-
-static void
-reply_ambiguous(Exchange *exchange, const CatalogFunction *one,
-				const CatalogFunction *other)
-{
-	char *first = describe_function(one);
-	char *second = describe_function(other);
-	char *message = text_format("Could not choose between %s and %s", first, second);
-
-	exchange_reply_problem(exchange, 300, "PGRST203", message, NULL,
-						   "Give the functions different names or arguments.");
-	free(first);
-	free(second);
-	free(message);
-}
-
 /* --- the call -------------------------------------------------------------------------- */
 
 static void
@@ -578,9 +406,9 @@ call_or_refuse(Exchange *exchange, bool may_look_again)
 		json_decref(exchange->body);
 		take_arguments(exchange);
 	}
-	function = find_function(exchange, asked.schema, asked.name, &fit, &also);
+	function = rpc_find(exchange, asked.schema, asked.name, &fit, &also);
 	if (also)
-		reply_ambiguous(exchange, function, also);
+		rpc_reply_ambiguous(exchange, function, also);
 	else if (function)
 		run_function(exchange, function, fit);
 	else
@@ -588,7 +416,7 @@ call_or_refuse(Exchange *exchange, bool may_look_again)
 		buffer_clear(&exchange->extra, 0);
 		if (!may_look_again ||
 			!catalog_await_newer(exchange->factoryd->catalog, exchange))
-			reply_not_found(exchange, asked.name);
+			rpc_reply_not_found(exchange, asked.name);
 	}
 }
 
@@ -610,7 +438,7 @@ rpc_call(Exchange *exchange)
 			return;
 		}
 	}
-	else if (!is_get(exchange) && !whole_body_type(exchange) &&
+	else if (!is_get(exchange) && !rpc_whole_body_type(exchange) &&
 			 !route_parse_body(exchange))
 		return;
 	exchange->resume = call_or_give_up;
