@@ -129,6 +129,26 @@ SELECT factory.drop_log_before('2020-01-31') AS too_early, factory.drop_log_befo
 RESET ROLE;
 SELECT before FROM factory.audit_log WHERE action = 'drop' AND object_type = 'judgment_log';
 
+-- So are those of the ledger of calls to models.
+SELECT count(*) > 1 AS months, bool_and(c.relforcerowsecurity AND c.relowner = 'factory_owner'::regrole
+	AND (SELECT count(*) = 1 FROM pg_index AS x WHERE x.indrelid = c.oid)) AS whole
+FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = 'factory.llm_call'::regclass AND c.relname ~ '_[0-9]{4}_[0-9]{2}$';
+SELECT factory.make_ledger_months(4) AS made, factory.make_ledger_months(4) AS again;
+CREATE TABLE factory.llm_call_2020_01 PARTITION OF factory.llm_call FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2020-02-01 00:00+00');
+ALTER TABLE factory.llm_call_2020_01 OWNER TO factory_owner;
+SET ROLE audit_boss;
+SELECT factory.drop_ledger_before('infinity');
+SELECT factory.drop_ledger_before('2020-01-31') AS too_early, factory.drop_ledger_before('2020-02-01') AS dropped;
+RESET ROLE;
+SELECT before FROM factory.audit_log WHERE action = 'drop' AND object_type = 'llm_call';
+-- This month's and the last's are never dropped: budgets are counted from it.
+SET test.retention = '1d';
+SELECT factory.log_cutoff('the ledger', 'test.retention', now() - interval '2 days', 32);
+SELECT factory.log_cutoff('the ledger', 'test.retention', NULL, 32) < now() - interval '31 days' AS kept_longer,
+	factory.log_cutoff('the log', 'test.retention', NULL) > now() - interval '2 days' AS kept;
+SET test.retention = 0;
+SELECT factory.log_cutoff('the ledger', 'test.retention', NULL);
+
 -- Whether the house may act.
 SELECT * FROM factory.activity();
 SELECT factory.pause_workers('stocktaking');

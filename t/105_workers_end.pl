@@ -150,11 +150,12 @@ SKIP:
 
 # --- months of the logs ------------------------------------------------------------------------
 sql(qq{CREATE TABLE factory.$_->[0]_2020_01 PARTITION OF factory.$_->[0] FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2020-02-01 00:00+00');
-	ALTER TABLE factory.$_->[0]_2020_01 OWNER TO $_->[1]}) for [ 'audit_log', 'factory_auditor' ], [ 'judgment_log', 'factory_owner' ];
+	ALTER TABLE factory.$_->[0]_2020_01 OWNER TO $_->[1]}) for [ 'audit_log', 'factory_auditor' ], [ 'judgment_log', 'factory_owner' ], [ 'llm_call', 'factory_owner' ];
 my $reader = $node->background_psql('postgres');
 $reader->query_safe('BEGIN; SELECT count(*) FROM factory.audit_log');
 sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_factory scheduler'});
 becomes(q{SELECT to_regclass('factory.judgment_log_2020_01') IS NULL}, 'a scheduler drops an old month of the judgment log');
+becomes(q{SELECT to_regclass('factory.llm_call_2020_01') IS NULL}, 'and of the ledger of calls to models');
 is(sql(q{SELECT to_regclass('factory.audit_log_2020_01') IS NOT NULL}), 't', 'while somebody reads the audit log, which keeps its own');
 like(slurp_file($node->logfile), qr/could not drop old months: canceling statement due to lock timeout/, 'and the log says so');
 $reader->quit;

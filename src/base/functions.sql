@@ -391,7 +391,35 @@ $$;
 COMMENT ON FUNCTION factory.drop_months(text, timestamptz) IS
 'drops the months of a log of the caller''s that ended by that time; returns their names';
 REVOKE ALL ON FUNCTION factory.drop_months(text, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION factory.make_months(text, integer), factory.drop_months(text, timestamptz) TO factory_auditor;
+-- Before what a log may be cut, as its setting says.
+CREATE OR REPLACE FUNCTION factory.log_cutoff(log text, setting text, before timestamptz,
+	at_least_days integer DEFAULT 0) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	kept CONSTANT interval := current_setting(setting)::interval;
+	at_least CONSTANT interval := make_interval(days => at_least_days);
+	latest CONSTANT timestamptz := clock_timestamp() - greatest(kept, at_least);
+BEGIN
+	IF kept = interval '0' THEN
+		RAISE EXCEPTION '% is kept for ever', log
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = format('Set "%s", such as to ''731d''.', setting);
+	END IF;
+	IF before > latest THEN
+		RAISE EXCEPTION '% is kept for %', log, CASE WHEN kept < at_least THEN at_least_days || ' days' ELSE current_setting(setting) END
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = CASE WHEN kept <= at_least THEN 'Name an earlier time.' ELSE format('Name an earlier time, or lower "%s".', setting) END;
+	END IF;
+	RETURN coalesce(before, latest);
+END
+$$;
+COMMENT ON FUNCTION factory.log_cutoff(text, text, timestamptz, integer) IS
+'before what a log is cut: the time named, or the end of its retention; an error where that is too late, or never';
+REVOKE ALL ON FUNCTION factory.log_cutoff(text, text, timestamptz, integer) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION factory.log_cutoff(text, text, timestamptz, integer), factory.make_months(text, integer), factory.drop_months(text, timestamptz) TO factory_auditor;
 
 CREATE OR REPLACE FUNCTION factory.make_audit_months(ahead integer DEFAULT 3) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -465,22 +493,10 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 AS $$
 DECLARE
-	retention CONSTANT interval := current_setting('factory.audit_retention')::interval;
-	latest CONSTANT timestamptz := clock_timestamp() - retention;
-	cutoff CONSTANT timestamptz := coalesce(before, latest);
+	cutoff CONSTANT timestamptz := factory.log_cutoff('the audit log', 'factory.audit_retention', before);
 	dropped text[];
 	removed bigint;
 BEGIN
-	IF retention = interval '0' THEN
-		RAISE EXCEPTION 'the audit log is kept for ever'
-			USING ERRCODE = 'object_not_in_prerequisite_state',
-				HINT = 'Set "factory.audit_retention", such as to ''1826d''.';
-	END IF;
-	IF cutoff > latest THEN
-		RAISE EXCEPTION 'the audit log is kept for %', current_setting('factory.audit_retention')
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'Name an earlier time, or lower "factory.audit_retention".';
-	END IF;
 	dropped := factory.drop_months('audit_log', cutoff);
 	-- What no month was there for.
 	ALTER TABLE factory.audit_log_default NO FORCE ROW LEVEL SECURITY;

@@ -102,22 +102,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	retention CONSTANT interval := current_setting('factory.log_retention')::interval;
-	latest CONSTANT timestamptz := clock_timestamp() - retention;
-	cutoff CONSTANT timestamptz := coalesce(before, latest);
-	dropped text[];
+	cutoff CONSTANT timestamptz := factory.log_cutoff('the judgment log', 'factory.log_retention', before);
+	dropped CONSTANT text[] := factory.drop_months('judgment_log', cutoff);
 BEGIN
-	IF retention = interval '0' THEN
-		RAISE EXCEPTION 'the judgment log is kept for ever'
-			USING ERRCODE = 'object_not_in_prerequisite_state',
-				HINT = 'Set "factory.log_retention", such as to ''731d''.';
-	END IF;
-	IF cutoff > latest THEN
-		RAISE EXCEPTION 'the judgment log is kept for %', current_setting('factory.log_retention')
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'Name an earlier time, or lower "factory.log_retention".';
-	END IF;
-	dropped := factory.drop_months('judgment_log', cutoff);
 	IF dropped <> '{}' THEN
 		PERFORM factory.audit('drop', 'judgment_log', NULL,
 			jsonb_build_object('months', to_jsonb(dropped)), jsonb_build_object('kept_since', cutoff));

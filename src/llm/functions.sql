@@ -213,6 +213,46 @@ COMMENT ON VIEW factory.llm_usage IS
 REVOKE ALL ON factory.llm_usage FROM PUBLIC;
 GRANT SELECT ON factory.llm_usage TO factory_admin, factory_monitor;
 
+-- The ledger is kept by the month, as the judgment log is.
+CREATE OR REPLACE FUNCTION factory.make_ledger_months(ahead integer DEFAULT 3) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+DECLARE
+	made CONSTANT text[] := factory.make_months('llm_call', ahead);
+	name text;
+BEGIN
+	FOREACH name IN ARRAY made LOOP
+		EXECUTE format('CREATE INDEX ON factory.%I (tenant_id, called_at)', name);
+	END LOOP;
+	RETURN cardinality(made);
+END
+$$;
+COMMENT ON FUNCTION factory.make_ledger_months(integer) IS
+'makes the ledger''s partitions of this month and those ahead, where they are missing';
+REVOKE ALL ON FUNCTION factory.make_ledger_months(integer) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION factory.drop_ledger_before(before timestamptz DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	-- Budgets count what this month took, in the plant's time zone.
+	cutoff CONSTANT timestamptz := factory.log_cutoff('the ledger', 'factory.llm_retention', before, 32);
+	dropped CONSTANT text[] := factory.drop_months('llm_call', cutoff);
+BEGIN
+	IF dropped <> '{}' THEN
+		PERFORM factory.audit('drop', 'llm_call', NULL,
+			jsonb_build_object('months', to_jsonb(dropped)), jsonb_build_object('kept_since', cutoff));
+	END IF;
+	RETURN cardinality(dropped);
+END
+$$;
+COMMENT ON FUNCTION factory.drop_ledger_before(timestamptz) IS
+'drops the ledger''s months that are older than that, or than factory.llm_retention; returns how many';
+REVOKE ALL ON FUNCTION factory.drop_ledger_before(timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION factory.drop_ledger_before(timestamptz) TO factory_admin;
+
 CREATE OR REPLACE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON factory.llm_budget
 	FOR EACH ROW EXECUTE FUNCTION factory.audit_change('budget', 'name');
 

@@ -7,12 +7,14 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/activity.h"
 #include "base/base.h"
+#include "base/months.h"
 #include "base/queue.h"
 #include "base/settings.h"
 #include "catalog/pg_type.h"
@@ -45,8 +47,14 @@ outcome_word(LlmFailure failure)
 /* --- the table ----------------------------------------------------------------------------- */
 
 static bool log_prompts = false;
+static int retention_minutes;
 
 static const Setting settings[] = {
+	{"factory.llm_retention",
+	 "Sets how long the ledger of calls to models is kept at least; 0 means for ever.",
+	 SETTING_INT, &retention_minutes, .boot = 731 * 24 * 60, .min = 0, .max = INT_MAX,
+	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MIN,
+	 .detail = "It is kept for 32 days whatever this says: budgets are counted from it."},
 	{"factory.log_prompts", "Enables prompts, as they were sent, in the ledger.",
 	 SETTING_BOOL, &log_prompts, .boot = 0, .context = PGC_SUSET},
 };
@@ -86,6 +94,10 @@ ledger_define(void)
 {
 	settings_define(settings, lengthof(settings));
 	queue_register(&ledger_rows);
+	months_keep(&(
+		MonthlyLog){"llm_call", "SELECT factory.make_ledger_months()",
+					"SELECT factory.drop_ledger_before() "
+					"WHERE pg_catalog.current_setting('factory.llm_retention') <> '0'"});
 }
 
 typedef struct RowValues

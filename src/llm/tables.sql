@@ -19,7 +19,7 @@ GRANT SELECT ON factory.model TO factory_author, factory_operator, factory_analy
 SELECT pg_catalog.pg_extension_config_dump('factory.model', '');
 
 -- The ledger.  No answer is ever written here, and a prompt only where factory.log_prompts
--- says so.
+-- says so.  No index on the parent, and a default partition, as the judgment log has them.
 CREATE TABLE factory.llm_call (
 	tenant_id text NOT NULL DEFAULT factory.current_tenant(),
 	called_at timestamptz NOT NULL,
@@ -40,13 +40,15 @@ CREATE TABLE factory.llm_call (
 	outcome text NOT NULL,
 	reason text,
 	prompt text
-);
+) PARTITION BY RANGE (called_at);
 COMMENT ON TABLE factory.llm_call IS
 'calls to models: who, what for, tokens, cost and outcome; no answer, and no prompt unless factory.log_prompts is on';
-CREATE INDEX llm_call_called_at ON factory.llm_call (tenant_id, called_at);
-REVOKE ALL ON factory.llm_call FROM PUBLIC;
+CREATE TABLE factory.llm_call_default PARTITION OF factory.llm_call DEFAULT;
+CREATE INDEX llm_call_called_at ON factory.llm_call_default (tenant_id, called_at);
+REVOKE ALL ON factory.llm_call, factory.llm_call_default FROM PUBLIC;
 GRANT SELECT ON factory.llm_call TO factory_admin, factory_monitor;
 SELECT pg_catalog.pg_extension_config_dump('factory.llm_call', '');
+SELECT pg_catalog.pg_extension_config_dump('factory.llm_call_default', '');
 
 -- What may be used: by all of the tenant, by a role, or of a model.
 CREATE TABLE factory.llm_budget (
