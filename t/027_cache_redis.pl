@@ -53,6 +53,43 @@ sub liar
 	return $listener->sockport;
 }
 
+# A Redis that has nothing, and answers each command after so many seconds; its port, and the
+# file that it writes a byte to for each command.
+sub slow_redis
+{
+	my ($seconds) = @_;
+	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) or die "could not listen: $!";
+	my ($port, $count) = ($listener->sockport, write_text("$directory/commands." . $listener->sockport, ''));
+	my $child = fork() // die "could not fork: $!";
+	if ($child == 0)
+	{
+		local $SIG{CHLD} = 'IGNORE';
+		while (my $client = $listener->accept)
+		{
+			next if fork();
+			my $said = '';
+			while (sysread $client, my $bytes, 65536)
+			{
+				$said .= $bytes;
+				while ($said =~ s/^\*\d+\r\n\$\d+\r\n(ROLE|GET|SET)\r\n//)
+				{
+					my $reply = { ROLE => "*1\r\n\$6\r\nmaster\r\n", GET => "\$-1\r\n", SET => "+OK\r\n" }->{$1};
+					$said = '';
+					open my $out, '>>', $count;
+					print $out 'x' if $1 ne 'ROLE';
+					close $out;
+					select undef, undef, undef, $seconds;
+					syswrite $client, $reply;
+				}
+			}
+			POSIX::_exit(0);
+		}
+		POSIX::_exit(0);
+	}
+	$running{"slow $port"} = $child;
+	return ($port, $count);
+}
+
 sub stop_redis
 {
 	my ($name) = @_;
@@ -176,6 +213,29 @@ is(judge(1), 'HIGH|-|f', 'one that is nowhere');
 set('factory.cache_redis' => "redis://127.0.0.1:$port", 'factory.cache_redis_timeout' => '2s');
 is(judge(1), 'HIGH|-|f', 'one that wants a password');
 like(slurp_text($node->logfile), qr/no Redis for the cache at "127.0.0.1": it says: NOAUTH/, 'and says so');
+
+# One that answers in time, but slowly: many rows do not pay for each.
+sub rows { my ($from) = @_; return sql("SELECT count(*), min(status), bool_or(from_cache) FROM factory.judge_many('d', 'SELECT i AS a FROM generate_series($from, $from + 39) AS i', 16)") }
+for my $pace ([ 0, '5s', 80, 80 ], [ 0.1, '1s', 2, 30 ])
+{
+	my ($seconds, $limit, $least, $most) = @$pace;
+	my ($slow, $count) = slow_redis($seconds);
+	set('factory.cache_redis' => "redis://127.0.0.1:$slow", 'factory.cache_redis_timeout' => $limit);
+	is(rows(1000), '40|HIGH|f', "forty rows, and a Redis that answers after $seconds s");
+	my $asked = length slurp_text($count);
+	cmp_ok($asked, '>=', $least, 'is asked') && cmp_ok($asked, '<=', $most, "and not for every row if that takes long: $asked times");
+	judge(1000);
+	cmp_ok(length slurp_text($count), '>', $asked, 'the next session asks it');
+	$asked = length slurp_text($count);
+	is(sql(q{SELECT count(factory.judge_async('d', jsonb_build_object('a', 2000 + i))) FROM generate_series(1, 40) AS i}), 40, 'forty jobs');
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM factory.job WHERE state <> 'done'});
+	$asked = length(slurp_text($count)) - $asked;
+	cmp_ok($asked, '>=', $least, 'ask it') && cmp_ok($asked, '<=', $most, "and not each if that takes long: $asked times");
+	stop_redis("slow $slow");
+	sql('DELETE FROM factory.job');
+}
+like(slurp_text($node->logfile), qr/no Redis for the cache at "127.0.0.1": its slow answers took 1\d\d\d ms of one statement/, 'the log says why');
+set('factory.cache_redis' => "redis://127.0.0.1:$port", 'factory.cache_redis_timeout' => '2s');
 set('factory.cache_redis_password_file' => $file);
 judge(2);
 is(judge(2), 'HIGH|redis|f', 'with its password');

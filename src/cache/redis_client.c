@@ -5,7 +5,9 @@
  * hiredis writes the commands and reads the replies, a link of the http room carries
  * them.  A command that cannot be answered within factory.cache_redis_timeout, all of
  * finding and connecting included, has no reply; the server is then left alone for a
- * second, so that who judges is not kept waiting again and again.
+ * second, so that who judges is not kept waiting again and again.  So it is where slow
+ * answers have cost one statement, or a worker's transaction, as much as that: a statement
+ * of many rows does not pay for each.
  */
 #include "postgres.h"
 
@@ -13,6 +15,7 @@
 #include <hiredis/hiredis.h>
 #include <limits.h>
 
+#include "access/xact.h"
 #include "base/secret.h"
 #include "cache/cache_int.h"
 #include "http/link.h"
@@ -22,6 +25,9 @@
 
 #define REDIS_REST_MS 1000
 #define REDIS_LOG_AGAIN_MS (60 * 1000)
+
+/* An answer is slow that takes more than this part of the time it may take. */
+#define REDIS_SLOW_PART 20
 #define REDIS_MAX_REPLY (4 * 1024 * 1024)
 #define REDIS_MAX_ADDRESSES 8
 #define REDIS_NAME_MAX 255
@@ -50,6 +56,10 @@ static bool is_busy = false; /* a reply is due: an error came between */
 static char *connected_as = NULL;
 static char connected_host[REDIS_NAME_MAX + 1];
 static TimestampTz rest_until = 0;
+
+/* What slow answers have cost the statement that began then. */
+static TimestampTz slow_statement = 0;
+static int64 slow_usec = 0;
 
 /* --- addresses ------------------------------------------------------------------------- */
 
@@ -414,11 +424,58 @@ is_connected_as_set(void)
 
 /* --- for the level ----------------------------------------------------------------------------------- */
 
+static int64
+cost_of_statement(void)
+{
+	if (slow_statement != GetCurrentStatementStartTimestamp())
+		slow_usec = 0;
+	slow_statement = GetCurrentStatementStartTimestamp();
+	return slow_usec;
+}
+
+static void
+note_cost(int64 usec)
+{
+	if (usec > redis_timeout_ms * INT64CONST(1000) / REDIS_SLOW_PART)
+		slow_usec = cost_of_statement() + usec;
+}
+
+/* Whether this statement may ask; else the server is left alone, and the log says why. */
+static bool
+may_ask(void)
+{
+	int64 usec = cost_of_statement();
+
+	if (GetCurrentTimestamp() < rest_until)
+		return false;
+	if (usec < redis_timeout_ms * INT64CONST(1000))
+		return true;
+	complain(connected_host, psprintf("its slow answers took %d ms of one statement",
+									  (int) (usec / 1000)));
+	return false;
+}
+
+/* By the connection there is, or by a new one; NULL where there is no reply. */
+static redisReply *
+exchange_connected(int count, const char **words, const size_t *lengths, bool is_old,
+				   TimestampTz deadline)
+{
+	redisReply *reply;
+
+	if (connection == NULL && !connect_to_any(deadline))
+		return NULL;
+	reply = exchange(count, words, lengths, deadline);
+	/* One that was idle may have been closed by the other side. */
+	if (reply == NULL && is_old && connect_to_any(deadline))
+		reply = exchange(count, words, lengths, deadline);
+	return reply;
+}
+
 redisReply *
 redis_command(int count, const char **words, const size_t *lengths)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz deadline = TimestampTzPlusMilliseconds(now, redis_timeout_ms);
+	TimestampTz began = GetCurrentTimestamp();
+	TimestampTz deadline = TimestampTzPlusMilliseconds(began, redis_timeout_ms);
 	bool is_old = connection != NULL;
 	redisReply *reply;
 
@@ -427,17 +484,14 @@ redis_command(int count, const char **words, const size_t *lengths)
 		hang_up();
 		is_old = false;
 	}
-	if (now < rest_until)
+	if (!may_ask())
 		return NULL;
-	if (connection == NULL && !connect_to_any(deadline))
-		return NULL;
-	reply = exchange(count, words, lengths, deadline);
-	/* One that was idle may have been closed by the other side. */
-	if (reply == NULL && is_old && connect_to_any(deadline))
-		reply = exchange(count, words, lengths, deadline);
+	reply = exchange_connected(count, words, lengths, is_old, deadline);
+	note_cost(GetCurrentTimestamp() - began);
 	if (reply != NULL && reply->type != REDIS_REPLY_ERROR)
 		return reply;
-	complain(connected_host, fault_of(reply, REDIS_REPLY_NIL));
+	if (connection != NULL)
+		complain(connected_host, fault_of(reply, REDIS_REPLY_NIL));
 	if (reply != NULL)
 		freeReplyObject(reply);
 	hang_up();
