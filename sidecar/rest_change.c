@@ -179,6 +179,25 @@ rest_is_change(const char *method)
 	return change_of(method) != NULL;
 }
 
+/* Which of the rows are meant is not said, and more than was meant is never changed. */
+static bool
+refuse_limits(Exchange *exchange, RestChange change)
+{
+	const RestLevel *top = &exchange->rest->query.top;
+	char message[100];
+
+	if (change == CHANGE_INSERT || (top->limit < 0 && top->offset == 0))
+		return false;
+	snprintf(message, sizeof(message),
+			 "limit/offset querystring parameters are not allowed for %s",
+			 exchange->request->head.method);
+	exchange_reply_problem(
+		exchange, 400, "PGRST114", message, NULL,
+		"Filter by a key; Prefer: handling=strict, max-affected=N refuses to change "
+		"more rows than that.");
+	return true;
+}
+
 void
 rest_serve_change(Exchange *exchange, const CatalogRelation *relation, const char *method)
 {
@@ -186,6 +205,8 @@ rest_serve_change(Exchange *exchange, const CatalogRelation *relation, const cha
 	Rest *rest = exchange->rest;
 	RestWrite *write = &rest->write;
 
+	if (refuse_limits(exchange, change))
+		return;
 	*write = (RestWrite){.change = change,
 						 .returns = rest->prefer.returns,
 						 .conflict = rest->prefer.conflict,

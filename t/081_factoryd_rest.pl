@@ -190,6 +190,11 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM api.line WHERE rate = 8'),
 write_is(PATCH => '/line?code=eq.N1', {}, '204 ', 'of nothing');
 write_is(PUT => '/plant?id=eq.9', { id => 9, name => 'put' }, '200 [{"id":9,"info":null,"name":"put"}]', 'a row is put', @rows);
 write_is(PUT => '/plant?id=eq.10', { id => 9, name => 'put' }, '400 {"code":"PGRST115","details":null,"hint":null,"message":"Payload values do not match URL in primary key column(s)"}', 'where it does not belong');
+for my $case ([ PATCH => '/plant?limit=1', { name => 'all' } ], [ PATCH => '/plant?order=id&offset=1', { name => 'all' } ], [ DELETE => '/plant?order=id&limit=1' ], [ PUT => '/plant?id=eq.9&limit=1', { id => 9, name => 'put' } ])
+{
+	($status, $body) = $factoryd->call(@$case);
+	is("$status $body->{code}", '400 PGRST114', "$case->[0] $case->[1] changes no row, rather than all of them");
+}
 write_is(PUT => '/plant?name=eq.x', { id => 9, name => 'put' }, '405 {"code":"PGRST105","details":null,"hint":null,"message":"Filters must include all and only primary key columns with \'eq\' operators"}', 'or without its key');
 write_is(DELETE => '/plant?id=gte.5', undef, '204 ', 'a deletion', Prefer => 'count=exact');
 is($headers->{'content-range'}, '0-3/4', 'of how many');
