@@ -180,6 +180,8 @@ write_is(POST => '/plant', { id => 5, name => 'ULSAN' }, '201 [{"id":5,"info":nu
 write_is(POST => '/plant', [ { id => 5, name => 'no' }, { id => 6, name => 'jeju' } ], '201 [{"id":6,"info":null,"name":"jeju"}]', 'or ignored', Prefer => 'resolution=ignore-duplicates,return=representation');
 is($headers->{'preference-applied'}, 'resolution=ignore-duplicates, return=representation', 'as was preferred');
 write_is(POST => '/plant', "id,name\n8,\"a, \"\"b\"\"\"\n", '201 [{"id":8,"info":null,"name":"a, \"b\""}]', 'CSV', @rows, 'content-type' => 'text/csv');
+($status, $body) = $factoryd->call(POST => '/plant', join(',', map { "c$_" } 1 .. 512) . "\n", @rows, 'content-type' => 'text/csv');
+is("$status $body->{code}", '400 PGRST102', 'CSV of more columns than are read: the names left over are no row');
 write_is(POST => '/line', [], '201 []', 'nothing', @rows);
 write_is(PATCH => '/line?code=eq.N1&select=code,rate::text', { rate => 7 }, '200 [{"code":"N1","rate":"7"}]', 'an update', @rows);
 write_is(PATCH => '/line?code=like.N*', { rate => 8 }, '400 {"code":"PGRST124","details":"The query affects 5 rows","hint":null,"message":"Query result exceeds max-affected preference constraint"}',

@@ -1,7 +1,7 @@
 /*
  * http.c
  *		Feeds bytes to factoryd's parsers: request heads, chunk sizes, query strings with
- *		their aggregates and spreads, forms, JSON members, bearer tokens.
+ *		their aggregates and spreads, forms, CSV, JSON members, bearer tokens.
  *
  * Built with libFuzzer (make -C sidecar fuzz, needs clang) it searches; built with
  * REPLAY it runs the files it is given once, which is what the tests do.
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "csv.h"
 #include "form.h"
 #include "http_parse.h"
 #include "json_scan.h"
@@ -85,6 +86,21 @@ try_form(const uint8_t *data, size_t size)
 	free(text);
 }
 
+/* What comes out of CSV is JSON. */
+static void
+try_csv(const uint8_t *data, size_t size)
+{
+	char *text = copy_bytes(data, size);
+	char *rows = csv_as_json(text);
+	json_t *read = rows ? json_loads(rows, 0, NULL) : NULL;
+
+	if (rows && !json_is_array(read))
+		abort();
+	json_decref(read);
+	free(rows);
+	free(text);
+}
+
 static void
 try_json(const uint8_t *data, size_t size)
 {
@@ -128,6 +144,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_chunk(data, size);
 	try_query(data, size);
 	try_form(data, size);
+	try_csv(data, size);
 	try_json(data, size);
 	try_token(data, size);
 	return 0;
