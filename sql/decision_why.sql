@@ -36,3 +36,19 @@ SELECT setseed(0.42) \g /dev/null
 SELECT count(*) AS numbers, count(*) FILTER (WHERE (j.explanation->'evidence'->>'f') IS DISTINCT FROM f::numeric::text) AS different
 FROM (SELECT CASE i % 3 WHEN 0 THEN round((random() * 10 ^ (i % 7))::numeric, i % 8) WHEN 1 THEN (random() * 10 ^ (i % 40 - 20))::numeric ELSE (i / 64.0)::numeric END::float8 AS f
 	FROM generate_series(1, 3000) AS i) AS v, factory.decide('number', jsonb_build_object('f', f)) AS j;
+
+-- Texts that are said again and again are made once, but not where a setting writes them; and an
+-- explanation lies as the server would store it, byte for byte.
+SELECT factory.create_decision('why_day', '{"inputs": {"d": "date", "n": "numeric", "t": "text", "i": "int"}, "default": {"status": "NORMAL"},
+  "rules": [{"id": "late", "when": "d >= ''2026-03-02'' AND i IN (1, 5, 9)", "then": {"status": "LATE"}}, {"id": "much", "when": "n > 12.50 AND t IN (''a'', ''b'', ''c'', ''d'')", "then": {"status": "MUCH"}},
+            {"id": "none", "when": "i IS NULL", "then": {"status": "NONE"}}]}');
+CREATE VIEW why_day AS SELECT n, j.explanation->'nearest_miss' AS nearest_miss, j.explanation->'flips' AS flips
+FROM (VALUES (1, '{"d": "2026-03-01", "i": 5, "n": 1, "t": "x"}'::jsonb), (2, '{"d": "2026-03-02", "i": 3, "n": 13, "t": "가"}')) AS v(n, input), factory.judge('why_day', input) AS j;
+SELECT * FROM why_day ORDER BY n \gx
+SET datestyle = 'German';
+SELECT * FROM why_day ORDER BY n \gx
+RESET datestyle;
+SELECT count(*) AS explanations, count(*) FILTER (WHERE pg_column_size(e) <> pg_column_size(e::text::jsonb) OR e <> e::text::jsonb) AS different
+FROM generate_series(0, 5) AS i, unnest('{0,12.5,12.51,-3e-7,123456789012}'::numeric[]) AS n, unnest('{a,d,"",x,한국어}'::text[]) AS t, unnest('{2026-03-01,2026-03-02,infinity}'::date[]) AS d,
+  LATERAL (SELECT explanation AS e FROM factory.judge('why_day', jsonb_strip_nulls(jsonb_build_object('i', nullif(i, 4), 'n', n, 't', t, 'd', d)))) AS j;
+DROP VIEW why_day;

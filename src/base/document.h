@@ -80,7 +80,7 @@ typedef struct DocBuilder
 /*
  * doc_begin_object(&b); doc_put_string(&b, "k", "v"); ... doc_end_object(&b);
  * doc_finish(&b).  Inside an array the key is NULL.  A NULL string, document or
- * a NaN is written as JSON null.
+ * a NaN is written as JSON null.  A key is read when its object ends.
  */
 extern void doc_build(DocBuilder *b);
 extern void doc_begin_object(DocBuilder *b, const char *key);
@@ -98,5 +98,26 @@ extern void doc_put_null(DocBuilder *b, const char *key);
 extern void doc_put_doc(DocBuilder *b, const char *key, Jsonb *value);
 extern void doc_put_value(DocBuilder *b, const char *key, const JsonbValue *value);
 extern Jsonb *doc_finish(DocBuilder *b);
+
+typedef struct DocText
+{
+	const char *data;
+	int length;
+} DocText;
+
+/* Objects with always the same keys, given in the order in which they are stored. */
+#define DOC_TEXTS_MOST 8
+
+typedef struct DocTextsShape
+{
+	int count; /* 0: not made yet */
+	int keys_length;
+	JEntry entries[DOC_TEXTS_MOST];
+	char keys[64];
+} DocTextsShape;
+
+extern void doc_texts_shape(DocTextsShape *shape, const char *const *keys, int count);
+extern void doc_put_texts(DocBuilder *b, const char *key, const DocTextsShape *shape,
+						  const DocText *texts);
 
 #endif /* FACTORY_DOCUMENT_H */

@@ -23,14 +23,15 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
-#define FIRST_BYTES 1024
+#define FIRST_BYTES 4096
 #define FIRST_ITEMS 32
 #define FEW_KEYS 16 /* are sorted by insertion */
 
 typedef struct DocItem
 {
-	int key; /* where in the bytes; -1 in a list */
+	const char *key; /* NULL in a list */
 	int key_length;
+	int order; /* in which they were put */
 	JEntry type;
 	int at;
 	int length;
@@ -91,16 +92,12 @@ add_item(DocBuilder *b, const char *key, JEntry type)
 		b->items = b->items ? repalloc(b->items, sizeof(DocItem) * b->item_room)
 							: palloc(sizeof(DocItem) * b->item_room);
 	}
-	item = &b->items[b->item_count++];
+	item = &b->items[b->item_count];
+	item->order = b->item_count++;
 	item->type = type;
 	item->at = item->length = 0;
-	item->key = -1;
-	item->key_length = 0;
-	if (key != NULL)
-	{
-		item->key_length = (int) strlen(key);
-		item->key = keep(b, key, (Size) item->key_length + 1);
-	}
+	item->key = key;
+	item->key_length = key ? (int) strlen(key) : 0;
 	return item;
 }
 
@@ -119,32 +116,32 @@ add_data(DocBuilder *b, const char *key, JEntry type, const void *data, Size len
 
 /* The order in which an object has its keys. */
 static int
-compare_items(const DocBuilder *b, const DocItem *one, const DocItem *other)
+compare_items(const DocItem *one, const DocItem *other)
 {
 	if (one->key_length != other->key_length)
 		return one->key_length - other->key_length;
-	return memcmp(b->bytes + one->key, b->bytes + other->key, one->key_length);
+	return memcmp(one->key, other->key, one->key_length);
 }
 
 /* Of two with one key the later, which was put later, comes first. */
 static int
-item_order(const void *one, const void *other, void *builder)
+item_order(const void *one, const void *other)
 {
-	int order = compare_items(builder, one, other);
+	int order = compare_items(one, other);
 
 	return order != 0 ? order
-					  : ((const DocItem *) other)->key - ((const DocItem *) one)->key;
+					  : ((const DocItem *) other)->order - ((const DocItem *) one)->order;
 }
 
 static void
-insertion_sort(const DocBuilder *b, DocItem *items, int count)
+insertion_sort(DocItem *items, int count)
 {
 	for (int i = 1; i < count; i++)
 	{
 		DocItem item = items[i];
 		int j = i;
 
-		for (; j > 0 && compare_items(b, &item, &items[j - 1]) <= 0; j--)
+		for (; j > 0 && compare_items(&item, &items[j - 1]) <= 0; j--)
 			items[j] = items[j - 1];
 		items[j] = item;
 	}
@@ -152,16 +149,16 @@ insertion_sort(const DocBuilder *b, DocItem *items, int count)
 
 /* Sorted by key; of those with one key the one that was put last stays. */
 static int
-sort_items(DocBuilder *b, DocItem *items, int count)
+sort_items(DocItem *items, int count)
 {
 	int kept = 0;
 
 	if (count <= FEW_KEYS)
-		insertion_sort(b, items, count);
+		insertion_sort(items, count);
 	else
-		qsort_arg(items, count, sizeof(DocItem), item_order, b);
+		qsort(items, count, sizeof(DocItem), item_order);
 	for (int i = 0; i < count; i++)
-		if (kept == 0 || compare_items(b, &items[kept - 1], &items[i]) != 0)
+		if (kept == 0 || compare_items(&items[kept - 1], &items[i]) != 0)
 			items[kept++] = items[i];
 	return kept;
 }
@@ -228,8 +225,7 @@ write_container(const DocBuilder *b, const DocItem *items, int count, bool is_ob
 	target->header = count | (is_object ? JB_FOBJECT : JB_FARRAY);
 	to.data = (char *) &target->children[count * (is_object ? 2 : 1)];
 	for (int i = 0; is_object && i < count; i++)
-		write_child(&to, JENTRY_ISSTRING, b->bytes + items[i].key, items[i].key_length,
-					false);
+		write_child(&to, JENTRY_ISSTRING, items[i].key, items[i].key_length, false);
 	for (int i = 0; i < count; i++)
 		write_child(&to, items[i].type, b->bytes + items[i].at, items[i].length,
 					is_aligned(items[i].type));
@@ -265,7 +261,7 @@ end_container(DocBuilder *b, bool is_object)
 	int around = item->at;
 
 	if (is_object)
-		count = sort_items(b, members, count);
+		count = sort_items(members, count);
 	if (around < 0)
 		end_root(b, members, count, is_object);
 	else
@@ -353,22 +349,29 @@ put_numeric(DocBuilder *b, const char *key, Numeric number)
 }
 
 void
-doc_put_int(DocBuilder *b, const char *key, int64 number)
+doc_put_decimal(DocBuilder *b, const char *key, int64 number, int digits)
 {
-	put_numeric(b, key, int64_to_numeric(number));
+	int32 stored[NUMBER_STORED_ROOM / sizeof(int32)];
+
+	add_data(b, key, JENTRY_ISNUMERIC, stored, number_store(number, digits, stored));
 }
 
 void
-doc_put_decimal(DocBuilder *b, const char *key, int64 number, int digits)
+doc_put_int(DocBuilder *b, const char *key, int64 number)
 {
-	put_numeric(b, key, int64_div_fast_to_numeric(number, digits));
+	doc_put_decimal(b, key, number, 0);
 }
 
 void
 doc_put_number(DocBuilder *b, const char *key, double number)
 {
+	int64 whole;
+	int decimals;
+
 	if (isnan(number) || isinf(number))
 		doc_put_null(b, key);
+	else if (number_to_decimal(number, &whole, &decimals))
+		doc_put_decimal(b, key, whole, decimals);
 	else
 		put_numeric(b, key, number_from_double(number));
 }
@@ -418,5 +421,56 @@ doc_put_value(DocBuilder *b, const char *key, const JsonbValue *value)
 		default:
 			doc_put_doc(b, key, doc_from_value(value));
 			break;
+	}
+}
+
+/* --- objects of texts ------------------------------------------------------------------- */
+
+void
+doc_texts_shape(DocTextsShape *shape, const char *const *keys, int count)
+{
+	int end = 0;
+
+	Assert(count <= DOC_TEXTS_MOST);
+	for (int i = 0; i < count; i++)
+	{
+		int length = (int) strlen(keys[i]);
+
+		Assert(end + length <= sizeof(shape->keys));
+		memcpy(shape->keys + end, keys[i], length);
+		end += length;
+		shape->entries[i] = JENTRY_ISSTRING | (i == 0 ? JENTRY_HAS_OFF | end : length);
+	}
+	shape->keys_length = end;
+	shape->count = count;
+}
+
+void
+doc_put_texts(DocBuilder *b, const char *key, const DocTextsShape *shape,
+			  const DocText *texts)
+{
+	int count = shape->count;
+	Size size = sizeof(uint32) + 2 * sizeof(JEntry) * count + shape->keys_length;
+	DocItem *item = add_item(b, key, JENTRY_ISCONTAINER);
+	JsonbContainer *target;
+	char *at;
+
+	for (int i = 0; i < count; i++)
+		size += texts[i].length;
+	if (size > JENTRY_OFFLENMASK)
+		raise_too_large();
+	item->at = reserve(b, size);
+	item->length = (int) size;
+	target = (JsonbContainer *) (b->bytes + item->at);
+	target->header = count | JB_FOBJECT;
+	memcpy(target->children, shape->entries, sizeof(JEntry) * count);
+	at = (char *) &target->children[2 * count];
+	memcpy(at, shape->keys, shape->keys_length);
+	at += shape->keys_length;
+	for (int i = 0; i < count; i++)
+	{
+		target->children[count + i] = JENTRY_ISSTRING | texts[i].length;
+		memcpy(at, texts[i].data, texts[i].length);
+		at += texts[i].length;
 	}
 }

@@ -29,6 +29,7 @@
 #define FORM_SPECIAL 0xC000
 #define FORM_LONG_NEGATIVE 0x4000
 #define SHORT_NEGATIVE 0x2000
+#define SHORT_SCALE_SHIFT 7
 #define SHORT_WEIGHT_SIGN 0x0040
 #define SHORT_WEIGHT_MASK 0x003F
 
@@ -179,14 +180,66 @@ short_decimal(double value, int digits, char *text, int64 *whole, int *decimals)
 	return true;
 }
 
+bool
+number_to_decimal(double value, int64 *whole, int *decimals)
+{
+	char text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	return short_decimal(value, DBL_DIG, text, whole, decimals);
+}
+
+/* Digits as they are stored, the last one first; how many. */
+static int
+digits_of(uint64 rest, int decimals, int16 *digits)
+{
+	static const int powers[] = {1, 10, 100, 1000};
+	int partial = decimals % DIGIT_DECIMALS;
+	int count = 0;
+
+	if (partial > 0)
+	{
+		digits[count++] =
+			(int16) (rest % powers[partial] * powers[DIGIT_DECIMALS - partial]);
+		rest /= powers[partial];
+	}
+	for (; rest != 0; rest /= DIGIT_BASE)
+		digits[count++] = (int16) (rest % DIGIT_BASE);
+	while (count > 0 && digits[count - 1] == 0)
+		count--;
+	return count;
+}
+
+int
+number_store(int64 whole, int decimals, int32 *room)
+{
+	int16 digits[NUMBER_STORED_ROOM / sizeof(int16)];
+	int count =
+		digits_of(whole < 0 ? 0 - (uint64) whole : (uint64) whole, decimals, digits);
+	int behind_point = (decimals + DIGIT_DECIMALS - 1) / DIGIT_DECIMALS;
+	int weight = count > 0 ? count - 1 - behind_point : 0;
+	int16 *stored = (int16 *) VARDATA(room);
+	int last = 0, size;
+
+	while (last < count && digits[last] == 0)
+		last++;
+	*stored++ =
+		(int16) (FORM_SHORT | (whole < 0 ? SHORT_NEGATIVE : 0) |
+				 decimals << SHORT_SCALE_SHIFT | (weight < 0 ? SHORT_WEIGHT_SIGN : 0) |
+				 (weight & SHORT_WEIGHT_MASK));
+	for (int i = count - 1; i >= last; i--)
+		*stored++ = digits[i];
+	size = (int) ((char *) stored - (char *) room);
+	SET_VARSIZE(room, size);
+	return size;
+}
+
 Numeric
 number_from_double(double value)
 {
-	char text[DOUBLE_SHORTEST_DECIMAL_LEN];
 	int64 whole;
 	int decimals;
 
-	if (short_decimal(value, DBL_DIG, text, &whole, &decimals))
+	if (number_to_decimal(value, &whole, &decimals))
 		return int64_div_fast_to_numeric(whole, decimals);
 	return DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(value)));
 }

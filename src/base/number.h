@@ -22,6 +22,19 @@ extern bool number_to_int64(Datum numeric, int64 *result);
 extern Numeric number_from_double(double value);
 
 /*
+ * The same as a decimal, whole / 10^decimals; false where it has more than 15 figures,
+ * or an exponent.
+ */
+extern bool number_to_decimal(double value, int64 *whole, int *decimals);
+
+/*
+ * whole / 10^decimals, 63 at most, as the server would store the numeric; its size.  Of
+ * the room's type is only that it is aligned.
+ */
+#define NUMBER_STORED_ROOM 24
+extern int number_store(int64 whole, int decimals, int32 *room);
+
+/*
  * As printf's "%.*g" writes it, digits being 15 at most; true where that is this very
  * number.
  */

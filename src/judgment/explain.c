@@ -36,26 +36,28 @@ summary(const Judgment *judgment)
 }
 
 /* The condition, with the values of what it names. */
-static char *
-hit_sentence(const Decision *decision, const Rule *rule)
+static void
+put_hit_sentence(DocBuilder *b, Decision *decision, Rule *rule, ColumnTexts *texts)
 {
-	StringInfoData values;
+	StringInfoData words;
 	int member = -1, count = 0;
 
-	initStringInfo(&values);
+	initStringInfo(&words);
+	append_doc_text(&words, rule_words(decision, rule)->holds);
 	while ((member = bms_next_member(rule->when.columns, member)) >= 0)
 	{
 		int attno = member + FirstLowInvalidHeapAttributeNumber;
 
-		if (attno > 0 && attno != DECISION_TIME_ATTNO(decision))
-			appendStringInfo(&values, "%s%s = %s", count++ ? ", " : "",
-							 decision_column_name(decision, attno),
-							 decision_column_text(decision, attno));
+		if (attno <= 0 || attno == DECISION_TIME_ATTNO(decision))
+			continue;
+		if (count++ > 0)
+			appendBinaryStringInfo(&words, ", ", 2);
+		appendStringInfoString(&words, decision_column_name(decision, attno));
+		appendBinaryStringInfo(&words, " = ", 3);
+		append_doc_text(&words, column_texts_get(texts, attno));
 	}
-	if (count == 0)
-		return psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text);
-	return psprintf(phrase(decision, PHRASE_RULE_HOLDS_WHERE), rule->id, rule->when.text,
-					values.data);
+	doc_put_text(b, NULL, words.data, words.len);
+	pfree(words.data);
 }
 
 static void
@@ -80,7 +82,7 @@ put_undecided(DocBuilder *b, const Judgment *judgment)
 }
 
 static void
-put_reasoning(DocBuilder *b, const Judgment *judgment)
+put_reasoning(DocBuilder *b, const Judgment *judgment, ColumnTexts *texts)
 {
 	Evaluation *rules = judgment->evaluation;
 	const ModelVerdict *model = judgment->model;
@@ -90,11 +92,7 @@ put_reasoning(DocBuilder *b, const Judgment *judgment)
 	if (rules != NULL)
 	{
 		foreach (cell, rules->hits)
-		{
-			const Rule *rule = lfirst(cell);
-
-			doc_put_string(b, NULL, hit_sentence(judgment->decision, rule));
-		}
+			put_hit_sentence(b, judgment->decision, lfirst(cell), texts);
 		if (rules->hits == NIL && rules->undecided == NIL)
 			doc_put_string(b, NULL, evaluation_reason(rules));
 		foreach (cell, rules->undecided)
@@ -125,36 +123,31 @@ put_references(DocBuilder *b, const Judgment *judgment)
 
 	doc_begin_array(b, "references");
 	if (judgment->evaluation != NULL)
-	{
 		foreach (cell, judgment->evaluation->hits)
-		{
-			doc_begin_object(b, NULL);
-			doc_put_string(b, "type", "rule");
-			doc_put_string(b, "id", ((Rule *) lfirst(cell))->id);
-			doc_put_int(b, "version", judgment->decision->version);
-			doc_end_object(b);
-		}
-	}
+			doc_put_doc(b, NULL, rule_words(judgment->decision, lfirst(cell))->reference);
 	doc_end_array(b);
 }
 
 Jsonb *
 judgment_explain(Judgment *judgment)
 {
+	Decision *decision = judgment->decision;
+	ColumnTexts texts;
 	DocBuilder b;
 
 	if (judgment->explanation != NULL)
 		return judgment->explanation;
+	column_texts_begin(&texts, decision);
 	doc_build(&b);
 	doc_begin_object(&b, NULL);
 	doc_put_string(&b, "summary", summary(judgment));
-	put_reasoning(&b, judgment);
-	doc_put_doc(&b, "evidence", decision_values(judgment->decision, true));
+	put_reasoning(&b, judgment, &texts);
+	decision_put_values(&b, "evidence", decision, true);
 	put_references(&b, judgment);
 	put_undecided(&b, judgment);
 	if (judgment->evaluation != NULL)
-		explain_alternatives(&b, judgment->evaluation);
-	doc_put_string(&b, "language", judgment->decision->language);
+		explain_alternatives(&b, judgment->evaluation, &texts);
+	doc_put_string(&b, "language", decision->language);
 	doc_end_object(&b);
 	judgment->explanation = doc_finish(&b);
 	return judgment->explanation;

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "catalog/pg_type.h"
 #include "rules/rules_int.h"
 #include "utils/array.h"
@@ -98,6 +99,66 @@ evaluation_matched_rules(const Evaluation *run)
 			answer_of_rule(run->decision, lfirst(cell))->id;
 	return PointerGetDatum(
 		construct_array(ids, list_length(run->hits), TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* --- in an explanation -------------------------------------------------------------- */
+
+static DocText
+doc_text(const char *words)
+{
+	return (DocText){words, (int) strlen(words)};
+}
+
+/* Something was named: the sentence goes on with its value. */
+static bool
+names_columns(const Decision *decision, const Rule *rule)
+{
+	int member = -1;
+
+	while ((member = bms_next_member(rule->when.columns, member)) >= 0)
+	{
+		int attno = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno > 0 && attno != DECISION_TIME_ATTNO(decision))
+			return true;
+	}
+	return false;
+}
+
+static Jsonb *
+make_reference(const Decision *decision, const Rule *rule)
+{
+	DocBuilder b;
+
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	doc_put_string(&b, "type", "rule");
+	doc_put_string(&b, "id", rule->id);
+	doc_put_int(&b, "version", decision->version);
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+const RuleWords *
+rule_words(Decision *decision, Rule *rule)
+{
+	MemoryContext caller;
+	RuleWords *words;
+
+	if (rule->words != NULL)
+		return rule->words;
+	caller = MemoryContextSwitchTo(decision->context);
+	words = palloc(sizeof(RuleWords));
+	words->reason = doc_text(
+		psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text));
+	words->holds = names_columns(decision, rule)
+					   ? doc_text(psprintf(phrase(decision, PHRASE_RULE_HOLDS_WHERE),
+										   rule->id, rule->when.text, ""))
+					   : words->reason;
+	words->reference = make_reference(decision, rule);
+	rule->words = words;
+	MemoryContextSwitchTo(caller);
+	return words;
 }
 
 /* --- several hits ------------------------------------------------------------------- */

@@ -102,47 +102,105 @@ put_column(DocBuilder *b, const Decision *decision, int attno, const ValueType *
 		value_put(b, name, type, decision->slot->tts_values[attno - 1]);
 }
 
+void
+decision_put_values(DocBuilder *b, const char *name, const Decision *decision,
+					bool with_lets)
+{
+	doc_begin_object(b, name);
+	for (int i = 0; i < decision->input_count; i++)
+		put_column(b, decision, DECISION_INPUT_ATTNO(i), &decision->inputs[i].value);
+	for (int i = 0; with_lets && i < decision->let_count; i++)
+		put_column(b, decision, DECISION_LET_ATTNO(decision, i), &decision->lets[i].type);
+	doc_end_object(b);
+}
+
 Jsonb *
 decision_values(Decision *decision, bool with_lets)
 {
 	DocBuilder b;
 
 	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	for (int i = 0; i < decision->input_count; i++)
-		put_column(&b, decision, DECISION_INPUT_ATTNO(i), &decision->inputs[i].value);
-	for (int i = 0; with_lets && i < decision->let_count; i++)
-		put_column(&b, decision, DECISION_LET_ATTNO(decision, i),
-				   &decision->lets[i].type);
-	doc_end_object(&b);
+	decision_put_values(&b, NULL, decision, with_lets);
 	return doc_finish(&b);
 }
 
 /* Six digits are enough for people: 0.0198020 rather than 0.019801980198019802. */
-static char *
+static DocText
 short_number(double value)
 {
 	char *text = palloc(NUMBER_TEXT_ROOM);
 
 	(void) number_to_text(value, 6, text);
-	return text;
+	return (DocText){text, (int) strlen(text)};
 }
 
-char *
+static DocText
+whole_number(int64 value)
+{
+	char *text = palloc(MAXINT8LEN + 1);
+
+	return (DocText){text, pg_lltoa(value, text)};
+}
+
+static DocText
+value_text(const ValueType *type, Datum value)
+{
+	text *words;
+	char *printed;
+
+	switch (type->number_type)
+	{
+		case INT2OID:
+			return whole_number(DatumGetInt16(value));
+		case INT4OID:
+			return whole_number(DatumGetInt32(value));
+		case FLOAT4OID:
+			return short_number(DatumGetFloat4(value));
+		case FLOAT8OID:
+			return short_number(DatumGetFloat8(value));
+		case TEXTOID:
+		case VARCHAROID:
+			words = DatumGetTextPP(value);
+			return (DocText){VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words)};
+		default:
+			printed = value_to_text(type, value);
+			return (DocText){printed, (int) strlen(printed)};
+	}
+}
+
+DocText
 decision_column_text(const Decision *decision, int attno)
 {
 	const ValueType *type = attno <= decision->input_count
 								? &decision->inputs[attno - 1].value
 								: &DECISION_LET_OF_ATTNO(decision, attno)->type;
-	Datum value = decision->slot->tts_values[attno - 1];
 
 	if (decision->slot->tts_isnull[attno - 1])
-		return "NULL";
-	if (type->number_type == FLOAT8OID)
-		return short_number(DatumGetFloat8(value));
-	if (type->number_type == FLOAT4OID)
-		return short_number(DatumGetFloat4(value));
-	return value_to_text(type, value);
+		return (DocText){"NULL", 4};
+	return value_text(type, decision->slot->tts_values[attno - 1]);
+}
+
+void
+column_texts_begin(ColumnTexts *texts, const Decision *decision)
+{
+	texts->decision = decision;
+	texts->of = palloc0(sizeof(DocText) * DECISION_COLUMN_COUNT(decision));
+}
+
+DocText
+column_texts_get(ColumnTexts *texts, int attno)
+{
+	DocText *kept = &texts->of[attno - 1];
+
+	if (kept->data == NULL)
+		*kept = decision_column_text(texts->decision, attno);
+	return *kept;
+}
+
+void
+append_doc_text(StringInfo words, DocText text)
+{
+	appendBinaryStringInfo(words, text.data, text.length);
 }
 
 char *
@@ -159,7 +217,7 @@ explanation_render(Decision *decision, const char *template_text)
 
 		appendBinaryStringInfo(&text, at, open - at);
 		if (attno > 0)
-			appendStringInfoString(&text, decision_column_text(decision, attno));
+			append_doc_text(&text, decision_column_text(decision, attno));
 		else
 			appendBinaryStringInfo(&text, open, close - open + 1);
 		at = close + 1;

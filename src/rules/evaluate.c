@@ -357,13 +357,13 @@ undecided_text(const Decision *decision, const List *undecided)
 }
 
 static char *
-hit_reason(Decision *decision, const Rule *rule)
+hit_reason(Decision *decision, Rule *rule)
 {
 	if (rule->because != NULL)
 		return explanation_render(decision, rule->because);
 	if (rule->then.explanation != NULL)
 		return explanation_render(decision, rule->then.explanation);
-	return psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text);
+	return unconstify(char *, rule_words(decision, rule)->reason.data);
 }
 
 char *

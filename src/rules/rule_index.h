@@ -38,19 +38,35 @@ extern const TestSet *rule_index_tests(const Decision *decision);
 /* The key of what was taken in for a column of the test set; false for NULL. */
 extern bool rule_index_key(const Decision *decision, int column, int64 *key);
 
+/* Rules that all columns, or all but one, leave standing: of what was taken in. */
+typedef struct Nearness
+{
+	int count;
+	struct NearRules *rules; /* 64 of them each, in order, where there are any */
+} Nearness;
+
+extern Nearness rule_index_nearness(const Decision *decision);
+
 /* Of the rules before the given one that fail, the first with the fewest failing tests. */
-extern int rule_index_nearest_miss(const Decision *decision, int before);
+extern int rule_index_nearest_miss(const Decision *decision, const Nearness *nearness,
+								   int before);
 
 /* A change of one column alone, to the nearest keys where another rule is the first. */
 typedef struct IndexStep
 {
 	int column; /* in the test set */
+	int segment;
 	KeyRange range;
 	bool upward;
 	int rule; /* which is then the first to hold, or -1 */
 } IndexStep;
 
-extern List *rule_index_steps(const Decision *decision);
+/* At most two a column; how many. */
+extern int rule_index_steps(const Decision *decision, const Nearness *nearness,
+							IndexStep **steps);
+
+/* Of a column of the test set. */
+extern int rule_index_segments(const Decision *decision, int column);
 
 /* Memory that the index takes, in bytes. */
 extern Size rule_index_size(const Decision *decision);

@@ -11,6 +11,7 @@
 #include "base/document.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "utils/typcache.h"
 
@@ -221,8 +222,9 @@ typedef struct Rule
 	char *because;  /* template with {name}, or NULL */
 	List *computed; /* "set": of Computed * */
 	Answer *answer; /* NULL: not asked for yet */
-	List *alone;    /* of this rule: the hits where it is the only one */
-	bool ready;     /* false: it was not asked for yet, see decision_rule() */
+	struct RuleWords *words;
+	List *alone; /* of this rule: the hits where it is the only one */
+	bool ready;  /* false: it was not asked for yet, see decision_rule() */
 } Rule;
 
 typedef struct Collected
@@ -284,6 +286,7 @@ typedef struct Decision
 	MemoryContext econtext_memory; /* its own, where it is not lent the caller's */
 	char **let_errors;             /* why a let value could not be computed, or NULL */
 	struct RuleIndex *index;
+	struct Alternatives *alternatives;
 	struct RowShape *row_shape;    /* how the rows last seen fill the inputs */
 	struct JudgmentSeries *series; /* where its judgments are counted */
 	bool busy;
@@ -442,12 +445,25 @@ extern Jsonb *answer_hit(Decision *decision, Rule *rule);
 extern Jsonb *answer_hits(List *hits);
 
 /* The value of a column in the slot, as people read it. */
-extern char *decision_column_text(const Decision *decision, int attno);
+extern DocText decision_column_text(const Decision *decision, int attno);
+
+/* The same of several columns while the slot is as it is: each text is made once. */
+typedef struct ColumnTexts
+{
+	const Decision *decision;
+	DocText *of;
+} ColumnTexts;
+
+extern void column_texts_begin(ColumnTexts *texts, const Decision *decision);
+extern DocText column_texts_get(ColumnTexts *texts, int attno);
+extern void append_doc_text(StringInfo words, DocText text);
 
 /* "defect rate {defect_rate}" with the slot's values. */
 extern char *explanation_render(Decision *decision, const char *template_text);
 
-/* The slot's inputs (and lets) as one document. */
+/* The slot's inputs (and lets) as one document, and as a part of one. */
+extern void decision_put_values(DocBuilder *b, const char *name, const Decision *decision,
+								bool with_lets);
 extern Jsonb *decision_values(Decision *decision, bool with_lets);
 
 /* --- what rules and models recommend -------------------------------------------------- */
@@ -464,7 +480,18 @@ extern bool actions_need_approval(const List *actions);
 /* --- explaining -------------------------------------------------------------------------- */
 
 /* Adds what nearly was: the nearest miss, and single changes that flip the outcome. */
-extern void explain_alternatives(DocBuilder *b, const Evaluation *run);
+extern void explain_alternatives(DocBuilder *b, const Evaluation *run,
+								 ColumnTexts *texts);
+
+/* What explanations repeat of a rule that holds, made once. */
+typedef struct RuleWords
+{
+	DocText reason; /* where the rule says none itself */
+	DocText holds;  /* up to the values of what it names */
+	Jsonb *reference;
+} RuleWords;
+
+extern const RuleWords *rule_words(Decision *decision, Rule *rule);
 
 /* --- the store: versions, deployments ----------------------------------------------- */
 

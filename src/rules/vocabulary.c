@@ -143,6 +143,7 @@ static const char *const phrases[PHRASE_COUNT][LANGUAGE_COUNT] = {
 	[PHRASE_RULE] = {"rule \"%s\"", "규칙 \"%s\""},
 	[PHRASE_RULE_VALUE] = {"\"%s\" of rule \"%s\"", "\"%s\"(규칙 \"%s\")"},
 	[PHRASE_RULE_HOLDS] = {"rule \"%s\" holds: %s", "규칙 \"%s\" 성립: %s"},
+	/* The values come last: rule_words() leaves them out. */
 	[PHRASE_RULE_HOLDS_WHERE] = {"rule \"%s\" holds: %s, where %s",
 								 "규칙 \"%s\" 성립: %s, 값 %s"},
 	[PHRASE_UNDECIDED] = {"%s is undecided: %s", "%s 판정 불가: %s"},
