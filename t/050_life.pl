@@ -24,7 +24,7 @@ sub contents
 	my ($on, $database) = @_;
 	my $tables = $on->safe_psql($database, q{
 		SELECT c.oid::regclass FROM pg_class AS c WHERE c.relnamespace = 'factory'::regnamespace AND c.relkind = 'r'
-		  AND c.oid::regclass::text NOT IN ('factory.activation', 'factory.allowed_function', 'factory.cache_generation', 'factory.refresh_run') ORDER BY 1});
+		  AND c.oid::regclass::text NOT IN ('factory.activation', 'factory.allowed_function', 'factory.cache_generation', 'factory.refresh_run') ORDER BY c.relname});
 	my $all = '';
 	foreach my $table (split /\n/, $tables)
 	{
