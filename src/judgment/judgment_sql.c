@@ -42,6 +42,12 @@ static struct
 	int window_s;
 	bool automatic;
 } canary;
+static struct
+{
+	double accuracy;
+	double hit_rate;
+	double negative;
+} review_list;
 
 static const Setting settings[] = {
 	{"factory.canary_accuracy", "Sets the accuracy below which a canary is rolled back.",
@@ -83,6 +89,9 @@ static const Setting settings[] = {
 	 "Sets how long the judgment log is kept at least; 0 means for ever.", SETTING_INT,
 	 &log_retention_minutes, .boot = 731 * 24 * 60, .min = 0, .max = INT_MAX,
 	 .context = PGC_SIGHUP, .flags = GUC_UNIT_MIN},
+	{"factory.review_accuracy",
+	 "Sets the accuracy below which a version is on the review list.", SETTING_REAL,
+	 &review_list.accuracy, .boot = 0.8, .min = 0, .max = 1, .context = PGC_SUSET},
 	{"factory.review_confidence",
 	 "Sets the confidence below which a judgment is put before a person.", SETTING_REAL,
 	 &review_confidence, .boot = 0.7, .min = 0, .max = 1, .context = PGC_SUSET},
@@ -92,6 +101,15 @@ static const Setting settings[] = {
 	{"factory.review_deadline", "Sets how long a person has for a review; 0 has no end.",
 	 SETTING_INT, &review_deadline_minutes, .boot = 240, .min = 0, .max = 366 * 24 * 60,
 	 .context = PGC_SUSET, .flags = GUC_UNIT_MIN},
+	{"factory.review_hit_rate",
+	 "Sets the share of judgments that rules decide below which a version is on the "
+	 "review list.",
+	 SETTING_REAL, &review_list.hit_rate, .boot = 0.5, .min = 0, .max = 1,
+	 .context = PGC_SUSET},
+	{"factory.review_negative",
+	 "Sets the share of negative feedback above which a version is on the review list.",
+	 SETTING_REAL, &review_list.negative, .boot = 0.2, .min = 0, .max = 1,
+	 .context = PGC_SUSET},
 	{"factory.review_reminder",
 	 "Sets how long before its deadline listeners are reminded of a review; 0 reminds "
 	 "nobody.",

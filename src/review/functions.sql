@@ -124,6 +124,55 @@ LEFT JOIN hit AS h ON h.decision = d.decision AND h.version = d.version AND h.ru
 COMMENT ON VIEW factory.rule_coverage IS
 'how often each rule of a version matched in the last 30 days, of what share of judgments, and when last';
 
+-- What one look over a week of feedback and log says of each version; fewer than ten say nothing.
+CREATE OR REPLACE VIEW factory.review_list AS
+WITH used AS (
+	SELECT p.decision, p.version, p.status
+	FROM factory.deployment AS p
+	WHERE p.tenant_id = factory.current_tenant() AND p.status IN ('active', 'canary')
+), week AS (
+	SELECT t.decision, t.version, count(*) AS feedbacks, avg(t.was_right::int::float8) AS accuracy
+	FROM factory.judgment_truth AS t
+	WHERE t.judged_at >= factory.clock_now() - interval '7 days'
+	GROUP BY 1, 2
+), opinion AS (
+	SELECT f.decision, f.version, count(*) AS feedbacks,
+		avg((f.kind IN ('incorrect', 'correction', 'not_helpful'))::int::float8) AS negative
+	FROM factory.judgment_feedback AS f
+	WHERE f.tenant_id = factory.current_tenant() AND f.kind <> 'comment' AND f.given_at >= factory.clock_now() - interval '7 days'
+	GROUP BY 1, 2
+), judged AS (
+	SELECT l.decision, l.version, count(*) AS judgments,
+		avg((l.matched_rules <> '{}' OR (l.method_used = 'rule_only' AND l.status IS NOT NULL))::int::float8) AS hit_rate
+	FROM factory.judgment_log AS l
+	WHERE l.tenant_id = factory.current_tenant() AND l.created_at >= factory.clock_now() - interval '7 days'
+	GROUP BY 1, 2
+), waiting AS (
+	SELECT r.decision, r.version, count(*) AS reviews
+	FROM factory.review AS r
+	WHERE r.tenant_id = factory.current_tenant() AND r.status = 'open'
+	GROUP BY 1, 2
+)
+SELECT u.decision, u.version, u.status, why.reasons, coalesce(a.accuracy, 1) AS accuracy, coalesce(a.assumed, true) AS assumed,
+	w.accuracy AS week_accuracy, o.negative AS week_negative, j.hit_rate AS week_hit_rate,
+	coalesce(j.judgments, 0) AS week_judgments, coalesce(r.reviews, 0) AS open_reviews
+FROM used AS u
+LEFT JOIN factory.version_accuracy AS a ON a.decision = u.decision AND a.version = u.version
+LEFT JOIN week AS w ON w.decision = u.decision AND w.version = u.version AND w.feedbacks >= 10
+LEFT JOIN opinion AS o ON o.decision = u.decision AND o.version = u.version AND o.feedbacks >= 10
+LEFT JOIN judged AS j ON j.decision = u.decision AND j.version = u.version
+LEFT JOIN waiting AS r ON r.decision = u.decision AND r.version = u.version,
+LATERAL (SELECT array_remove(ARRAY[
+	CASE WHEN a.accuracy < current_setting('factory.review_accuracy')::float8 THEN 'accuracy_low' END,
+	CASE WHEN w.accuracy < current_setting('factory.review_accuracy')::float8 THEN 'week_accuracy_low' END,
+	CASE WHEN o.negative > current_setting('factory.review_negative')::float8 THEN 'negative_feedback' END,
+	CASE WHEN j.judgments >= 10 AND j.hit_rate < current_setting('factory.review_hit_rate')::float8 THEN 'rules_seldom_decide' END],
+	NULL) AS reasons) AS why
+WHERE why.reasons <> '{}'
+ORDER BY accuracy, week_accuracy, week_negative DESC NULLS LAST, u.decision, u.version;
+COMMENT ON VIEW factory.review_list IS
+'versions in use that somebody shall look at and why, the least accurate first';
+
 -- Reviews.
 
 -- Who listens is told that something happened, and looks it up with his own rights.
@@ -982,8 +1031,8 @@ GRANT EXECUTE ON FUNCTION factory.condition_parts(text), factory.csv_lines(text)
 	factory.condition_cell(text), factory.condition_cells(text, text[]), factory.is_cell(jsonb), factory.rule_table(jsonb), factory.rules_as_table(text, integer),
 	factory.rule_from_cells(text[], text[], integer), factory.rules_from_csv(text, text, text),
 	factory.diff_versions(text, integer, integer) TO factory_admin, factory_author;
-REVOKE ALL ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage FROM PUBLIC;
-GRANT SELECT ON factory.judgment_truth, factory.version_accuracy, factory.rule_coverage
+REVOKE ALL ON factory.judgment_truth, factory.version_accuracy, factory.review_list, factory.rule_coverage FROM PUBLIC;
+GRANT SELECT ON factory.judgment_truth, factory.version_accuracy, factory.review_list, factory.rule_coverage
 	TO factory_admin, factory_author, factory_operator;
 
 -- Who said what of which judgment; his words and the corrected result are in the table.
