@@ -70,6 +70,11 @@ is(told(begin($say, "SET ROLE analyst; $say", "SET factory.llm_join = off; $say"
 	join(' ; ', ('hello||1|0.00012|120') x 5), 'another role, another prompt, other options, and who will not join');
 is(asked(), 5, 'are asked for by themselves');
 
+# Prompts that are too long to be compared whole.
+my ($long, $other) = map { $say =~ s/'hi'/"repeat('hi', 5000) || $_"/er } 1, 2;
+$peer->script(chat('hello', delay => 4));
+is(told(begin($long, $long, $other)), 'hello||1|0.00012|120 ; hello|true|0|0|0 ; hello||1|0.00012|120', 'long prompts are told apart by their last sign');
+
 # Whoever is waited for may fail or be cancelled.
 $peer->script(sub { return $_[0]{number} == 1 ? { %{ status(401) }, delay => 4 } : chat('hello') });
 like(told(begin($say, $say)), qr/^model "mini" did not take the request: .* ; hello\|\|1\|/, 'the first fails: the next asks for himself');

@@ -2,8 +2,9 @@
  * join.c
  *		Who asks the same at once is given one answer.
  *
- * Who asks first takes a place in shared memory with a digest of all that the call
- * depends on: tenant, role, the model's row, prompt, schema, options.  Who asks the same
+ * Who asks first takes a place in shared memory with all that the call depends on, its
+ * key: tenant, role, the model's row, prompt, schema, options; of what is long, a digest,
+ * which would cost a call of the usual size more than all else here.  Who asks the same
  * while the first waits for his model waits for him.  When he is through he puts the
  * answer there for those who wait, and leaves; the last of them frees the place.  Nothing
  * is kept for later: that is the cache's matter.
@@ -22,6 +23,7 @@
 #include "base/tenant.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "lib/stringinfo.h"
 #include "llm/llm_int.h"
 #include "metrics/metrics.h"
 #include "miscadmin.h"
@@ -39,12 +41,15 @@
 /* An answer that is longer is its caller's alone. */
 #define JOIN_MAX_ANSWER (16 * 1024)
 
+/* A key that is longer is digested. */
+#define JOIN_MAX_KEY (4 * 1024)
+
 typedef struct JoinPlace
 {
-	unsigned char digest[PG_SHA256_DIGEST_LENGTH]; /* under lock, as all but changed */
-	int asker;                                     /* process; 0: through, or free */
-	int waiting;                                   /* sessions; 0 and no asker: free */
-	Size answer;               /* bytes of it, once the asker is through; 0: none */
+	int asker;   /* process; 0: through, or free; under lock, as all but changed */
+	int waiting; /* sessions; 0 and no asker: free */
+	Size key;    /* bytes of it, while there is an asker */
+	Size answer; /* bytes of it, once the asker is through; 0: none */
 	ConditionVariable changed; /* told when the asker is through */
 } JoinPlace;
 
@@ -52,7 +57,8 @@ typedef struct JoinShared
 {
 	LWLock *lock;
 	JoinPlace places[JOIN_PLACES];
-	char answers[JOIN_PLACES][JOIN_MAX_ANSWER]; /* a place's own */
+	char texts[JOIN_PLACES]
+			  [JOIN_MAX_ANSWER]; /* a place's own: its key, then its answer */
 } JoinShared;
 
 static JoinShared *shared = NULL;
@@ -90,7 +96,7 @@ join_attach_shmem(void)
 	shared = ShmemInitStruct("pg_factory joins", sizeof(JoinShared), &found);
 	if (!found)
 	{
-		memset(shared, 0, offsetof(JoinShared, answers));
+		memset(shared, 0, offsetof(JoinShared, texts));
 		shared->lock = &GetNamedLWLockTranche(JOIN_TRANCHE)->lock;
 		for (int i = 0; i < JOIN_PLACES; i++)
 			ConditionVariableInit(&shared->places[i].changed);
@@ -101,62 +107,73 @@ join_attach_shmem(void)
 /* --- what is the same ------------------------------------------------------------------- */
 
 static void
-digest_add(pg_cryptohash_ctx *context, const void *bytes, Size length)
+add(StringInfo key, const void *bytes, Size length)
 {
-	if (pg_cryptohash_update(context, (const uint8 *) &length, sizeof(length)) < 0 ||
-		pg_cryptohash_update(context, bytes, length) < 0)
-		elog(ERROR, "could not digest a request");
+	appendBinaryStringInfo(key, (const char *) &length, sizeof(length));
+	appendBinaryStringInfo(key, bytes, length);
 }
 
 /* None is another than an empty one. */
 static void
-digest_add_text(pg_cryptohash_ctx *context, const char *text)
+add_text(StringInfo key, const char *text)
 {
-	digest_add(context, text ? text : "", text ? strlen(text) + 1 : 0);
+	add(key, text ? text : "", text ? strlen(text) + 1 : 0);
 }
 
 static void
-digest_add_document(pg_cryptohash_ctx *context, Jsonb *document)
+add_document(StringInfo key, Jsonb *document)
 {
-	digest_add(context, document ? (char *) document : "",
-			   document ? VARSIZE(document) : 0);
+	add(key, document ? (char *) document : "", document ? VARSIZE(document) : 0);
 }
 
 static void
-digest_add_model(pg_cryptohash_ctx *context, const LlmModel *model)
+add_model(StringInfo key, const LlmModel *model)
 {
-	digest_add_text(context, model->server);
-	digest_add_text(context, model->provider_model);
-	digest_add(context, &model->tier, sizeof(model->tier));
-	digest_add(context, &model->options.temperature, sizeof(double));
-	digest_add(context, &model->options.max_tokens, sizeof(int));
-	digest_add(context, &model->options.ladder, sizeof(bool));
-	digest_add(context, &model->options.ladder_confidence, sizeof(double));
+	add_text(key, model->server);
+	add_text(key, model->provider_model);
+	add(key, &model->tier, sizeof(model->tier));
+	add(key, &model->options.temperature, sizeof(double));
+	add(key, &model->options.max_tokens, sizeof(int));
+	add(key, &model->options.ladder, sizeof(bool));
+	add(key, &model->options.ladder_confidence, sizeof(double));
 }
 
 static void
-make_digest(unsigned char *digest, const LlmRequest *request, const LlmModel *model)
+digest(StringInfo key)
 {
+	unsigned char result[PG_SHA256_DIGEST_LENGTH];
 	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+
+	if (context == NULL || pg_cryptohash_init(context) < 0 ||
+		pg_cryptohash_update(context, (const uint8 *) key->data, key->len) < 0 ||
+		pg_cryptohash_final(context, result, sizeof(result)) < 0)
+		elog(ERROR, "could not digest a request");
+	pg_cryptohash_free(context);
+	resetStringInfo(key);
+	appendBinaryStringInfo(key, (const char *) result, sizeof(result));
+}
+
+/* One that is not digested is longer than a digest. */
+static void
+make_key(StringInfo key, const LlmRequest *request, const LlmModel *model)
+{
 	Oid role = GetUserId();
 	bool masks = llm_masks_personal();
 
-	if (context == NULL || pg_cryptohash_init(context) < 0)
-		elog(ERROR, "could not begin to digest a request");
-	digest_add(context, &MyDatabaseId, sizeof(MyDatabaseId));
-	digest_add(context, &role, sizeof(role));
-	digest_add(context, &masks, sizeof(masks));
-	digest_add(context, &llm_ladder_confidence, sizeof(llm_ladder_confidence));
-	digest_add_text(context, tenant_current());
-	digest_add_text(context, request->model);
-	digest_add_model(context, model);
-	digest_add_text(context, request->system);
-	digest_add_text(context, request->user);
-	digest_add_document(context, request->schema);
-	digest_add_document(context, request->options);
-	if (pg_cryptohash_final(context, digest, PG_SHA256_DIGEST_LENGTH) < 0)
-		elog(ERROR, "could not end the digest of a request");
-	pg_cryptohash_free(context);
+	initStringInfo(key);
+	add(key, &MyDatabaseId, sizeof(MyDatabaseId));
+	add(key, &role, sizeof(role));
+	add(key, &masks, sizeof(masks));
+	add(key, &llm_ladder_confidence, sizeof(llm_ladder_confidence));
+	add_text(key, tenant_current());
+	add_text(key, request->model);
+	add_model(key, model);
+	add_text(key, request->system);
+	add_text(key, request->user);
+	add_document(key, request->schema);
+	add_document(key, request->options);
+	if (key->len > JOIN_MAX_KEY)
+		digest(key);
 }
 
 /* --- places -------------------------------------------------------------------------------- */
@@ -171,7 +188,7 @@ leave_asking(const Jsonb *document)
 	place->answer = 0;
 	if (place->waiting > 0 && size <= JOIN_MAX_ANSWER)
 	{
-		memcpy(shared->answers[asking_at], document ? (const char *) document : "", size);
+		memcpy(shared->texts[asking_at], document ? (const char *) document : "", size);
 		place->answer = size;
 	}
 	place->asker = 0;
@@ -191,7 +208,7 @@ leave_waiting(char *buffer)
 	if (place->asker == 0)
 		size = place->answer;
 	if (size > 0 && buffer != NULL)
-		memcpy(buffer, shared->answers[waiting_at], size);
+		memcpy(buffer, shared->texts[waiting_at], size);
 	place->waiting--;
 	LWLockRelease(shared->lock);
 	waiting_at = -1;
@@ -207,9 +224,18 @@ backend_exits(int code, Datum argument)
 		(void) leave_waiting(NULL);
 }
 
+static bool
+is_asking(int position, StringInfo key)
+{
+	const JoinPlace *place = &shared->places[position];
+
+	return place->asker != 0 && place->key == key->len &&
+		   memcmp(shared->texts[position], key->data, key->len) == 0;
+}
+
 /* Either asking_at or waiting_at is set; neither where all places are taken. */
 static void
-take_place(const unsigned char *digest)
+take_place(StringInfo key)
 {
 	static bool callback_registered = false;
 	int free = -1;
@@ -224,8 +250,7 @@ take_place(const unsigned char *digest)
 
 		if (place->asker == 0 && place->waiting == 0)
 			free = free < 0 ? i : free;
-		else if (place->asker != 0 &&
-				 memcmp(place->digest, digest, PG_SHA256_DIGEST_LENGTH) == 0)
+		else if (is_asking(i, key))
 		{
 			place->waiting++;
 			waiting_at = i;
@@ -233,7 +258,8 @@ take_place(const unsigned char *digest)
 	}
 	if (waiting_at < 0 && free >= 0)
 	{
-		memcpy(shared->places[free].digest, digest, PG_SHA256_DIGEST_LENGTH);
+		memcpy(shared->texts[free], key->data, key->len);
+		shared->places[free].key = key->len;
 		shared->places[free].asker = MyProcPid;
 		asking_at = free;
 	}
@@ -311,8 +337,8 @@ model_to_join(const LlmRequest *request)
 Jsonb *
 join_begin(JoinTicket *ticket, LlmRequest *request)
 {
-	unsigned char digest[PG_SHA256_DIGEST_LENGTH];
 	const LlmModel *model = model_to_join(request);
+	StringInfoData key;
 	LlmOptions options;
 	TimestampTz until;
 	Jsonb *theirs;
@@ -323,8 +349,9 @@ join_begin(JoinTicket *ticket, LlmRequest *request)
 	options = model->options;
 	if (request->options != NULL)
 		options_read(&options, request->options);
-	make_digest(digest, request, model);
-	take_place(digest);
+	make_key(&key, request, model);
+	take_place(&key);
+	pfree(key.data);
 	ticket->place = asking_at;
 	if (waiting_at < 0)
 		return NULL;
