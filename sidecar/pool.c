@@ -2,8 +2,8 @@
  * pool.c
  *		Connections to the database, and the calls that are run on them.
  *
- * libpq in pipeline mode, never blocking: a call goes out in one write as
- * settings, statement, Sync, and its answers come back in one read.  Everything
+ * libpq in pipeline mode, never blocking: a call goes out in one write, often with
+ * others, as settings, statement, Sync, and its answers come back in one read.  Everything
  * before a Sync is one transaction, so no BEGIN and COMMIT travel, an error undoes
  * all of it, and done is called only after the Sync: after the commit.
  *
@@ -525,9 +525,11 @@ pool_open(struct event_base *base, const Config *config, const PoolPlan *plan)
 	take_plan(pool, config, plan);
 	pool->retry = evtimer_new(base, retry_came, pool);
 	pool->ticker = evtimer_new(base, tick_came, pool);
+	pool->writer = evtimer_new(base, pool_write, pool);
 	LIST_INIT(&pool->connections);
 	TAILQ_INIT(&pool->idle);
 	TAILQ_INIT(&pool->queue);
+	TAILQ_INIT(&pool->unwritten);
 	for (int i = 0; i < STATEMENTS_MOST; i++)
 		snprintf(pool->statement_names[i], sizeof(pool->statement_names[i]), "s%d", i);
 	forget_statements(pool);
@@ -546,6 +548,7 @@ pool_close(Pool *pool)
 		connection_lose(connection);
 	event_free(pool->retry);
 	event_free(pool->ticker);
+	event_free(pool->writer);
 	errands_close(pool->errands);
 	for (int i = 0; i < pool->statement_count; i++)
 		free(pool->statements[i]);

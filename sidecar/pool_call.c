@@ -79,6 +79,9 @@ connection_cancel(PoolConnection *connection)
 
 	if (connection->on_errand)
 		return;
+
+	/* It is to hit the call, not to come before it; that it fails, a read will tell. */
+	(void) connection_flush(connection);
 	cancellation = memory_new(sizeof(Cancellation));
 	cancellation->errand = (Errand){send_cancel, cancel_ended, NULL};
 	cancellation->cancel = PQgetCancel(connection->conn);

@@ -34,6 +34,9 @@ connection_close(PoolConnection *connection)
 	Pool *pool = connection->pool;
 
 	LIST_REMOVE(connection, link);
+	if (connection->unwritten)
+		TAILQ_REMOVE(&pool->unwritten, connection, unwritten_link);
+	buffer_free(&connection->gathered);
 	if (connection->state == CONNECTION_CONNECTING)
 		pool->connecting--;
 	else

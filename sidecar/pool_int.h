@@ -109,6 +109,9 @@ struct PoolConnection
 	bool hit;       /* a cancel was sent since it was last idle */
 	bool paused;    /* a row was not taken on */
 	bool probing;   /* asked whether it lives */
+	bool unwritten; /* it is in the pool's list of those */
+	TAILQ_ENTRY(PoolConnection) unwritten_link;
+	Buffer gathered; /* what libpq has written, and the socket has not got */
 
 	Slot slots[SLOTS_MOST];
 	int first;
@@ -127,6 +130,8 @@ struct Pool
 	LIST_HEAD(, PoolConnection) connections;
 	TAILQ_HEAD(, PoolConnection) idle; /* last used first: its caches are warm */
 	TAILQ_HEAD(, Call) queue;
+	TAILQ_HEAD(, PoolConnection) unwritten;
+	struct event *writer; /* at the end of the loop's turn */
 	long connecting;
 	long pressed; /* connections beyond the lasting that may be made now */
 	struct event *retry;
@@ -136,9 +141,9 @@ struct Pool
 	bool resting;    /* the last attempt failed; retry is set */
 	bool complained; /* and the log has said so */
 	Errands *errands;
-	bool resolves;                            /* names have to be looked up to connect */
-	char *statements[STATEMENTS_MOST];        /* "role\nsql" */
-	char statement_names[STATEMENTS_MOST][8]; /* "s" and the number */
+	bool resolves;                             /* names have to be looked up to connect */
+	char *statements[STATEMENTS_MOST];         /* "role\nsql" */
+	char statement_names[STATEMENTS_MOST][16]; /* "s" and the number */
 	uint32_t statement_us[STATEMENTS_MOST];
 	int statement_count;
 	long generation;
@@ -182,6 +187,9 @@ extern void connection_probe(PoolConnection *connection);
 
 /* Writes what the socket takes; the rest when it is writable again. */
 extern bool connection_flush(PoolConnection *connection);
+
+/* Of all connections, what was sent since the last time. */
+extern void pool_write(evutil_socket_t fd, short what, void *context);
 
 /* Where the connection's statement takes long, those behind it go elsewhere. */
 extern void connection_release_stuck(PoolConnection *connection);

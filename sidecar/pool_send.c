@@ -1,9 +1,12 @@
 /*
  * pool_send.c
  *		A call is sent whole: what its transaction begins with, its statements, Sync.
+ *
+ * It is written at the end of the loop's turn, with the others that the turn has brought.
  */
 #include <string.h>
 
+#include "gather.h"
 #include "pool_int.h"
 #include "text.h"
 
@@ -49,13 +52,44 @@ const char *const pool_settings_sql[SETTINGS_KINDS] = {
 bool
 connection_flush(PoolConnection *connection)
 {
-	int left = PQflush(connection->conn);
+	int left = gather_write(&connection->gathered, PQsocket(connection->conn));
 
+	if (left == 0)
+		left = PQflush(connection->conn);
 	if (left < 0)
 		return false;
 	if (left > 0)
 		event_add(connection->writable, NULL);
 	return true;
+}
+
+static void
+write_later(PoolConnection *connection)
+{
+	Pool *pool = connection->pool;
+
+	if (connection->unwritten)
+		return;
+	connection->unwritten = true;
+	TAILQ_INSERT_TAIL(&pool->unwritten, connection, unwritten_link);
+	event_active(pool->writer, EV_TIMEOUT, 0);
+}
+
+void
+pool_write(evutil_socket_t fd, short what, void *context)
+{
+	Pool *pool = context;
+	PoolConnection *connection;
+
+	(void) fd;
+	(void) what;
+	while ((connection = TAILQ_FIRST(&pool->unwritten)) != NULL)
+	{
+		TAILQ_REMOVE(&pool->unwritten, connection, unwritten_link);
+		connection->unwritten = false;
+		if (!connection_flush(connection))
+			connection_lose(connection);
+	}
 }
 
 static void
@@ -243,7 +277,7 @@ static bool
 end_slot(PoolConnection *connection, Slot *slot)
 {
 	add_step(slot, STEP_SYNC, -1);
-	return PQpipelineSync(connection->conn) && connection_flush(connection);
+	return PQpipelineSync(connection->conn) == 1;
 }
 
 static bool
@@ -319,6 +353,7 @@ call_start(PoolConnection *connection, Call *call)
 {
 	Pool *pool = connection->pool;
 	Slot *slot;
+	bool sent;
 
 	/* It may make all numbers change; then the connection learns them anew. */
 	if (call->check.sql)
@@ -343,12 +378,16 @@ call_start(PoolConnection *connection, Call *call)
 	slot = begin_slot(connection, call);
 	call->connection = connection;
 	call->deadline = text_clock_ms() + pool->config->request_timeout + STATEMENT_GRACE_MS;
-	if (!send_settings(connection, slot, call) ||
-		!send_statements(connection, slot, call) || !end_slot(connection, slot))
+	gather_begin(&connection->gathered);
+	sent = send_settings(connection, slot, call) &&
+		   send_statements(connection, slot, call) && end_slot(connection, slot);
+	gather_end();
+	if (!sent)
 	{
 		connection_lose(connection);
 		return;
 	}
+	write_later(connection);
 	slot->shares = call->read_only && !call->row && !call->rolls_back &&
 				   slot->statement >= 0 && pool->statement_us[slot->statement] < QUICK_US;
 }
@@ -360,6 +399,7 @@ connection_probe(PoolConnection *connection)
 	make_running(connection);
 	connection->probing = true;
 	connection->cancel_deadline = text_clock_ms() + PROBE_TIMEOUT_MS;
-	if (!end_slot(connection, begin_slot(connection, NULL)))
+	if (!end_slot(connection, begin_slot(connection, NULL)) ||
+		!connection_flush(connection))
 		connection_lose(connection);
 }
