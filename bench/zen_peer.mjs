@@ -1,4 +1,4 @@
-// zen_peer.mjs: the same decision tables and rows, answered by ZEN (GoRules), for bench/judge.
+// zen_peer.mjs: the same decision tables and rows, answered by ZEN (GoRules), for bench/judge, bench/zen and bench/backtest.
 //
 //   node bench/zen_peer.mjs FOLDER
 //
@@ -15,9 +15,9 @@ const rules = JSON.parse(readFileSync(folder + '/rules.json'));
 const rows = JSON.parse(readFileSync(folder + '/rows.json'));
 const BATCH = 1000, ROUNDS = 5, LEAST_SECONDS = 0.5;
 
-const fields = ['line_code', 'product_code', 'shift', 'temperature', 'pressure', 'defect_count'];
 const quoted = (text) => `'${text}'`;
-const cells = (rule) => ({
+// A rule brings its cells, by field, or is one of bench/judge's.
+const cells = (rule) => rule.cells ? Object.fromEntries(Object.entries(rule.cells).map(([field, cell]) => [field, cell ?? ''])) : ({
 	line_code: quoted(rule.line_code),
 	product_code: rule.products === null ? '' : rule.products.map(quoted).join(', '),
 	shift: rule.shift === null ? '' : quoted(rule.shift),
@@ -26,11 +26,13 @@ const cells = (rule) => ({
 	defect_count: rule.defects === null ? '' : `>= ${rule.defects}`,
 });
 
+const fields = Object.keys(cells(rules[0]));
+
 function table(hitPolicy, loop) {
 	const column = (field) => ({ id: field, field, name: field, type: 'expression' });
 	const content = {
 		hitPolicy, inputs: fields.map(column), outputs: ['rule_id', 'status'].map(column),
-		rules: rules.map((rule) => ({ _id: String(rule.i), ...cells(rule), rule_id: String(rule.i), status: quoted('S' + rule.i) })),
+		rules: rules.map((rule) => ({ _id: String(rule.i), ...cells(rule), rule_id: String(rule.i), status: quoted(rule.status ?? 'S' + rule.i) })),
 		passThrough: false, inputField: loop ? 'rows' : null, outputPath: null, executionMode: loop ? 'loop' : 'single',
 	};
 	return new ZenDecisionContent({
