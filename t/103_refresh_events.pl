@@ -45,8 +45,12 @@ is(sql(q{SELECT min(b.started_at) >= max(a.finished_at) FROM factory.refresh_run
 is(sql(q{SELECT next_due IS NULL AND state = 'waiting' FROM factory.refresh_status WHERE view = 'public.mv_both'}), 't', 'no time is named for it');
 is(sql(q{SELECT reads_views FROM factory.refresh_status WHERE view = 'public.mv_both'}), '{mv_line,mv_plant,mv_other}', 'and what it reads is told, from the bottom');
 like(error_of(q{SELECT factory.schedule_refresh('mv_line', 'after mv_both')}),
-	qr/the views would wait for each other\nDETAIL:  Already: public.mv_both after public.mv_(plant|other) after public.mv_line/, 'no circles');
+	qr/the views would wait for each other\nDETAIL:  Already: public.mv_both (after|reads) public.mv_(plant|other) (after|reads) public.mv_line/, 'no circles');
 like(error_of(q{SELECT factory.schedule_refresh('mv_line', 'after mv_line')}), qr/would wait for each other/, 'not even of one');
+like(error_of(q{CREATE MATERIALIZED VIEW mv_reader AS SELECT count(*) FROM mv_line; SELECT factory.schedule_refresh('mv_line', 'after mv_reader')}),
+	qr/the views would wait for each other\nDETAIL:  Already: public.mv_reader reads public.mv_line\./, 'nor after one that reads it');
+like(error_of(q{SELECT factory.schedule_refresh('mv_line', 'after 2 minutes')}), qr/"2 minutes" in the schedule is not a materialized view\nHINT:  Write after mv_a/, 'nor after what is no name');
+like(error_of(q{SELECT factory.schedule_refresh('mv_line', 'after mv_plant, mv_other (all)')}), qr/"mv_other \(all\)" in the schedule is not a materialized view/, 'or no name all through');
 like(error_of(q{SELECT factory.schedule_refresh('mv_line', 'after piece')}), qr/"piece" in the schedule is not a materialized view/, 'nor after a table');
 like(error_of(q{SELECT factory.schedule_refresh('mv_line', 'after ')}), qr/"after" in the schedule names no view/, 'nor after nothing');
 sql(q{SELECT factory.schedule_refresh('mv_both', 'after any mv_plant, mv_other')});

@@ -44,16 +44,45 @@ after_word(char *text, const char *word)
 	return text;
 }
 
-static Oid
-view_of_name(char *name)
+static char *
+trimmed(char *text)
 {
-	List *words = textToQualifiedNameList(cstring_to_text(name));
-	Oid view = RangeVarGetRelid(makeRangeVarFromNameList(words), NoLock, true);
+	char *end = text + strlen(text);
 
+	while (end > text && isspace((unsigned char) end[-1]))
+		*--end = '\0';
+	while (isspace((unsigned char) *text))
+		text++;
+	return text;
+}
+
+typedef struct ViewName
+{
+	const char *text;
+	List *words;
+} ViewName;
+
+/* An AttemptBody. */
+static void
+read_name(void *argument)
+{
+	ViewName *name = argument;
+
+	name->words = textToQualifiedNameList(cstring_to_text(name->text));
+}
+
+static Oid
+view_of_name(const char *text)
+{
+	ViewName name = {.text = text};
+	Oid view = InvalidOid;
+
+	if (attempt(read_name, &name) == NULL)
+		view = RangeVarGetRelid(makeRangeVarFromNameList(name.words), NoLock, true);
 	if (!OidIsValid(view) || !refresh_is_view(view))
 		ereport(ERROR,
 				(errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
-				 errmsg("\"%s\" in the schedule is not a materialized view", name),
+				 errmsg("\"%s\" in the schedule is not a materialized view", text),
 				 errhint("Write after mv_a, mv_b with names of materialized views.")));
 	return view;
 }
@@ -62,19 +91,14 @@ static void
 take_after(Declaration *declaration, char *rest)
 {
 	char *names = after_word(rest, "any");
-	char *name;
 
 	if (declaration->after != NIL)
 		raise_twice("after");
 	declaration->after_any = names != NULL;
 	names = names ? names : (after_word(rest, "all") ? after_word(rest, "all") : rest);
-	for (name = strtok(names, ","); name != NULL; name = strtok(NULL, ","))
-	{
-		while (isspace((unsigned char) *name))
-			name++;
+	for (char *name = strtok(names, ","); name != NULL; name = strtok(NULL, ","))
 		declaration->after =
-			list_append_unique_oid(declaration->after, view_of_name(name));
-	}
+			list_append_unique_oid(declaration->after, view_of_name(trimmed(name)));
 	if (declaration->after == NIL)
 		ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
 						errmsg("\"after\" in the schedule names no view"),
@@ -160,18 +184,6 @@ cut_at_or(char *text)
 			return at + 4;
 		}
 	return NULL;
-}
-
-static char *
-trimmed(char *text)
-{
-	char *end = text + strlen(text);
-
-	while (end > text && isspace((unsigned char) end[-1]))
-		*--end = '\0';
-	while (isspace((unsigned char) *text))
-		text++;
-	return text;
 }
 
 Declaration *

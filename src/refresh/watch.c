@@ -27,6 +27,23 @@
 
 /* --- predecessors ------------------------------------------------------------------- */
 
+/* From the predecessors $2 on: what those come after, or read, until it is the view $1. */
+static const char *const cycle_query =
+	"WITH RECURSIVE before (view, path, words) AS ("
+	"SELECT v, ARRAY[v], v::pg_catalog.regclass::text FROM pg_catalog.unnest($2) AS v "
+	"UNION ALL "
+	"SELECT e.view, b.path || e.view, b.words || e.how || "
+	"e.view::pg_catalog.regclass::text "
+	"FROM before AS b, LATERAL ("
+	"SELECT p.view::pg_catalog.oid, ' after ' FROM factory.refresh_schedule AS s, "
+	"pg_catalog.unnest(s.after_views) AS p(view) WHERE s.view::pg_catalog.oid = b.view "
+	"UNION ALL "
+	"SELECT r.relation, ' reads ' FROM factory.view_sources(b.view, false) AS r "
+	"WHERE r.kind = 'm') AS e(view, how) "
+	"WHERE b.view <> $1 AND e.view <> ALL (b.path)) "
+	"SELECT words FROM before WHERE view = $1 "
+	"ORDER BY pg_catalog.cardinality(path), words LIMIT 1";
+
 void
 refresh_refuse_cycle(Oid view, List *after)
 {
@@ -47,17 +64,7 @@ refresh_refuse_cycle(Oid view, List *after)
 		construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 	house_enter(&saved);
 	SPI_connect();
-	SPI_execute_with_args(
-		"WITH RECURSIVE before (view, path) AS ("
-		"SELECT v, ARRAY[v] FROM pg_catalog.unnest($2) AS v UNION ALL "
-		"SELECT p.view::pg_catalog.oid, b.path || p.view::pg_catalog.oid FROM before AS "
-		"b "
-		"JOIN factory.refresh_schedule AS s ON s.view::pg_catalog.oid = b.view, "
-		"pg_catalog.unnest(s.after_views) AS p(view) "
-		"WHERE b.view <> $1 AND p.view::pg_catalog.oid <> ALL (b.path)) "
-		"SELECT pg_catalog.array_to_string(path::pg_catalog.regclass[], ' after ') "
-		"FROM before WHERE view = $1 LIMIT 1",
-		2, types, values, NULL, true, 1);
+	SPI_execute_with_args(cycle_query, 2, types, values, NULL, true, 1);
 	if (SPI_processed > 0)
 	{
 		char *found = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
