@@ -273,6 +273,20 @@ take_row(Backtest *test, const Contender *one, Decision *decision, GivenRow *giv
 
 FACTORY_FUNCTION(factory_count_backtested);
 
+/* The first version beside itself changes nothing, which nobody asks for beside others. */
+static void
+count_outcomes(Backtest *test, int table, int was, int becomes, GivenRow *given)
+{
+	Example example = {.version = 0};
+
+	if (table == 0 && test->comparison->table_count > 1)
+		return;
+	if (comparison_wants_example(test->comparison, table, was, becomes))
+		example.input = row_document(test, given);
+	comparison_count(test->comparison, table, was, becomes,
+					 example.input ? &example : NULL);
+}
+
 /* (state, decision, versions, row): each version beside the first. */
 Datum
 factory_count_backtested(PG_FUNCTION_ARGS)
@@ -289,7 +303,6 @@ factory_count_backtested(PG_FUNCTION_ARGS)
 		Contender *one = list_nth(test->contenders, i);
 		Decision *decision = look_at(test, one, &given);
 		bool takes_it = true;
-		Example example = {.version = 0};
 		int becomes;
 
 		if (taken_by_first && one->is_like_first)
@@ -303,10 +316,7 @@ factory_count_backtested(PG_FUNCTION_ARGS)
 			was = becomes;
 			taken_by_first = takes_it;
 		}
-		if (comparison_wants_example(test->comparison, i, was, becomes))
-			example.input = row_document(test, &given);
-		comparison_count(test->comparison, i, was, becomes,
-						 example.input ? &example : NULL);
+		count_outcomes(test, i, was, becomes, &given);
 	}
 	PG_RETURN_POINTER(test->comparison);
 }

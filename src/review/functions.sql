@@ -588,7 +588,7 @@ CREATE OR REPLACE AGGREGATE factory.backtested_pairs(decision text, versions int
 	COMBINEFUNC = factory.comparison_combine, SERIALFUNC = factory.comparison_serialize,
 	DESERIALFUNC = factory.comparison_deserialize, PARALLEL = SAFE);
 COMMENT ON AGGREGATE factory.backtested_pairs(text, integer[], record) IS
-'rows of a query: what the first version''s rules say and what each version''s do, as [[{"was", "becomes", "count", "examples"}], ...]';
+'rows of a query: what the first version''s rules say and what each other''s do, as [[], [{"was", "becomes", "count", "examples"}], ...]; of one version, what it says';
 
 CREATE OR REPLACE FUNCTION factory.pairs_in_order(pairs jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
