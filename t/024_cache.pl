@@ -187,6 +187,20 @@ is($node->safe_psql('postgres', q(
 	SELECT factory.flush_cache())), "\n0|0|0|0\n|1\nf\n1\n2", 'another tenant meets nothing of ours, under the same names');
 is(judge('{"a": 20, "line": "mine"}'), 't|HIGH_DEFECT|0.81|l1|f', 'and empties nothing of ours');
 
+# --- looking back -------------------------------------------------------------------
+
+# What the cache knows of these very inputs is no business of a replay.
+my $looked_up = q(SELECT sum(hits), sum(misses), sum(entries) FROM factory.cache_stats);
+my ($before, $asked) = ($node->safe_psql('postgres', $looked_up), asked());
+cmp_ok($node->safe_psql('postgres', q(SELECT factory.replay('d', 1, now() - interval '1 day', now() + interval '1 day') ->> 'total_samples')), '>=', 5,
+	'judgments that a model had a say in are replayed');
+is($node->safe_psql('postgres', q(SELECT factory.backtest('d', '{1}', $$SELECT 20 AS a, 'mine' AS line$$) #>> '{comparisons,0,total_samples}')), 1, 'an input that is cached is backtested');
+is($node->safe_psql('postgres', q(SELECT count(factory.explain_judgment(execution_id)) > 0 FROM factory.judgment_log WHERE tenant_id = 'default' AND degraded IS NULL)), 't', 'judgments are explained');
+is($node->safe_psql('postgres', $looked_up), $before, 'and the cache was not looked at');
+is(asked(), $asked, 'nor the model asked');
+like(judge('{"a": 20, "line": "mine"}'), qr/^t\|/, 'while judge() gives what is there');
+isnt($node->safe_psql('postgres', $looked_up), $before, 'and that is counted');
+
 # --- where nothing can be written ---------------------------------------------------------------
 
 $node->backup('copy');
