@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "claim.h"
 #include "text.h"
 
 #define KEPT_MOST 512 /* power of 2 */
@@ -87,7 +88,7 @@ auth_release(Token *token)
 static const char *
 claimed_text(const json_t *claims, const char *name, bool *wrong)
 {
-	const json_t *claim = *name ? json_object_get(claims, name) : NULL;
+	const json_t *claim = claim_find(claims, name);
 
 	*wrong = claim && !json_is_null(claim) && !json_is_string(claim);
 	return json_string_value(claim);

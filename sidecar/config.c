@@ -71,7 +71,7 @@ static const Setting settings[] = {
 	{"FACTORYD_JWT_ISSUER", SETTING_TEXT, AT(jwt_issuer), "", 0, 0,
 	 "what a token's claim \"iss\" has to be; any where empty"},
 	{"FACTORYD_JWT_ROLE_CLAIM", SETTING_TEXT, AT(jwt_role_claim), "role", 0, 0,
-	 "claim that names the role"},
+	 "claim that names the role, or the way to it: .app.role"},
 	{"FACTORYD_JWT_SECRET", SETTING_TEXT, AT(jwt_secret), "", 0, 0,
 	 "key of the tokens' HS256 signature, 32 bytes or more"},
 	{"FACTORYD_JWT_TENANT_CLAIM", SETTING_TEXT, AT(jwt_tenant_claim), "tenant_id", 0, 0,

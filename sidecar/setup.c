@@ -6,9 +6,20 @@
 
 #include <stdlib.h>
 
+#include "claim.h"
 #include "log.h"
 #include "pool.h"
 #include "text.h"
+
+static bool
+can_follow(const char *setting, const char *claim)
+{
+	if (claim_name_is_good(claim))
+		return true;
+	log_error("%s \"%s\" is no way to a claim", setting, claim);
+	log_hint("Write a claim's name, or a way such as .app.role or .\"a.b\".roles[0].");
+	return false;
+}
 
 /* A loop without a connection would never answer. */
 static bool
@@ -35,6 +46,9 @@ read_all(Setup *setup, const char *path, const Setup *running, int loops)
 	if (running)
 		config_keep_fixed(config, &running->config);
 	if (running && !feeds_all_loops(config, loops))
+		return false;
+	if (!can_follow("FACTORYD_JWT_ROLE_CLAIM", config->jwt_role_claim) ||
+		!can_follow("FACTORYD_JWT_TENANT_CLAIM", config->jwt_tenant_claim))
 		return false;
 	setup->rates = rate_open(config->rate_limits);
 	if (setup->rates == NULL)

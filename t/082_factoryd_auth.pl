@@ -210,6 +210,24 @@ is($node->safe_psql('postgres', q(SELECT string_agg(action, ',' ORDER BY created
 unlike(slurp_file($node->logfile), qr/\Q@{[ substr $key, -64 ]}\E/, "the server's log never saw the key");
 is($factoryd->stop, 0, 'it ends well');
 
+# --- claims in claims ---------------------------------------------------------------------
+
+$factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api', FACTORYD_JWT_ROLE_CLAIM => '.app."db.roles"[1]');
+is(who(bearer(Factoryd::token(app => { 'db.roles' => [ 'nobody', 'machine' ] }, sub => 'm'))), '200 machine', 'a role in a list in another claim');
+is(who(bearer(Factoryd::token(app => { 'db.roles' => [ 'machine', 'mighty' ] }, sub => 'm'))), '403 42501', 'that and no other');
+for my $claims ({ role => 'machine' }, { app => 'machine' }, { app => { 'db.roles' => 'machine' } }, { app => { 'db.roles' => ['machine'] } }, { 'app."db.roles"[1]' => 'machine' })
+{
+	is(who(bearer(Factoryd::token(%$claims, sub => 'm'))), '401 PGRST302', 'no role: ' . encode_json($claims));
+}
+is(who(bearer(Factoryd::token(app => { 'db.roles' => [ 'nobody', 7 ] }, sub => 'm'))), '401 PGRST303', 'a role that is no name');
+is($factoryd->stop, 0, 'it ends well');
+for my $way ('.', '.app.', '.app[x]', '.app[1', '.app"x"', '."app', '..role')
+{
+	my ($exit, $said) = Factoryd->start_and_fail(FACTORYD_DATABASE => $database, FACTORYD_JWT_ROLE_CLAIM => $way);
+	is($exit, 1, "$way ends it");
+	like($said, qr/FACTORYD_JWT_ROLE_CLAIM "\Q$way\E" is no way to a claim.*HINT/s, 'with a word');
+}
+
 # --- how often ----------------------------------------------------------------------------
 
 $factoryd = Factoryd->new(FACTORYD_DATABASE => $database, FACTORYD_SCHEMAS => 'api', FACTORYD_RATE_LIMITS => 'rest 3/h, judgment 1/min burst 1');
