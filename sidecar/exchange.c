@@ -103,7 +103,7 @@ end_exchange(Exchange *exchange)
 	buffer_free(&exchange->path);
 	buffer_free(&exchange->headers);
 	buffer_free(&exchange->extra);
-	free(exchange->claims);
+	buffer_free(&exchange->claims);
 	free(exchange->role);
 	free(exchange->sql);
 	values_free(&exchange->values);
@@ -502,13 +502,13 @@ path_of(const Exchange *exchange)
 static const char *
 claims_of_anonymous(Exchange *exchange)
 {
-	Buffer claims = {0};
+	Buffer *claims = &exchange->claims;
 
-	buffer_add(&claims, "{\"role\":", 8);
-	buffer_add_json(&claims, exchange->call.role);
-	buffer_add_char(&claims, '}');
-	exchange->claims = buffer_detach(&claims);
-	return exchange->claims;
+	buffer_clear(claims, HEADERS_USUAL);
+	buffer_add_text(claims, "{\"role\":");
+	buffer_add_json(claims, exchange->call.role);
+	buffer_add_char(claims, '}');
+	return buffer_text(claims);
 }
 
 void

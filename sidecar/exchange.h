@@ -47,7 +47,7 @@ struct Exchange
 	bool reads;         /* may go to the standby */
 	bool tried_read;    /* and was away there */
 	Token *token;       /* NULL without one */
-	char *claims;       /* owned, where they are made for it */
+	Buffer claims;      /* where they are made for it */
 	char *role;         /* owned, likewise */
 	const char *tenant; /* what X-Tenant-ID says, where the database has to know */
 	Buffer path;        /* decoded */

@@ -31,6 +31,20 @@ is_token(const char *text)
 	return true;
 }
 
+/* Whether none of eight bytes ends a line or is a control character. */
+static bool
+is_plain(const char *bytes)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t eight;
+	uint64_t deletes;
+
+	memcpy(&eight, bytes, sizeof(eight));
+	deletes = eight ^ (ones * 127);
+	return ((((eight - ones * ' ') & ~eight) | ((deletes - ones) & ~deletes)) &
+			(ones * 0x80)) == 0;
+}
+
 /*
  * Cuts the next line off the text; NULL where it is not ended by CR LF, or holds
  * a control character.
@@ -39,9 +53,11 @@ static char *
 cut_line(char **text, char *end)
 {
 	char *line = *text;
-	char *stop;
+	char *stop = line;
 
-	for (stop = line; stop < end && *stop != '\r'; stop++)
+	while (end - stop >= 8 && is_plain(stop))
+		stop += 8;
+	for (; stop < end && *stop != '\r'; stop++)
 	{
 		unsigned char c = *stop;
 

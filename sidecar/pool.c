@@ -184,9 +184,10 @@ find_shared(Pool *pool, const Call *call)
 {
 	PoolConnection *connection;
 	PoolConnection *found = NULL;
+	uint64_t now_us = pool_now_us();
 
 	LIST_FOREACH(connection, &pool->connections, link)
-	if (connection_may_share(connection, call) &&
+	if (connection_may_share(connection, call, now_us) &&
 		(found == NULL || connection->slot_count < found->slot_count))
 		found = connection;
 	return found;

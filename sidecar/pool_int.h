@@ -181,7 +181,8 @@ extern void connection_free(PoolConnection *connection);
 extern const char *const pool_settings_sql[SETTINGS_KINDS];
 extern bool call_may_share(Pool *pool, Call *call);
 extern bool call_is_swift(Pool *pool, Call *call); /* one that may share */
-extern bool connection_may_share(const PoolConnection *connection, const Call *call);
+extern bool connection_may_share(const PoolConnection *connection, const Call *call,
+								 uint64_t now_us);
 extern void call_start(PoolConnection *connection, Call *call);
 extern void connection_probe(PoolConnection *connection);
 

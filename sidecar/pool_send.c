@@ -281,11 +281,11 @@ end_slot(PoolConnection *connection, Slot *slot)
 }
 
 static bool
-is_stalled(const PoolConnection *connection)
+is_stalled(const PoolConnection *connection, uint64_t now_us)
 {
 	const Slot *front = connection_slot((PoolConnection *) connection, 0);
 
-	return pool_now_us() - front->began_us > STALLED_US;
+	return now_us > front->began_us + STALLED_US;
 }
 
 /*
@@ -295,7 +295,7 @@ is_stalled(const PoolConnection *connection)
 void
 connection_release_stuck(PoolConnection *connection)
 {
-	if (connection->slot_count < 2 || !is_stalled(connection))
+	if (connection->slot_count < 2 || !is_stalled(connection, pool_now_us()))
 		return;
 	for (int i = 1; i < connection->slot_count; i++)
 	{
@@ -331,7 +331,7 @@ call_is_swift(Pool *pool, Call *call)
 
 /* Whether such a call may be sent behind those that the connection runs. */
 bool
-connection_may_share(const PoolConnection *connection, const Call *call)
+connection_may_share(const PoolConnection *connection, const Call *call, uint64_t now_us)
 {
 	const Pool *pool = connection->pool;
 
@@ -345,7 +345,7 @@ connection_may_share(const PoolConnection *connection, const Call *call)
 	for (int i = 0; i < connection->slot_count; i++)
 		if (!connection_slot((PoolConnection *) connection, i)->shares)
 			return false;
-	return !is_stalled(connection);
+	return !is_stalled(connection, now_us);
 }
 
 void

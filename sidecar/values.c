@@ -12,17 +12,37 @@
 /* Equal values are looked for among so many at most. */
 #define COMPARED_MOST 64
 
+/* The same list, in memory for twice as many. */
+static void *
+grow(void *list, void *few, int count, int capacity)
+{
+	void *larger = memory_resize(list == few ? NULL : list, capacity * sizeof(char *));
+
+	return list == few ? memcpy(larger, few, count * sizeof(char *)) : larger;
+}
+
+static void
+make_room(Values *values)
+{
+	if (values->capacity == 0)
+	{
+		values->capacity = VALUES_FEW;
+		values->items = values->few_items;
+		values->owned = values->few_owned;
+		return;
+	}
+	values->capacity *= 2;
+	values->items =
+		grow(values->items, values->few_items, values->count, values->capacity);
+	values->owned =
+		grow(values->owned, values->few_owned, values->count, values->capacity);
+}
+
 int
 values_add(Values *values, const char *text)
 {
 	if (values->count == values->capacity)
-	{
-		values->capacity = values->capacity ? values->capacity * 2 : 8;
-		values->items =
-			memory_resize(values->items, values->capacity * sizeof(values->items[0]));
-		values->owned =
-			memory_resize(values->owned, values->capacity * sizeof(values->owned[0]));
-	}
+		make_room(values);
 	values->owned[values->count] = NULL;
 	values->items[values->count++] = text;
 	return values->count;
@@ -56,7 +76,10 @@ values_free(Values *values)
 {
 	for (int i = 0; i < values->count; i++)
 		free(values->owned[i]);
-	free(values->items);
-	free(values->owned);
+	if (values->items != values->few_items)
+	{
+		free(values->items);
+		free(values->owned);
+	}
 	memset(values, 0, sizeof(*values));
 }

@@ -10,12 +10,18 @@
 /* The protocol counts them in 16 bits. */
 #define VALUES_MOST 60000
 
+/* So many need no memory of their own: most statements have fewer. */
+#define VALUES_FEW 4
+
+/* Of zeros it is empty.  It may not be copied: items may be its own few. */
 typedef struct Values
 {
 	const char **items;
 	int count;
 	int capacity;
 	char **owned; /* those to be freed, NULL for others */
+	const char *few_items[VALUES_FEW];
+	char *few_owned[VALUES_FEW];
 } Values;
 
 /* The number, from 1, of a value that outlives the statement; NULL is SQL's NULL. */
