@@ -176,6 +176,22 @@ $peer->script(chat('slow', pieces => 60, pause => 1));
 is($state, 'PF202', 'a dripping peer: timeout');
 like($words, qr/timed out while receiving the answer/, 'in that phase');
 
+# Limits of a phase are named, with their setting.
+$peer->script({ hang => 1 });
+($state, $words) = outcome(first => "SET factory.http_first_byte_timeout = '200ms';\n");
+like($words, qr/timed out while waiting for the answer, after the 200 ms of "factory.http_first_byte_timeout"/, 'by the limit of the first byte');
+my $secure = $url =~ s/^http:/https:/r;
+$node->safe_psql('postgres', "ALTER SERVER peer OPTIONS (SET base_url '$secure')");
+($state, $words) = outcome(first => "SET factory.http_connect_timeout = '200ms';\n");
+is($state, 'PF202', 'a peer that does not speak TLS, nor anything');
+like($words, qr/timed out while agreeing on TLS, after the 200 ms of "factory.http_connect_timeout"/, 'by the limit of connecting');
+my $nobody = PostgreSQL::Test::Cluster::get_free_port();
+$node->safe_psql('postgres', "ALTER SERVER peer OPTIONS (SET base_url 'http://127.0.0.1:$nobody/v1')");
+($state, $words) = outcome();
+is($state, 'PF201', 'a port where nobody listens');
+like($words, qr/failed while connecting: connection refused or no route/, 'is refused');
+$node->safe_psql('postgres', "ALTER SERVER peer OPTIONS (SET base_url '$url')");
+
 # statement_timeout ends the wait.
 $peer->script({ hang => 1 });
 ($state, $words) = outcome(first => "SET statement_timeout = '200ms';\n");

@@ -119,6 +119,17 @@ unwatch_socket(CURL *easy, curl_socket_t socket, bool was_watched)
 	return 0;
 }
 
+/* To be connected a socket is waited for until it can be written; then TLS reads first. */
+static void
+note_phase(CURL *easy, int what)
+{
+	HttpTransfer *transfer = handle_transfer(easy);
+
+	if ((what & CURL_POLL_IN) && transfer != NULL && transfer->is_tls &&
+		transfer->phase == PHASE_CONNECT)
+		transfer->phase = PHASE_TLS;
+}
+
 /* A socket that curl knows from before carries a mark. */
 static int
 watch_socket(CURL *easy, curl_socket_t socket, int what, void *userp, void *known)
@@ -127,6 +138,7 @@ watch_socket(CURL *easy, curl_socket_t socket, int what, void *userp, void *know
 
 	if (what == CURL_POLL_REMOVE)
 		return unwatch_socket(easy, socket, known != NULL);
+	note_phase(easy, what);
 	if (known == NULL)
 	{
 		engine.watched++;

@@ -50,11 +50,6 @@ phase_reached(HttpTransfer *transfer)
 
 	if (transfer->is_queued)
 		return PHASE_QUEUE;
-	if (transfer->phase == PHASE_CONNECT && transfer->is_tls &&
-		curl_easy_getinfo(handle_easy(transfer->handle), CURLINFO_CONNECT_TIME_T,
-						  &amount) == CURLE_OK &&
-		amount > 0)
-		return PHASE_TLS;
 	if (transfer->phase == PHASE_SEND &&
 		curl_easy_getinfo(handle_easy(transfer->handle), CURLINFO_SIZE_UPLOAD_T,
 						  &amount) == CURLE_OK &&
