@@ -110,10 +110,17 @@ is($answer->{usage}{total_tokens}, 240, 'the tokens of both tries');
 is($answer->{cost_usd}, undef, 'no price, no cost');
 
 # Retry-After is waited for; without it the pause is the setting's.
-$peer->script(status(429, headers => [ 'Retry-After' => 1 ]), chat('later'));
-is(sql(q{SET factory.llm_retry_delay = 0; SELECT factory.complete('mini', 'x')->>'text'}), 'later', 'a second try');
-my ($before, $after) = map { $_->{at} } $peer->requests;
-cmp_ok($after - $before, '>=', 0.95, 'not before the server wants it');
+sub pause_between_tries
+{
+	$peer->script(status(429, headers => [ 'Retry-After' => 1 ]), chat('later'));
+	is(sql(q{SET factory.llm_retry_delay = 0; SELECT factory.complete('mini', 'x')->>'text'}), 'later', 'a second try');
+	my ($before, $after) = map { $_->{at} } $peer->requests;
+	return $after - $before;
+}
+my @pauses = pause_between_tries();
+push @pauses, pause_between_tries() while $pauses[-1] > 1.1 && @pauses < 5;    # a busy machine may be late
+is(scalar(grep { $_ < 0.95 } @pauses), 0, 'not before the server wants it');
+cmp_ok($pauses[-1], '<=', 1.1, 'nor a tenth of a second later');
 
 # Compressed answers are read, bombs are not.
 my $plain = encode_json(chat('from gzip')->{json});

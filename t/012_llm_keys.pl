@@ -182,7 +182,7 @@ is_deeply(\@found, [], 'and there is no key in them');
 $node->start;
 SKIP:
 {
-	skip 'no openssl program', 3 if system('openssl version >/dev/null 2>&1') != 0;
+	skip 'no openssl program', 5 if system('openssl version >/dev/null 2>&1') != 0;
 	my ($cert, $private) = ("$keys/cert.pem", "$keys/private.pem");
 	system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=peer "
 		  . "-addext subjectAltName=IP:127.0.0.1 -keyout $private -out $cert 2>/dev/null") == 0
@@ -204,6 +204,38 @@ SQL
 	like(sql($tls_call), qr/PF201: .*certificate is not valid/, 'the wrong name');
 	$tls->signal('KILL');
 	eval { $tls->finish };
+
+	# One that is hung up on says of the next connection whether its session was known.
+	my $spoken = '';
+	my $talks = IPC::Run::start([ 'openssl', 's_server', '-accept', "127.0.0.1:$port", '-cert', $cert, '-key', $private ],
+		'<', \$in, '>', \$spoken, '2>', \$spoken);
+	$talks->pump until $spoken =~ /ACCEPT/;
+	$node->safe_psql('postgres', "ALTER SERVER tls OPTIONS (SET base_url 'https://127.0.0.1:$port')");
+	$node->psql('postgres', "SET factory.llm_timeout = '1s';\n$tls_call;\n$tls_call;\n", on_error_stop => 0);
+	$talks->pump until (() = $spoken =~ /CIPHER is/g) >= 2;
+	is(scalar(() = $spoken =~ /Reused session-id/g), 1, 'a second connection of a session begins with the TLS session of the first');
+	$talks->signal('KILL');
+	eval { $talks->finish };
+
+	# Where HTTP/2 is offered, what is asked at once shares a connection.
+	skip 'no node to speak HTTP/2', 1 if system('node --version >/dev/null 2>&1') != 0;
+	my $said = '';
+	my $script = q{
+		const fs = require('fs'); let sessions = 0;
+		const server = require('http2').createSecureServer({ cert: fs.readFileSync(process.argv[1]), key: fs.readFileSync(process.argv[2]), allowHTTP1: true });
+		server.on('session', () => sessions++);
+		server.on('request', (request, response) => setTimeout(() => {
+			response.setHeader('content-type', 'application/json');
+			response.end(JSON.stringify({ model: 'm', choices: [{ index: 0, finish_reason: 'stop', message: { role: 'assistant', content: request.httpVersion + ', connection ' + sessions } }] }));
+		}, 200));
+		server.listen(Number(process.argv[3]), '127.0.0.1', () => console.log('listening'));
+	};
+	my $two = IPC::Run::start([ 'node', '-e', $script, $cert, $private, $port ], '<', \$in, '>', \$said, '2>', \$said);
+	$two->pump until $said =~ /listening|rror/;
+	is(sql(q{SELECT string_agg(DISTINCT coalesce(answer ->> 'text', error), ' ') FROM factory.complete_many('tls', 'SELECT ''prompt '' || i FROM generate_series(1, 20) AS i', concurrency => 20)}),
+		'2.0, connection 1', 'twenty calls by HTTP/2 over one connection');
+	$two->signal('KILL');
+	eval { $two->finish };
 }
 
 done_testing();

@@ -6,6 +6,7 @@
 use strict;
 use warnings;
 use File::Basename qw(dirname);
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -81,6 +82,28 @@ resolves(mute => 'mute');
 my $mute = q{SELECT factory.complete('mute', 'hi')};
 like(sql("SET factory.llm_timeout = '200ms'; $mute"), qr/PF202: .*timed out while resolving the server's name/, 'a mute resolver: the deadline');
 like(sql("SET statement_timeout = '200ms'; $mute"), qr/57014/, 'a mute resolver: statement_timeout');
+like(sql("SET factory.http_connect_timeout = '200ms'; $mute"),
+	qr/PF202: .*timed out while resolving the server's name, after the 200 ms of "factory.http_connect_timeout"/, 'a mute resolver: the limit of connecting');
+
+# The resolver's thread, of a process that has begun to use libcurl: no signal of the
+# server's ends up in it.
+SKIP:
+{
+	skip 'no /proc to look at threads', 3 unless -d "/proc/$$/task";
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	my $threads = sub { my ($of) = @_; return grep { $_ != $of } map { m{(\d+)$} } glob "/proc/$of/task/*" };
+	is(scalar($threads->($pid)), 0, 'a session that has asked nobody has no thread');
+	$session->query_until(qr/begun/, "\\echo begun\n$mute;\n");
+	$node->poll_query_until('postgres', "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid");
+	my ($thread) = $threads->($pid);
+	ok($thread, 'one that waits for a name has');
+	my ($blocked) = slurp_file("/proc/$pid/task/$thread/status") =~ /^SigBlk:\s*([0-9a-f]+)/m;
+	my @open = grep { !(hex($blocked) >> ($_ - 1) & 1) } (POSIX::SIGHUP, POSIX::SIGINT, POSIX::SIGQUIT, POSIX::SIGUSR1, POSIX::SIGUSR2, POSIX::SIGALRM, POSIX::SIGTERM, 23);
+	is("@open", '', 'which takes no signal');
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+	eval { $session->quit };
+}
 
 # Ends a session's waiting call; seconds until the session is free or gone.
 sub end_call
@@ -119,6 +142,7 @@ for my $model (qw(mute hanging))
 	{
 		my @took = sort { $a <=> $b } map { end_call($model, $end) } 1 .. $cancels;
 		is(scalar(@took), $cancels, "pg_${end}_backend ends a call to a $model server");
+		cmp_ok($took[0], '<', 100, 'within 100 ms');    # all of them, where the machine is not busy
 		note(sprintf 'pg_%s_backend, %s server: %d times, slowest %.1f ms', $end, $model, $cancels, $took[-1]);
 	}
 }
