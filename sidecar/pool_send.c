@@ -2,7 +2,8 @@
  * pool_send.c
  *		A call is sent whole: what its transaction begins with, its statements, Sync.
  *
- * It is written at the end of the loop's turn, with the others that the turn has brought.
+ * A server that is idle gets it at once, one that is busy at the end of the loop's turn,
+ * with the others that the turn has brought.
  */
 #include <string.h>
 
@@ -382,12 +383,17 @@ call_start(PoolConnection *connection, Call *call)
 	sent = send_settings(connection, slot, call) &&
 		   send_statements(connection, slot, call) && end_slot(connection, slot);
 	gather_end();
+
+	/* A server that sleeps begins now; one that is busy gets it with the others. */
+	if (sent && connection->slot_count == 1)
+		sent = connection_flush(connection);
+	else if (sent)
+		write_later(connection);
 	if (!sent)
 	{
 		connection_lose(connection);
 		return;
 	}
-	write_later(connection);
 	slot->shares = call->read_only && !call->row && !call->rolls_back &&
 				   slot->statement >= 0 && pool->statement_us[slot->statement] < QUICK_US;
 }
