@@ -74,7 +74,7 @@ SELECT status FROM factory.judge('straight', '{"n": 7}');
 ROLLBACK;
 -- A column of somebody's own, and one that follows from others.
 BEGIN;
-ALTER TABLE factory.judgment_log ADD COLUMN site text NOT NULL DEFAULT 'north', ADD COLUMN n int GENERATED ALWAYS AS ((input ->> 'n')::int) STORED;
+ALTER TABLE factory.judgment_log ADD COLUMN site text NOT NULL DEFAULT 'north', ADD COLUMN n text GENERATED ALWAYS AS (input ->> 'n') STORED;
 SELECT status FROM factory.judge('straight', '{"n": 5}');
 SELECT site, n FROM factory.judgment_log WHERE decision = 'straight';
 ROLLBACK;

@@ -132,7 +132,7 @@ is(many('SELECT 42 AS celsius'), '1|0||COLD1', 'a model that fails');
 $peer->script(chat_json($warm));
 is(many('SELECT 42 AS celsius'), '1|0||WARM1', 'is asked again');
 is(sql(q{BEGIN; SELECT count(*) FROM factory.judge_many('temperature', 'SELECT i AS celsius FROM generate_series(-2500, -1001) i', 64);
-	SELECT count(*) BETWEEN 1 AND 1024 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid(); COMMIT}), "1500\nt", 'many answers need few locks');
+	SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid(); COMMIT}), "1500\n0", 'many answers need no locks of their own');
 is(sql(q{SELECT bool_and(from_cache) FROM factory.judge_many('temperature', 'SELECT i AS celsius FROM generate_series(-2500, -1001) i')}), 't', 'and all are kept');
 
 # Until a deployment; which a statement under way does not notice.
