@@ -315,6 +315,8 @@ is($seen, 4, 'a column that was added is known after a notification');
 
 # --- a million rows -----------------------------------------------------------------------------
 
+# A sanitizer keeps what was freed for a while.
+my $memory_limit = ($ENV{FACTORY_SANITIZE} ? 1024 : 64) * 1024;
 sub memory { return slurp_file("/proc/$factoryd->{pid}/status") =~ /VmRSS:\s+(\d+)/ ? $1 : die }
 for my $type ('application/json', 'text/csv')
 {
@@ -333,7 +335,7 @@ for my $type ('application/json', 'text/csv')
 	is($reply->{status}, 200, "a million rows of $type");
 	is($lines, $type eq 'text/csv' ? 1_000_000 : 999_999, 'each in its line');
 	like($last, $type eq 'text/csv' ? qr/\n1000000,line 1000000$/ : qr/"i":1000000,"name":"line 1000000"\}\]$/, 'to the last one');
-	cmp_ok($most, '<', 64 * 1024, "in $most kB of memory, for $bytes bytes");
+	cmp_ok($most, '<', $memory_limit, "in $most kB of memory, for $bytes bytes");
 }
 
 # A client that reads slowly makes the server wait, not grow; one that leaves ends the statement.
@@ -342,7 +344,7 @@ print $slow "GET /big HTTP/1.1\r\nHost: x\r\n\r\n";
 $slow->flush;
 $slow->sysread(my $some, 4096);
 $node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'web' AND state = 'active' AND wait_event = 'ClientWrite'));
-cmp_ok(memory(), '<', 64 * 1024, 'a slow reader costs no memory');
+cmp_ok(memory(), '<', $memory_limit, 'a slow reader costs no memory');
 close $slow;
 ok($node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'web' AND state = 'active')), 'and takes its statement along');
 get_is('/line?select=id&id=eq.1', '200 [{"id":1}]', 'the pool is free again');
