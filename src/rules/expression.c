@@ -11,14 +11,10 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/sysattr.h"
-#include "access/transam.h"
 #include "base/attempt.h"
 #include "base/errors.h"
 #include "base/nearest.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
@@ -31,15 +27,12 @@
 #include "parser/parse_collate.h"
 #include "parser/parse_expr.h"
 #include "parser/parser.h"
-#include "rules/dependency.h"
 #include "rules/limits.h"
 #include "rules/rules_int.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 #define WRAP_PREFIX "SELECT ("
 
@@ -224,174 +217,7 @@ pin_time(Node *node, void *context)
 	return expression_tree_mutator(node, pin_time, context);
 }
 
-/* --- what may be called -------------------------------------------------------------- */
-
-static bool
-is_time_type(Oid type)
-{
-	return type == DATEOID || type == TIMEOID || type == TIMETZOID ||
-		   type == TIMESTAMPOID || type == TIMESTAMPTZOID || type == INTERVALOID;
-}
-
-/* Stable functions without a time argument whose only variable is a setting. */
-static const char *const stable_allowed[] = {
-	"concat", "concat_ws", "to_date", "to_timestamp", "array_to_string",
-};
-
-/*
- * STABLE functions read more than their arguments.  Those that read the time zone
- * or the date style to handle a time are allowed; age(x) with one argument asks for
- * today, and the rest (current_setting, has_table_privilege, ...) for the server.
- */
-static bool
-stable_is_allowed(Form_pg_proc proc)
-{
-	const char *name = NameStr(proc->proname);
-
-	if (proc->pronamespace != PG_CATALOG_NAMESPACE || proc->proretset)
-		return false;
-	for (int i = 0; i < lengthof(stable_allowed); i++)
-		if (strcmp(name, stable_allowed[i]) == 0)
-			return true;
-	if (strcmp(name, "age") == 0 && proc->pronargs == 1)
-		return false;
-	if (is_time_type(proc->prorettype))
-		return true;
-	for (int i = 0; i < proc->pronargs; i++)
-		if (is_time_type(proc->proargtypes.values[i]))
-			return true;
-	return false;
-}
-
-static bool
-function_is_refused(Oid function, void *context)
-{
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Form_pg_proc proc;
-	char *name;
-	char volatility;
-	bool allowed;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	volatility = proc->provolatile;
-	allowed = volatility == PROVOLATILE_IMMUTABLE ||
-			  (volatility == PROVOLATILE_STABLE && stable_is_allowed(proc));
-	name = pstrdup(NameStr(proc->proname));
-	ReleaseSysCache(tuple);
-	if (!allowed)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("function %s() is %s and cannot be used in a decision", name,
-						volatility == PROVOLATILE_STABLE ? "stable" : "volatile"),
-				 errhint("Use immutable functions; now() is the judgment's own time.")));
-	return false;
-}
-
-static bool
-refuse_calls(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, SQLValueFunction))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-						errmsg("the session's own values cannot be used in a decision"),
-						errhint("Give what the rule needs as an input.")));
-	if (check_functions_in_node(node, function_is_refused, NULL))
-		return true;
-	return expression_tree_walker(node, refuse_calls, context);
-}
-
-/* Not marked leakproof, but they raise as little: any two values compare, any fits. */
-static const Oid never_raise[] = {
-	F_NUMERIC_EQ,   F_NUMERIC_NE,  F_NUMERIC_LT,  F_NUMERIC_LE,   F_NUMERIC_GT,
-	F_NUMERIC_GE,   F_ENUM_EQ,     F_ENUM_NE,     F_NUMERIC_INT2, F_NUMERIC_INT4,
-	F_NUMERIC_INT8, F_FLOAT8_INT2, F_FLOAT8_INT4, F_FLOAT8_INT8,
-};
-
-static bool
-function_may_raise(Oid function, void *context)
-{
-	for (int i = 0; i < lengthof(never_raise); i++)
-		if (never_raise[i] == function)
-			return false;
-	return !get_func_leakproof(function);
-}
-
-/* Leakproof functions promise never to raise; anything else may. */
-static bool
-may_raise(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (check_functions_in_node(node, function_may_raise, NULL))
-		return true;
-	switch (nodeTag(node))
-	{
-		case T_Var:
-		case T_Const:
-		case T_List:
-		case T_FuncExpr:
-		case T_OpExpr:
-		case T_DistinctExpr:
-		case T_NullIfExpr:
-		case T_ScalarArrayOpExpr:
-		case T_BoolExpr:
-		case T_RelabelType:
-		case T_CaseExpr:
-		case T_CaseWhen:
-		case T_CaseTestExpr:
-		case T_CoalesceExpr:
-		case T_NullTest:
-		case T_BooleanTest:
-			return expression_tree_walker(node, may_raise, context);
-		default:
-			return true;
-	}
-}
-
-static bool
-is_users_function(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId;
-}
-
-static bool
-calls_users_function(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (check_functions_in_node(node, is_users_function, NULL))
-		return true;
-	return expression_tree_walker(node, calls_users_function, context);
-}
-
-static bool
-is_parallel_unsafe(Oid function, void *context)
-{
-	return func_parallel(function) != PROPARALLEL_SAFE;
-}
-
-static bool
-calls_parallel_unsafe(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (check_functions_in_node(node, is_parallel_unsafe, NULL))
-		return true;
-	return expression_tree_walker(node, calls_parallel_unsafe, context);
-}
-
-/* What the labels of a function made of the decision depend on. */
-static void
-note_calls(Decision *decision, Node *node)
-{
-	dependency_note_expression(decision, node);
-	decision->needs_search_path |= calls_users_function(node, NULL);
-	decision->is_mutable |= contain_mutable_functions(node);
-	decision->parallel_unsafe |= calls_parallel_unsafe(node, NULL);
-}
+/* --- compiling ------------------------------------------------------------------------ */
 
 /*
  * The parts of an AND in an order in which those that cannot raise come first: SQL
@@ -407,7 +233,7 @@ order_parts(Node *condition)
 
 	foreach (cell, make_ands_implicit((Expr *) condition))
 	{
-		if (may_raise(lfirst(cell), NULL))
+		if (expression_may_raise(lfirst(cell)))
 			others = lappend(others, lfirst(cell));
 		else
 			safe = lappend(safe, lfirst(cell));
@@ -416,8 +242,6 @@ order_parts(Node *condition)
 		return condition;
 	return (Node *) make_ands_explicit(list_concat(safe, others));
 }
-
-/* --- compiling ------------------------------------------------------------------------ */
 
 typedef struct CompileAttempt
 {
@@ -442,7 +266,7 @@ expression_analyse(CompileAttempt *work, ParseState *pstate)
 						   COERCE_IMPLICIT_CAST, -1);
 	assign_expr_collations(pstate, node);
 	node = pin_time(node, work->decision);
-	refuse_calls(node, NULL);
+	expression_refuse_calls(node);
 	if (work->to_json && exprType(node) != JSONBOID)
 		node = (Node *) makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(node), InvalidOid,
 									 exprCollation(node), COERCE_EXPLICIT_CALL);
@@ -465,7 +289,7 @@ compile_body(void *argument)
 	node = expression_analyse(work, pstate);
 	free_parsestate(pstate);
 	/* Before planning puts other things in the place of calls. */
-	note_calls(decision, node);
+	expression_note_calls(decision, node);
 	/* Planning folds constants: a division by a zero written out fails here. */
 	node = (Node *) expression_planner((Expr *) node);
 	if (work->wanted == BOOLOID)
@@ -476,7 +300,7 @@ compile_body(void *argument)
 	result->expr = copyObject((Expr *) node);
 	result->state = NULL;
 	result->type = exprType(node);
-	result->may_raise = may_raise(node, NULL);
+	result->may_raise = expression_may_raise(node);
 	result->columns = NULL;
 	pull_varattnos(node, 1, &result->columns);
 	/* Initialising checks the right to execute: an author hears of it now. */

@@ -70,6 +70,13 @@ extern bool expression_compile_json(Decision *decision, const char *text,
 									Expression *result, Problems *problems,
 									const char *rule, char *path);
 
+/* Raises where it calls what must not be called. */
+extern void expression_refuse_calls(Node *node);
+/* Leakproof functions promise never to raise; anything else may. */
+extern bool expression_may_raise(Node *node);
+/* What the labels of a function made of the decision depend on. */
+extern void expression_note_calls(Decision *decision, Node *node);
+
 typedef struct OwnerRights
 {
 	Oid user;

@@ -16,7 +16,6 @@
 #include <math.h>
 
 #include "access/xact.h"
-#include "base/attempt.h"
 #include "base/base.h"
 #include "base/errors.h"
 #include "base/house.h"
@@ -25,18 +24,13 @@
 #include "base/number.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "rules/dependency.h"
-#include "rules/rule_image.h"
-#include "rules/rules_int.h"
-#include "rules/store.h"
-#include "utils/acl.h"
+#include "rules/store_int.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -80,8 +74,6 @@ typedef struct CachedName
 	int canary_share;
 	List *compiled; /* of Compiled * */
 } CachedName;
-
-bool require_second_person = false;
 
 static HTAB *cached_names = NULL;
 static uint64 times_forgotten = 0; /* what is in force */
@@ -163,7 +155,7 @@ decisions_freed_so_far(void)
 	return decisions_freed;
 }
 
-static void
+void
 store_prepare(void)
 {
 	HASHCTL control = {.keysize = sizeof(CachedKey), .entrysize = sizeof(CachedName)};
@@ -234,12 +226,6 @@ house_query_end(HouseRights *saved)
 	house_leave(saved);
 }
 
-static Datum
-column(int row, int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
-}
-
 static char *
 column_text(int row, int number)
 {
@@ -270,8 +256,8 @@ nearest_decision(const char *name)
 	return result;
 }
 
-static void
-raise_undefined(const char *name)
+void
+store_raise_undefined(const char *name)
 {
 	char *near = nearest_decision(name);
 
@@ -337,20 +323,11 @@ read_in_force(const char *name, CachedName *found)
 	found->canary_share = canary_share(&lookup, row);
 	lookup_end(&lookup);
 	if (found->in_force == 0 && !decision_exists(name))
-		raise_undefined(name);
+		store_raise_undefined(name);
 }
 
-typedef struct StoredVersion
-{
-	char *hash;
-	Oid owner;
-	Jsonb *definition;
-	bytea *image; /* of its rule index, or NULL */
-} StoredVersion;
-
-/* The keys of a version, in whatever table has them first. */
-static void
-version_keys(ScanKey keys, const char *name, int version)
+void
+store_version_keys(ScanKey keys, const char *name, int version)
 {
 	lookup_text_key(&keys[0], VERSION_TENANT, tenant_current());
 	lookup_text_key(&keys[1], VERSION_DECISION, name);
@@ -367,7 +344,7 @@ read_image(const char *name, int version)
 	bytea *image = NULL;
 	bool isnull;
 
-	version_keys(keys, name, version);
+	store_version_keys(keys, name, version);
 	lookup_begin(&lookup, "rule_index");
 	row = lookup_row(&lookup, "rule_index_pkey", keys, 3);
 	if (HeapTupleIsValid(row))
@@ -377,9 +354,9 @@ read_image(const char *name, int version)
 	return image;
 }
 
-/* with_definition false reads the identity only. */
-static bool
-read_version(const char *name, int version, bool with_definition, StoredVersion *stored)
+bool
+store_read_version(const char *name, int version, bool with_definition,
+				   StoredVersion *stored)
 {
 	ScanKeyData keys[3];
 	Lookup lookup;
@@ -387,7 +364,7 @@ read_version(const char *name, int version, bool with_definition, StoredVersion 
 	bool exists;
 	bool isnull;
 
-	version_keys(keys, name, version);
+	store_version_keys(keys, name, version);
 	lookup_begin(&lookup, "decision_version");
 	row = lookup_row(&lookup, "decision_version_pkey", keys, 3);
 	exists = HeapTupleIsValid(row);
@@ -425,15 +402,15 @@ decision_definition(const char *name, int version)
 {
 	StoredVersion stored;
 
-	if (!read_version(name, version, true, &stored))
+	if (!store_read_version(name, version, true, &stored))
 		ereport(ERROR, (errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
 						errmsg("decision \"%s\" has no version %d", name, version),
 						errhint("View factory.decision_definition lists the versions.")));
 	return stored.definition;
 }
 
-static void
-check_owner(const char *name, int version, Oid owner)
+void
+store_check_owner(const char *name, int version, Oid owner)
 {
 	if (SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner)))
 		return;
@@ -453,12 +430,12 @@ compile_version(CachedName *entry, int version, Compiled *compiled)
 	MemoryContext caller;
 	uint64 functions_seen = functions_changed;
 
-	if (!read_version(entry->key.name, version, true, &stored))
+	if (!store_read_version(entry->key.name, version, true, &stored))
 		ereport(ERROR,
 				(errcode(ERRCODE_FACTORY_UNDEFINED_DECISION),
 				 errmsg("decision \"%s\" has no version %d", entry->key.name, version),
 				 errhint("View factory.decision_definition lists the versions.")));
-	check_owner(entry->key.name, version, stored.owner);
+	store_check_owner(entry->key.name, version, stored.owner);
 	decision = stored.image ? decision_open(entry->key.name, version, stored.owner,
 											stored.definition, stored.hash, stored.image)
 							: NULL;
@@ -493,7 +470,7 @@ is_current(CachedName *entry, const Compiled *compiled)
 	StoredVersion stored;
 
 	return compiled->functions_seen == functions_changed &&
-		   read_version(entry->key.name, compiled->version, false, &stored) &&
+		   store_read_version(entry->key.name, compiled->version, false, &stored) &&
 		   strcmp(stored.hash, compiled->hash) == 0 && stored.owner == compiled->owner;
 }
 
@@ -505,7 +482,7 @@ cached_name(const char *name)
 	bool found;
 
 	if (strlen(name) > DECISION_NAME_MAX)
-		raise_undefined(name);
+		store_raise_undefined(name);
 	memset(&key, 0, sizeof(key));
 	key.tenant = tenant_current();
 	strlcpy(key.name, name, sizeof(key.name));
@@ -620,249 +597,4 @@ decision_for_call(DecisionPin *pin, const char *name, int version)
 	pin->statement = GetCurrentStatementStartTimestamp();
 	pin->freed = decisions_freed;
 	return pin->decision;
-}
-
-/* --- writing ---------------------------------------------------------------------------------- */
-
-static void
-check_name(const char *name)
-{
-	if (name[0] == '\0' || strlen(name) > DECISION_NAME_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("a decision's name has 1 to %d bytes", DECISION_NAME_MAX)));
-}
-
-/*
- * Everything wrong with a definition is raised; what is only odd is warned of.  It
- * comes back compiled.
- */
-static Decision *
-validate(const char *name, Jsonb *definition)
-{
-	Problems problems = {.collect = true};
-	Decision *decision;
-	ListCell *cell;
-
-	decision = decision_compile(name, 0, GetUserId(), definition, &problems);
-	problems_raise(&problems);
-	foreach (cell, problems.list)
-	{
-		const Problem *problem = lfirst(cell);
-
-		ereport(WARNING,
-				(errmsg("%s", problem->message), errdetail("At %s.", problem->path),
-				 problem->hint ? errhint("%s", problem->hint) : 0));
-	}
-	return decision;
-}
-
-/* Runs one writing statement as the house's owner; returns the rows touched. */
-static uint64
-house_write(const char *sql, int count, Oid *types, Datum *values, const char *nulls)
-{
-	HouseRights saved;
-	uint64 rows;
-	int result;
-
-	house_enter(&saved);
-	SPI_connect();
-	result = SPI_execute_with_args(sql, count, types, values, nulls, false, 0);
-	if (result < 0)
-		elog(ERROR, "could not write decisions: %s", SPI_result_code_string(result));
-	rows = SPI_processed;
-	SPI_finish();
-	house_leave(&saved);
-	return rows;
-}
-
-/* So that nobody has to compile all of it at the first judgment. */
-static void
-insert_image(const char *name, int version, const Decision *compiled, const char *hash)
-{
-	bytea *image = rule_image_make(compiled, hash);
-	Oid types[] = {TEXTOID, TEXTOID, INT4OID, BYTEAOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
-					  Int32GetDatum(version), PointerGetDatum(image)};
-
-	if (image != NULL)
-		house_write(
-			"INSERT INTO factory.rule_index (tenant_id, decision, version, image) "
-			"VALUES ($1, $2, $3, $4)",
-			4, types, values, NULL);
-}
-
-/* Versions are numbered one after another: the decision's row is locked meanwhile. */
-static int
-insert_version(const char *name, Jsonb *definition, const char *changelog,
-			   const Decision *compiled)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	char *hash;
-	Oid owner = GetUserId();
-	Oid types[] = {TEXTOID, TEXTOID, JSONBOID, OIDOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
-					  JsonbPGetDatum(definition), ObjectIdGetDatum(owner),
-					  changelog ? CStringGetTextDatum(changelog) : (Datum) 0};
-	char nulls[] = {' ', ' ', ' ', ' ', changelog ? ' ' : 'n'};
-	HouseRights saved;
-	bool isnull;
-	int version;
-
-	house_enter(&saved);
-	SPI_connect();
-	SPI_execute_with_args("SELECT FROM factory.decision "
-						  "WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
-						  2, types, values, NULL, false, 0);
-	if (SPI_processed == 0)
-	{
-		SPI_finish();
-		house_leave(&saved);
-		raise_undefined(name);
-	}
-	SPI_execute_with_args(
-		"INSERT INTO factory.decision_version "
-		"(tenant_id, decision, version, definition, definition_hash, owner, changelog) "
-		"SELECT $1, $2, coalesce(max(version), 0) + 1, $3, "
-		"encode(sha256(convert_to($3::text, 'UTF8')), 'hex'), $4::regrole, $5 "
-		"FROM factory.decision_version WHERE tenant_id = $1 AND decision = $2 "
-		"RETURNING version, definition_hash",
-		5, types, values, nulls, false, 0);
-	version = DatumGetInt32(column(0, 1, &isnull));
-	hash = MemoryContextStrdup(caller, column_text(0, 2));
-	SPI_finish();
-	house_leave(&saved);
-	insert_image(name, version, compiled, hash);
-	dependency_save(name, version, compiled);
-	return version;
-}
-
-/* The first version: nothing is in force before it. */
-static void
-deploy_first(const char *name, int version)
-{
-	Oid types[] = {TEXTOID, TEXTOID, INT4OID, OIDOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
-					  Int32GetDatum(version), ObjectIdGetDatum(GetUserId())};
-
-	house_write("INSERT INTO factory.deployment "
-				"(tenant_id, decision, version, status, changelog, deployed_by) "
-				"VALUES ($1, $2, $3, 'active', 'first version', $4::regrole)",
-				4, types, values, NULL);
-}
-
-int
-decision_create(const char *name, Jsonb *definition, const char *description)
-{
-	Oid types[] = {TEXTOID, TEXTOID, TEXTOID, OIDOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name),
-					  description ? CStringGetTextDatum(description) : (Datum) 0,
-					  ObjectIdGetDatum(GetUserId())};
-	char nulls[] = {' ', ' ', description ? ' ' : 'n', ' '};
-	Decision *compiled;
-	int version;
-
-	check_name(name);
-	compiled = validate(name, definition);
-	if (house_write("INSERT INTO factory.decision (tenant_id, name, description, "
-					"created_by) VALUES ($1, $2, $3, $4::regrole) ON CONFLICT DO NOTHING",
-					4, types, values, nulls) == 0)
-		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-						errmsg("decision \"%s\" already exists", name),
-						errhint("Add a version with factory.save_version(%s, definition, "
-								"changelog).",
-								quote_literal_cstr(name))));
-	version = insert_version(name, definition, "first version", compiled);
-	if (!require_second_person)
-		dependency_hold(compiled);
-	decision_free(compiled);
-	if (require_second_person)
-		ereport(NOTICE, (errmsg("version %d of decision \"%s\" waits for another person "
-								"to deploy it",
-								version, name),
-						 errdetail("factory.require_second_person is on.")));
-	else
-		deploy_first(name, version);
-	return version;
-}
-
-int
-decision_save(const char *name, Jsonb *definition, const char *changelog)
-{
-	Decision *compiled;
-	int version;
-
-	if (changelog[strspn(changelog, " \t\r\n")] == '\0')
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("a version says what it changes"),
-						errhint("Give it as changelog => '...'.")));
-	compiled = validate(name, definition);
-	version = insert_version(name, definition, changelog, compiled);
-	decision_free(compiled);
-	return version;
-}
-
-void
-decision_lock(const char *name)
-{
-	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(tenant_current()), CStringGetTextDatum(name)};
-
-	store_prepare();
-	if (house_write("SELECT FROM factory.decision "
-					"WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
-					2, types, values, NULL) == 0)
-		raise_undefined(name);
-}
-
-static bool
-has_dependencies(const char *name, int version)
-{
-	ScanKeyData keys[3];
-	Lookup lookup;
-	bool exists;
-
-	version_keys(keys, name, version);
-	lookup_begin(&lookup, "decision_dependency");
-	exists = HeapTupleIsValid(lookup_row(&lookup, "decision_dependency_pkey", keys, 3));
-	lookup_end(&lookup);
-	return exists;
-}
-
-typedef struct Holding
-{
-	const char *name;
-	int version;
-	StoredVersion stored;
-	Decision *decision;
-} Holding;
-
-static void
-hold_body(void *argument)
-{
-	Holding *work = argument;
-	Problems problems = {.collect = false};
-
-	work->decision = decision_compile(work->name, work->version, work->stored.owner,
-									  work->stored.definition, &problems);
-}
-
-/*
- * A table whose rows it uses is waited for while it is compiled, and may be gone then:
- * the server knows its number only.  Compiled once more, it is missed by its name.
- */
-void
-decision_hold(const char *name, int version)
-{
-	Holding work = {.name = name, .version = version};
-
-	store_prepare();
-	if (!has_dependencies(name, version) ||
-		!read_version(name, version, true, &work.stored))
-		return;
-	check_owner(name, version, work.stored.owner);
-	if (attempt(hold_body, &work) != NULL)
-		hold_body(&work);
-	dependency_hold(work.decision);
-	decision_free(work.decision);
 }
