@@ -47,9 +47,25 @@ id_array(const char *id)
 		construct_array(&element, 1, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* verdict NULL: unknown; id NULL: no rule matched. */
+static Jsonb *
+make_hit(const Rule *rule)
+{
+	Jsonb *then = rule->then.outcome;
+	DocBuilder b;
+	ListCell *cell;
+
+	doc_build(&b);
+	doc_begin_object(&b, NULL);
+	doc_put_string(&b, "rule", rule->id);
+	foreach (cell, doc_keys(then))
+		doc_put_value(&b, lfirst(cell), doc_get(then, lfirst(cell)));
+	doc_end_object(&b);
+	return doc_finish(&b);
+}
+
+/* verdict NULL: unknown; rule NULL: none matched. */
 static Answer *
-answer_make(Decision *decision, const Verdict *verdict, const char *id)
+answer_make(Decision *decision, const Verdict *verdict, const Rule *rule)
 {
 	MemoryContext caller = MemoryContextSwitchTo(decision->context);
 	Answer *answer = palloc0(sizeof(Answer));
@@ -60,8 +76,14 @@ answer_make(Decision *decision, const Verdict *verdict, const char *id)
 	answer->severity = text_or_null(verdict ? severity_name(verdict->severity) : NULL);
 	answer->actions = doc_or_null(verdict ? verdict_actions(verdict) : NULL);
 	answer->outcome = doc_or_null(verdict ? verdict->outcome : NULL);
-	answer->matched_rules = id_array(id);
-	answer->id = id ? CStringGetTextDatum(id) : (Datum) 0;
+	answer->matched_rules = id_array(rule ? rule->id : NULL);
+	answer->id = rule ? CStringGetTextDatum(rule->id) : (Datum) 0;
+	if (rule != NULL && rule->computed == NIL && decision_keeps_hits(decision))
+	{
+		answer->hit = make_hit(rule);
+		answer->outcome =
+			doc_or_null(outcome_collected(decision, list_make1(answer->hit)));
+	}
 	MemoryContextSwitchTo(caller);
 	return answer;
 }
@@ -72,8 +94,7 @@ answer_of_rule(Decision *decision, Rule *rule)
 	Answer **answer = rule ? &rule->answer : &decision->otherwise_answer;
 
 	if (*answer == NULL)
-		*answer = answer_make(decision, rule ? &rule->then : decision->otherwise,
-							  rule ? rule->id : NULL);
+		*answer = answer_make(decision, rule ? &rule->then : decision->otherwise, rule);
 	return *answer;
 }
 
@@ -162,29 +183,6 @@ rule_words(Decision *decision, Rule *rule)
 }
 
 /* --- several hits ------------------------------------------------------------------- */
-
-Jsonb *
-answer_hit(Decision *decision, Rule *rule)
-{
-	Answer *answer = answer_of_rule(decision, rule);
-	Jsonb *then = rule->then.outcome;
-	MemoryContext caller;
-	DocBuilder b;
-	ListCell *cell;
-
-	if (answer->hit != NULL)
-		return answer->hit;
-	caller = MemoryContextSwitchTo(decision->context);
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	doc_put_string(&b, "rule", rule->id);
-	foreach (cell, doc_keys(then))
-		doc_put_value(&b, lfirst(cell), doc_get(then, lfirst(cell)));
-	doc_end_object(&b);
-	answer->hit = doc_finish(&b);
-	MemoryContextSwitchTo(caller);
-	return answer->hit;
-}
 
 /*
  * jsonb as it is stored: a container is a header, an entry a child (its length, or,

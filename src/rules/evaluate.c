@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "base/attempt.h"
 #include "base/errors.h"
 #include "executor/executor.h"
@@ -23,108 +22,6 @@
 #include "rules/rule_index.h"
 #include "rules/rules_int.h"
 #include "utils/builtins.h"
-
-/* --- undecided rules ------------------------------------------------------------------- */
-
-void
-evaluation_undecided(Evaluation *run, int rule, char *what, char *why)
-{
-	Undecided *undecided = palloc(sizeof(Undecided));
-
-	undecided->rule = rule;
-	undecided->what = what;
-	undecided->why = why;
-	run->undecided = lappend(run->undecided, undecided);
-}
-
-static OnNull
-column_on_null(const Decision *decision, int attno)
-{
-	return attno <= decision->input_count ? decision->inputs[attno - 1].on_null
-										  : decision->on_null;
-}
-
-/* The next NULL column that a condition reads after that member, or -1. */
-static int
-next_null_column(const Decision *decision, const Expression *expression, int *member)
-{
-	while ((*member = bms_next_member(expression->columns, *member)) >= 0)
-	{
-		int attno = *member + FirstLowInvalidHeapAttributeNumber;
-
-		if (attno > 0 && attno != DECISION_TIME_ATTNO(decision) &&
-			decision->slot->tts_isnull[attno - 1])
-			return attno;
-	}
-	return -1;
-}
-
-/* What a condition that is NULL comes to: the strictest of the NULL columns it reads counts. */
-static OnNull
-null_outcome(const Decision *decision, const Expression *expression)
-{
-	OnNull strictest = ON_NULL_NO_MATCH;
-	int member = -1;
-	int attno = next_null_column(decision, expression, &member);
-
-	if (attno < 0)
-		return decision->on_null;
-	for (; attno > 0; attno = next_null_column(decision, expression, &member))
-	{
-		OnNull wanted = column_on_null(decision, attno);
-
-		if (wanted == ON_NULL_ERROR || strictest == ON_NULL_NO_MATCH)
-			strictest = wanted;
-	}
-	return strictest;
-}
-
-/* Why it is NULL: those columns, and for let values that could not be computed, the reason. */
-static char *
-null_reason(const Decision *decision, const Expression *expression)
-{
-	StringInfoData text;
-	int member = -1;
-	int attno;
-
-	initStringInfo(&text);
-	while ((attno = next_null_column(decision, expression, &member)) > 0)
-	{
-		char *error = NULL;
-
-		if (attno > decision->input_count)
-			error =
-				decision
-					->let_errors[DECISION_LET_OF_ATTNO(decision, attno) - decision->lets];
-		appendStringInfoString(&text, text.len > 0 ? ", " : "");
-		appendStringInfo(&text, phrase(decision, PHRASE_IS_NULL),
-						 decision_column_name(decision, attno));
-		if (error != NULL)
-			appendStringInfo(&text, " (%s)", error);
-	}
-	if (text.len == 0)
-		appendStringInfoString(&text, phrase(decision, PHRASE_CONDITION_IS_NULL));
-	return text.data;
-}
-
-static void
-rule_is_null(Evaluation *run, const Rule *rule)
-{
-	const Decision *decision = run->decision;
-	OnNull on_null = null_outcome(decision, &rule->when);
-
-	if (on_null == ON_NULL_ERROR && !run->every)
-		ereport(ERROR,
-				(errcode(ERRCODE_FACTORY_INVALID_INPUT),
-				 errmsg("rule \"%s\" of decision \"%s\" cannot be decided: %s", rule->id,
-						decision->name, null_reason(decision, &rule->when)),
-				 errhint("Give the value, or set \"on_null\" to \"unknown\" or "
-						 "\"no_match\".")));
-	if (on_null != ON_NULL_NO_MATCH)
-		evaluation_undecided(run, rule->index,
-							 psprintf(phrase(decision, PHRASE_RULE), rule->id),
-							 null_reason(decision, &rule->when));
-}
 
 /* --- the loop ------------------------------------------------------------------------------ */
 
@@ -155,7 +52,7 @@ decide_rule(Evaluation *run, Rule *rule)
 	holds =
 		DatumGetBool(expression_evaluate(run->decision, &rule->when, &isnull)) && !isnull;
 	if (isnull)
-		rule_is_null(run, rule);
+		evaluation_null_rule(run, rule);
 	else if (holds)
 		note_hit(run, rule);
 }
@@ -182,7 +79,7 @@ lets_body(void *argument)
 		compute_let(run, run->next_let++);
 }
 
-/* Notes the hits that the index is sure of; true where a rule must be evaluated. */
+/* Notes what the index is sure of; true where a rule must be evaluated. */
 static bool
 skip_to_open(Evaluation *run)
 {
@@ -191,13 +88,16 @@ skip_to_open(Evaluation *run)
 
 	while ((number = next_rule(run, &standing)) >= 0)
 	{
-		if (standing != RULE_HOLDS)
+		if (standing == RULE_OPEN)
 		{
 			run->next_rule = number;
 			return true;
 		}
 		run->next_rule = number + 1;
-		note_hit(run, decision_rule(run->decision, number));
+		if (standing == RULE_HOLDS)
+			note_hit(run, decision_rule(run->decision, number));
+		else
+			evaluation_null_rule(run, decision_rule(run->decision, number));
 	}
 	return false;
 }
@@ -362,23 +262,6 @@ verdict_of_hits(List *hits, Rule *gravest)
 }
 
 static char *
-undecided_text(const Decision *decision, const List *undecided)
-{
-	StringInfoData text;
-	ListCell *cell;
-
-	initStringInfo(&text);
-	foreach (cell, undecided)
-	{
-		const Undecided *one = lfirst(cell);
-
-		appendStringInfoString(&text, foreach_current_index(cell) ? "; " : "");
-		appendStringInfo(&text, phrase(decision, PHRASE_UNDECIDED), one->what, one->why);
-	}
-	return text.data;
-}
-
-static char *
 hit_reason(Decision *decision, Rule *rule)
 {
 	if (rule->because != NULL)
@@ -398,7 +281,7 @@ evaluation_reason(Evaluation *run)
 	if (run->hits != NIL)
 		run->reason = hit_reason(decision, linitial(run->hits));
 	else if (run->undecided != NIL)
-		run->reason = undecided_text(decision, run->undecided);
+		run->reason = evaluation_undecided_text(decision, run->undecided);
 	else if (run->verdict != NULL && decision->otherwise_because != NULL)
 		run->reason = explanation_render(decision, decision->otherwise_because);
 	else
@@ -421,7 +304,7 @@ conclude(Evaluation *run)
 
 		run->verdict = verdict_of_hits(run->hits, gravest);
 		run->answer = answer_of_rule(decision, gravest);
-		run->alone = !decision_keeps_hits(decision) && gravest->computed == NIL;
+		run->alone = list_length(run->hits) == 1 && gravest->computed == NIL;
 	}
 	else if (run->undecided == NIL && decision->otherwise != NULL)
 	{

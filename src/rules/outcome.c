@@ -124,26 +124,17 @@ put_collected(DocBuilder *b, const Collected *collected, List *outcomes)
 		doc_put_null(b, collected->name);
 }
 
-static Jsonb *
-collect_outcomes(Evaluation *run)
+Jsonb *
+outcome_collected(const Decision *decision, List *outcomes)
 {
-	List *outcomes = NIL;
 	DocBuilder b;
 	ListCell *cell;
 
-	foreach (cell, run->hits)
-	{
-		Rule *rule = lfirst(cell);
-
-		outcomes =
-			lappend(outcomes, rule->computed == NIL ? answer_hit(run->decision, rule)
-													: rule_outcome(run, rule, true));
-	}
-	if (run->decision->collected == NIL)
+	if (decision->collected == NIL)
 		return answer_hits(outcomes);
 	doc_build(&b);
 	doc_begin_object(&b, NULL);
-	foreach (cell, run->decision->collected)
+	foreach (cell, decision->collected)
 		put_collected(&b, lfirst(cell), outcomes);
 	doc_begin_array(&b, "hits");
 	foreach (cell, outcomes)
@@ -151,6 +142,23 @@ collect_outcomes(Evaluation *run)
 	doc_end_array(&b);
 	doc_end_object(&b);
 	return doc_finish(&b);
+}
+
+static Jsonb *
+collect_outcomes(Evaluation *run)
+{
+	List *outcomes = NIL;
+	ListCell *cell;
+
+	foreach (cell, run->hits)
+	{
+		Rule *rule = lfirst(cell);
+
+		outcomes = lappend(outcomes, rule->computed == NIL
+										 ? answer_of_rule(run->decision, rule)->hit
+										 : rule_outcome(run, rule, true));
+	}
+	return outcome_collected(run->decision, outcomes);
 }
 
 bool

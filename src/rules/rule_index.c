@@ -205,7 +205,9 @@ rule_index_next(const Decision *decision, int from, RuleStanding *standing)
 
 			if (!index->exact && !passes_tests(index, rule))
 				continue;
-			*standing = is_open(index, rule) ? RULE_OPEN : RULE_HOLDS;
+			*standing = has_rule(index->residue, rule) ? RULE_OPEN
+						: is_null(index, rule)         ? RULE_NULL
+													   : RULE_HOLDS;
 			return rule;
 		}
 	}

@@ -12,7 +12,8 @@ typedef enum RuleStanding
 {
 	RULE_FAILS, /* some test of it is false */
 	RULE_HOLDS, /* its tests are the whole condition, and all are true */
-	RULE_OPEN   /* a NULL or a part that is no test: evaluate it */
+	RULE_NULL,  /* its tests are the whole condition, and NULL: a column is */
+	RULE_OPEN   /* a part that is no test: evaluate it */
 } RuleStanding;
 
 extern bool rule_index_enabled;  /* setting factory.enable_rule_index */

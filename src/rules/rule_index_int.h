@@ -96,15 +96,20 @@ has_rule(const uint64 *bitmap, int rule)
 	return (bitmap[rule / 64] >> (rule % 64) & 1) != 0;
 }
 
+/* Does a column that is NULL leave it so? */
 static pg_attribute_always_inline bool
-is_open(const RuleIndex *index, int rule)
+is_null(const RuleIndex *index, int rule)
 {
-	if (has_rule(index->residue, rule))
-		return true;
 	for (int i = 0; i < index->open_count; i++)
 		if (has_rule(index->open[i], rule))
 			return true;
 	return false;
+}
+
+static pg_attribute_always_inline bool
+is_open(const RuleIndex *index, int rule)
+{
+	return has_rule(index->residue, rule) || is_null(index, rule);
 }
 
 /* --- from a key to its segment ------------------------------------------------------ */

@@ -203,7 +203,7 @@ typedef struct Answer
 	Datum matched_rules;
 	Datum id;    /* the rule's, as text */
 	Datum brief; /* factory.verdict; 0: not asked for yet */
-	Jsonb *hit;  /* the outcome among several: with the rule's id */
+	Jsonb *hit;  /* the outcome among several: with the rule's id; NULL: never so */
 } Answer;
 
 typedef struct Computed
@@ -437,9 +437,6 @@ extern Datum evaluation_matched_rules(const Evaluation *evaluation);
 /* What a rule, the default (NULL), or nobody answers. */
 extern Answer *answer_of_rule(Decision *decision, Rule *rule);
 extern Answer *answer_unknown(Decision *decision);
-
-/* A rule's outcome as one of several: with its id. */
-extern Jsonb *answer_hit(Decision *decision, Rule *rule);
 
 /* {"hits": [...]} of documents that are objects, put together without parsing. */
 extern Jsonb *answer_hits(List *hits);

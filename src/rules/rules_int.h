@@ -111,7 +111,12 @@ extern Jsonb *actions_mark(Jsonb *outcome);
 /* Whether all hits answer, and not one of them. */
 extern bool decision_keeps_hits(const Decision *decision);
 extern bool evaluation_computes(const Evaluation *run);
+/* What such a decision gives where these are the outcomes of its hits. */
+extern Jsonb *outcome_collected(const Decision *decision, List *outcomes);
 /* Notes what could not be decided, and why; rule -1 is a let value. */
 extern void evaluation_undecided(Evaluation *run, int rule, char *what, char *why);
+/* Of a rule whose condition is NULL; raises where the decision or an input says so. */
+extern void evaluation_null_rule(Evaluation *run, const Rule *rule);
+extern char *evaluation_undecided_text(const Decision *decision, const List *undecided);
 
 #endif /* FACTORY_RULES_INT_H */
