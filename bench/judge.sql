@@ -112,6 +112,17 @@ SELECT size AS rules, name, round(median)::bigint AS "decisions per CPU second",
 FROM (SELECT size, name, percentile_cont(0.5) WITHIN GROUP (ORDER BY rate) AS median FROM bench.measured GROUP BY size, name) AS m
 ORDER BY size, name;
 
+-- What check_decision() takes for 7 inputs: all pairs of rules, hidden rules, gaps, each with a witness.
+CREATE FUNCTION bench.check_definition(decision text, OUT findings bigint, OUT taken float8) LANGUAGE plpgsql AS $$
+DECLARE
+	begun float8 := bench.processor_time();
+BEGIN
+	SELECT count(*) INTO findings FROM factory.check_decision((SELECT d.definition FROM factory.decision_definition AS d WHERE d.decision = check_definition.decision));
+	taken := bench.processor_time() - begun;
+END $$;
+SELECT size AS rules, findings AS "check_decision: findings", round((taken * 1000)::numeric) AS "CPU ms"
+FROM unnest(ARRAY[10, 100, 1000]) AS size, bench.check_definition('bench_' || size) ORDER BY size;
+
 -- For the peer: bench/zen_peer.mjs.
 \if :{?folder}
 SELECT json_agg(json_build_object('i', i, 'line_code', line_code, 'products', products, 'shift', shift, 'low', low, 'high', high, 'pressure', pressure, 'defects', defects) ORDER BY i) AS rules
