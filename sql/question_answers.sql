@@ -89,6 +89,12 @@ RESET factory.question_cache_ttl;
 BEGIN READ ONLY;
 SELECT factory.ask('그저께 스테이션별 포장량') ->> 'from_cache' AS read_only;
 COMMIT;
+-- Rows of an old snapshot are nobody else's, and others' are none of its.
+SELECT factory.ask('그저께 스테이션별 포장량') ->> 'from_cache', factory.ask('그저께 스테이션별 포장량') ->> 'from_cache';
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT factory.ask('그저께 스테이션별 포장량') ->> 'from_cache' AS old_snapshot;
+ROLLBACK;
+SELECT factory.ask('그저께 스테이션별 포장량') ->> 'from_cache' AS again;
 SELECT factory.etl_done('nothing');
 SET factory.frozen_clock = '2026-01-15 09:30:00+09';
 

@@ -303,7 +303,9 @@ result_store(const char *key, const GuardedResult *result)
 
 /*
  * guarded_run(), or what it gave a moment ago.  Nothing is stored on a standby or in
- * a read-only transaction, and nothing is read there that could not be stored.
+ * a read-only transaction, and nothing is read there that could not be stored.  A
+ * transaction with a snapshot of its own neither gives nor takes: its rows are older than
+ * the signs of a change that a key has.
  */
 void
 guarded_run_cached(const char *sql, GuardScope scope, int max_rows,
@@ -312,6 +314,7 @@ guarded_run_cached(const char *sql, GuardScope scope, int max_rows,
 {
 	/* What this transaction has written, the counts do not tell. */
 	bool usable = bi_cache_ttl_ms > 0 && !skip && !RecoveryInProgress() &&
+				  !IsolationUsesXactSnapshot() &&
 				  !TransactionIdIsValid(GetTopTransactionIdIfAny());
 	char *key = usable ? cache_key(sql, scope, max_rows, dataset, freshness) : NULL;
 
