@@ -398,7 +398,9 @@ explain_alternatives(DocBuilder *b, const Evaluation *run, ColumnTexts *texts)
 		return;
 	if (run->hits != NIL)
 		answering = ((Rule *) linitial(run->hits))->index;
-	rule_index_load(decision);
+	/* Where it is explained at once, the index still has the inputs. */
+	if (!rule_index_has(decision, run->load))
+		(void) rule_index_load(decision);
 	nearness = rule_index_nearness(decision);
 	miss = rule_index_nearest_miss(decision, &nearness,
 								   is_first && answering >= 0 ? answering

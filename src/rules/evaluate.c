@@ -438,7 +438,7 @@ evaluation_by_index(Evaluation *run, Decision *decision)
 	if (decision->hit_policy != HIT_FIRST || decision->let_count > 0 ||
 		!rule_index_enabled)
 		return false;
-	rule_index_load(decision);
+	(void) rule_index_load(decision);
 	number = rule_index_next(decision, 0, &standing);
 	rule = number < 0 ? NULL : decision_rule(decision, number);
 	if (rule != NULL ? standing != RULE_HOLDS || rule->computed != NIL
@@ -457,7 +457,7 @@ evaluation_run(Evaluation *run)
 {
 	run->indexed = rule_index_enabled;
 	if (run->indexed)
-		rule_index_load(run->decision);
+		run->load = rule_index_load(run->decision);
 	if (skip_to_open(run))
 		run_as_owner(run, open_rules_part);
 	conclude(run);
@@ -471,7 +471,7 @@ evaluation_run_every(Evaluation *run)
 	run->every = true;
 	run->indexed = rule_index_enabled;
 	if (run->indexed)
-		rule_index_load(run->decision);
+		run->load = rule_index_load(run->decision);
 	if (skip_to_open(run))
 		run_as_owner(run, open_rules_part);
 }

@@ -126,11 +126,12 @@ rule_index_locate_all(RuleIndex *index)
 		(void) locate_next(index);
 }
 
-void
+uint64
 rule_index_load(Decision *decision)
 {
 	RuleIndex *index = decision->index;
 
+	index->load++;
 	index->slot = decision->slot;
 	index->located = 0;
 	index->open_count = 0;
@@ -139,6 +140,13 @@ rule_index_load(Decision *decision)
 	if (index->word_count > CHUNK_WORDS)
 		for (int i = 0; i < index->column_count; i++)
 			__builtin_prefetch(locate_next(index));
+	return index->load;
+}
+
+bool
+rule_index_has(const Decision *decision, uint64 load)
+{
+	return load != 0 && decision->index->load == load;
 }
 
 /* What coarse segments left standing is tested itself. */

@@ -27,8 +27,12 @@ struct ImageReader;
 extern void rule_index_write(const Decision *decision, StringInfo image);
 extern bool rule_index_restore(Decision *decision, struct ImageReader *reader);
 
-/* Takes in what is in the decision's slot; before any of the two below. */
-extern void rule_index_load(Decision *decision);
+/*
+ * Takes in what is in the decision's slot; before any of the two below.  Returns which
+ * time it is: until the next, nothing need be taken in again.
+ */
+extern uint64 rule_index_load(Decision *decision);
+extern bool rule_index_has(const Decision *decision, uint64 load);
 
 /* The first rule at or after the given one that is not known to fail, or -1. */
 extern int rule_index_next(const Decision *decision, int from, RuleStanding *standing);

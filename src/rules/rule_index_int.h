@@ -63,6 +63,7 @@ typedef struct RuleIndex
 	IndexColumn **by_number; /* in the test set */
 
 	/* the inputs taken in last: as many columns as were asked for */
+	uint64 load; /* how often that was done */
 	const TupleTableSlot *slot;
 	int located;
 	const uint64 **now; /* a column: the bitmap of the segment where it is */

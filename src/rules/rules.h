@@ -358,6 +358,7 @@ typedef struct Evaluation
 	int next_let; /* where an evaluation that failed goes on */
 	int next_rule;
 	bool indexed;    /* the rule index leads the way */
+	uint64 load;     /* what the index took in for it; 0: nothing */
 	bool stopped;    /* "first" has its match */
 	bool evaluating; /* a rule is evaluated: it is the one before next_rule */
 	bool every;      /* all hits are wanted, whatever the hit policy */
