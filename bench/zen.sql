@@ -49,22 +49,36 @@ WHERE id % 20 = 0;
 VACUUM FULL bench.part;
 ANALYZE bench.part;
 
-ALTER TABLE bench.rule ADD condition text;
-UPDATE bench.rule AS r SET condition = concat_ws(' AND ', 'line = ' || quote_literal(line), 'product = ' || quote_literal(product),
-	(SELECT string_agg(concat_ws(' AND ', name || ' >= ' || (to_jsonb(r) ->> (name || '_min')), name || ' < ' || (to_jsonb(r) ->> (name || '_max'))), ' AND ' ORDER BY n)
-	 FROM bench.number WHERE to_jsonb(r) ->> (name || '_min') IS NOT NULL OR to_jsonb(r) ->> (name || '_max') IS NOT NULL));
-SELECT factory.create_decision('zen_' || hit_policy, jsonb_build_object('hit_policy', hit_policy, 'on_null', 'no_match',
+-- The second version has every limit of the temperature five degrees higher.
+CREATE VIEW bench.versioned AS
+SELECT version, r.* FROM generate_series(1, 2) AS version, bench.rule AS rule,
+	jsonb_populate_record(rule, jsonb_build_object('temperature_min', temperature_min + 5 * (version - 1), 'temperature_max', temperature_max + 5 * (version - 1))) AS r;
+CREATE FUNCTION bench.condition(r bench.versioned) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' AND ', 'line = ' || quote_literal(r.line), 'product = ' || quote_literal(r.product),
+		(SELECT string_agg(concat_ws(' AND ', name || ' >= ' || least, name || ' < ' || most), ' AND ' ORDER BY n)
+		 FROM bench.number, LATERAL (SELECT to_jsonb(r) ->> (name || '_min') AS least, to_jsonb(r) ->> (name || '_max') AS most) AS b WHERE least IS NOT NULL OR most IS NOT NULL))
+$$;
+CREATE FUNCTION bench.definition(version int, hit_policy text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('hit_policy', hit_policy, 'on_null', 'no_match',
 		'inputs', '{"line": "text", "product": "text", "defect_rate": "float8", "temperature": "float8", "vibration": "float8", "pressure": "float8", "count": "integer"}'::jsonb,
-		'rules', (SELECT jsonb_agg(jsonb_build_object('id', id::text, 'when', condition, 'then', jsonb_build_object('status', verdict)) ORDER BY id) FROM bench.rule),
-		'default', '{"status": "NONE"}'::jsonb)),
+		'rules', jsonb_agg(jsonb_build_object('id', id::text, 'when', bench.condition(r), 'then', jsonb_build_object('status', verdict)) ORDER BY id),
+		'default', '{"status": "NONE"}'::jsonb)
+	FROM bench.versioned AS r WHERE r.version = definition.version
+$$;
+SELECT factory.create_decision('zen_' || hit_policy, bench.definition(1, hit_policy)),
 	factory.create_decision_function('zen_' || hit_policy, name => 'bench.' || hit_policy, answer => 'verdict')
 FROM unnest(ARRAY['first', 'collect']) AS hit_policy \g /dev/null
+SELECT factory.save_version('zen_first', bench.definition(2, 'first'), 'five degrees higher') \g /dev/null
 
 -- For the peer: bench/zen_peer.mjs.
-SELECT json_agg(json_build_object('i', id, 'status', verdict, 'cells', json_build_object('line', '''' || line || '''', 'product', '''' || product || '''') ::jsonb ||
-	(SELECT jsonb_object_agg(name, CASE WHEN least IS NOT NULL AND most IS NOT NULL THEN format('[%s..%s)', least, most) WHEN least IS NOT NULL THEN '>= ' || least ELSE '< ' || most END)
-	 FROM bench.number, LATERAL (SELECT to_jsonb(r) ->> (name || '_min') AS least, to_jsonb(r) ->> (name || '_max') AS most) AS b)) ORDER BY id)
-FROM bench.rule AS r \g (format=unaligned tuples_only=on) :folder/rules.json
+CREATE FUNCTION bench.table_of(version int) RETURNS json LANGUAGE sql AS $$
+	SELECT json_agg(json_build_object('i', id, 'status', verdict, 'cells', jsonb_build_object('line', quote_literal(line), 'product', quote_literal(product)) ||
+		(SELECT jsonb_object_agg(name, CASE WHEN least IS NOT NULL AND most IS NOT NULL THEN format('[%s..%s)', least, most) WHEN least IS NOT NULL THEN '>= ' || least ELSE '< ' || most END)
+		 FROM bench.number, LATERAL (SELECT to_jsonb(r) ->> (name || '_min') AS least, to_jsonb(r) ->> (name || '_max') AS most) AS b)) ORDER BY id)
+	FROM bench.versioned AS r WHERE r.version = table_of.version
+$$;
+SELECT bench.table_of(1) \g (format=unaligned tuples_only=on) :folder/rules.json
+SELECT bench.table_of(2) \g (format=unaligned tuples_only=on) :folder/rules2.json
 SELECT json_agg(jsonb_set(to_jsonb(p) - 'id', '{i}', to_jsonb(id)) ORDER BY id) FROM bench.part AS p \g (format=unaligned tuples_only=on) :folder/rows.json
 
 \ir processor_time.sql
@@ -76,3 +90,20 @@ INSERT INTO bench.contender VALUES
 CREATE TABLE bench.measured (round int, ours text, rate float8);
 SELECT format('INSERT INTO bench.measured SELECT %s, ours, bench.decisions_per_second(expression) FROM bench.contender WHERE ours = %L', round, ours)
 FROM generate_series(1, :rounds) AS round, bench.contender ORDER BY round, ours \gexec
+
+-- backtest() is the whole report: rows read, decided by both versions, compared and summed up.
+CREATE TABLE bench.many AS SELECT p.* FROM bench.part AS p, generate_series(1, 20);
+ANALYZE bench.many;
+CREATE FUNCTION bench.backtests_per_second() RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	rows CONSTANT bigint := (SELECT count(*) FROM bench.many);
+	begun CONSTANT float8 := bench.processor_time();
+BEGIN
+	IF factory.backtest('zen_first', ARRAY[1, 2], 'SELECT line, product, defect_rate, temperature, vibration, pressure, count FROM bench.many') #> '{comparisons,0,total_samples}'
+		IS DISTINCT FROM to_jsonb(rows) THEN
+		RAISE EXCEPTION 'not all rows were seen';
+	END IF;
+	RETURN rows / (bench.processor_time() - begun);
+END $$;
+INSERT INTO bench.contender VALUES ('backtest() of two versions', 'ZEN first, by both', NULL);
+SELECT format('INSERT INTO bench.measured SELECT %s, ''backtest() of two versions'', bench.backtests_per_second()', round) FROM generate_series(1, :rounds) AS round \gexec
