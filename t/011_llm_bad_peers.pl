@@ -163,6 +163,26 @@ $counts{$_}++ for @ledger;
 my $metrics = $node->safe_psql('postgres', 'SELECT factory.metrics()');
 like($metrics, qr/llm_calls_total\{[^}]*status="$_"\} $counts{$_}$/m, "and in the metric: $_") for sort keys %counts;
 
+# JSON is read by us where it is plain, and by the server where it is not: to the same end.
+my @plain = ('{}', '[]', '[[], {}, [{}]]', ' { "a" : 1 , "b" : [ 1 , 2 ] } ', "\n[\t1,\r2]\n", '{"a": 1, "b": 2, "a": 3}', '{"": 0}',
+	'[0, -0, 1, -1, 0.0, -0.0, 1.50, -12.340, 0.000001, 100, 10000, 20001, 12345678901234567, 0.1234567890123456, 99999999.99999999]',
+	'[123456789012345678]', '[1234567890123456789012]', '[0.12345678901234567]', '[0.123456789012345678]',
+	'[1e3, 1E-7, -2.5e+10, 1e400]', '[true, false, null]', '["", "a", "\\"\\\\\\/\\b\\f\\n\\r\\t", "불량률", "😀"]', '["\\ubd88\\ud83d\\ude00"]',
+	'{"long key ' . 'x' x 300 . '": "' . 'y' x 5000 . '"}', '[' x 60 . ']' x 60, '[' x 70 . ']' x 70, '[' . join(',', 1 .. 500) . ']',
+	'{' . join(',', map { qq("k$_": {"v": [$_, "$_", $_.5]}) } 1 .. 100) . '}');
+my @broken = ('{"a": 1,}', '{"a" 1}', '[1 2]', '[1,]', '[,1]', '[', '{', '{"a"', '{"a":', '["a', '["a\\', '{"a": 01}', '[-]', '[.5]', '[1.]', '[1.2.3]', '[+1]', '[NaN]', '[1e]',
+	'{a: 1}', "{'a': 1}", '[1] x', '[1]]', '{"a": tru}', '[nul]', '[truely]', '["\\x"]', '["\\u12"]', "[\"a\tb\"]", '{1: 2}', '{"a": 1 "b": 2}', '[1}', '{"a": 1]', '[1] []', '');
+for my $words (@plain, @broken) { utf8::decode($words) unless utf8::is_utf8($words) }
+$peer->script(sub { my ($number) = $_[0]{json}{messages}[1]{content} =~ /^read (\d+)/ ? $1 : 0; return chat((@plain, @broken)[$number]) });
+sub readings
+{
+	my ($from, $to, $what) = @_;
+	return $node->safe_psql('postgres', qq(SELECT $what FROM factory.complete_many('mini', 'SELECT ''read '' || i FROM generate_series($from, $to) AS i', system => 's', schema => '{}', concurrency => 16)));
+}
+is(readings(0, $#plain, q{string_agg(row_number::text, ' ') FILTER (WHERE answer ->> 'text' IS NULL OR (answer -> 'json')::text <> ((answer ->> 'text')::jsonb)::text)}), '', 'plain or not, JSON is what the server makes of it');
+is(readings(0, $#plain, 'count(answer)'), scalar @plain, 'all of it');
+is(readings(scalar @plain, $#plain + @broken, q{count(*) FILTER (WHERE sqlstate = 'PF203')}), scalar @broken, 'what is none is refused');
+
 # A peer that never answers: the deadline ends the call, and the peer sees it.
 $peer->script({ hang => 1 });
 my ($state, $words) = outcome(first => "SET factory.llm_timeout = '200ms';\n");

@@ -228,6 +228,9 @@ doc_parse(const char *text, int length, char **why)
 		*why = pstrdup("the text is not valid UTF-8");
 		return NULL;
 	}
+	parse.doc = doc_parse_plain(text, length);
+	if (parse.doc != NULL)
+		return parse.doc;
 	parse.text = pnstrdup(text, length);
 	error = attempt(parse_body, &parse);
 	if (error == NULL)

@@ -60,6 +60,9 @@ extern char *doc_to_text(Jsonb *doc);
  */
 extern Jsonb *doc_parse(const char *text, int length, char **why);
 
+/* Valid UTF-8 that is plain JSON, as most is; NULL says nothing of it but that. */
+extern Jsonb *doc_parse_plain(const char *text, int length);
+
 /* Text that we wrote ourselves: raises where it is no JSON. */
 extern Jsonb *doc_parse_trusted(const char *text);
 
