@@ -77,7 +77,9 @@ keep(DocBuilder *b, const void *data, Size length)
 {
 	int at = reserve(b, length);
 
-	memcpy(b->bytes + at, data, length);
+	/* An empty text may come before there are any bytes. */
+	if (length > 0)
+		memcpy(b->bytes + at, data, length);
 	return at;
 }
 
@@ -194,7 +196,9 @@ write_child(Writer *to, JEntry type, const char *data, int length, bool aligned)
 	if (aligned)
 		for (; to->end < INTALIGN(to->end); to->end++)
 			to->data[to->end] = '\0';
-	memcpy(to->data + to->end, data, length);
+	/* Where there are but truths and nulls, there are no bytes to copy from. */
+	if (length > 0)
+		memcpy(to->data + to->end, data, length);
 	to->end += length;
 	write_entry(to, type, begin);
 }
