@@ -128,6 +128,10 @@ extern void queue_abandon(void);
 extern bool queue_is_empty(void);
 extern bool queue_is_half_full(void);
 
+/* Where the rows end that are in now, and whether any before there still is. */
+extern uint64 queue_end(void);
+extern bool queue_holds_before(uint64 end);
+
 /*
  * Puts the oldest rows into their tables, in the caller's transaction; after its commit
  * queue_batch_done() lets go of them.  With one_by_one each is tried alone, and those

@@ -225,6 +225,18 @@ queue_is_half_full(void)
 	return ring_used(ring) > ring->size / 2;
 }
 
+uint64
+queue_end(void)
+{
+	return pg_atomic_read_u64(&queue_ring(queue_my_place())->head);
+}
+
+bool
+queue_holds_before(uint64 end)
+{
+	return pg_atomic_read_u64(&queue_ring(queue_my_place())->tail) < end;
+}
+
 /* --- for SQL --------------------------------------------------------------------------------- */
 
 FACTORY_FUNCTION(factory_queued_rows);

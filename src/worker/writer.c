@@ -133,7 +133,37 @@ write_all(void)
 	return result;
 }
 
+/*
+ * What is in by now.  Rows that come meanwhile are collected anew: who ran after them
+ * would commit a handful at a time.
+ */
+static BatchResult
+write_collected(void)
+{
+	uint64 end = queue_end();
+	BatchResult result = BATCH_WRITTEN;
+
+	while (result == BATCH_WRITTEN && queue_holds_before(end))
+		result = safe_batch();
+	return result;
+}
+
 /* --- waiting ------------------------------------------------------------------------------- */
+
+/* Whatever it was woken for shows in what is looked at next. */
+static void
+heed_latch(void)
+{
+	ResetLatch(MyLatch);
+	/* Here is no statement to cancel. */
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
 
 /* False when the time is over. */
 static bool
@@ -143,16 +173,7 @@ wait_latch(long timeout_ms)
 
 	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					   timeout_ms, compat_named_wait(&wait_event, "FactoryWriterMain"));
-	if (events & WL_LATCH_SET)
-		ResetLatch(MyLatch);
-	/* Here is no statement to cancel. */
-	QueryCancelPending = false;
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	heed_latch();
 	return (events & WL_LATCH_SET) != 0;
 }
 
@@ -246,6 +267,7 @@ collect(void)
 static void
 serve(void)
 {
+	heed_latch();
 	if (!may_work())
 	{
 		queue_open_door(false);
@@ -258,7 +280,7 @@ serve(void)
 	if (!wait_for_rows())
 		close_and_leave();
 	collect();
-	switch (write_all())
+	switch (write_collected())
 	{
 		case BATCH_WRITTEN:
 			break;
