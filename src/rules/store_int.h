@@ -20,7 +20,7 @@ typedef struct StoredVersion
 /* Before anything is read or written: finds the tables, listens to what changes. */
 extern void store_prepare(void);
 
-pg_attribute_noreturn() extern void store_raise_undefined(const char *name);
+extern void store_raise_undefined(const char *name) __attribute__((noreturn));
 
 /* The keys of a version, in whatever table has them first. */
 extern void store_version_keys(ScanKey keys, const char *name, int version);
