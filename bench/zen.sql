@@ -1,4 +1,4 @@
--- zen.sql: what bench/zen runs. Variables: rounds, seed, folder; given where the tables are another's.
+-- zen.sql: what bench/zen runs. Variables: rounds, seed, copies, folder; given where the tables are another's.
 SET client_min_messages = warning;
 CREATE EXTENSION pg_factory;
 SET factory.log = 'off';
@@ -91,19 +91,42 @@ CREATE TABLE bench.measured (round int, ours text, rate float8);
 SELECT format('INSERT INTO bench.measured SELECT %s, ours, bench.decisions_per_second(expression) FROM bench.contender WHERE ours = %L', round, ours)
 FROM generate_series(1, :rounds) AS round, bench.contender ORDER BY round, ours \gexec
 
--- backtest() is the whole report: rows read, decided by both versions, compared and summed up.
-CREATE TABLE bench.many AS SELECT p.* FROM bench.part AS p, generate_series(1, 20);
+-- backtest() and replay() are whole reports: rows read, decided, compared and summed up; by one
+-- process, and by the clock with one more beside it.
+CREATE TABLE bench.many AS SELECT p.* FROM bench.part AS p, generate_series(1, :copies);
 ANALYZE bench.many;
-CREATE FUNCTION bench.backtests_per_second() RETURNS float8 LANGUAGE plpgsql AS $$
+CREATE FUNCTION bench.report(statement text, rows bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-	rows CONSTANT bigint := (SELECT count(*) FROM bench.many);
-	begun CONSTANT float8 := bench.processor_time();
+	report jsonb;
 BEGIN
-	IF factory.backtest('zen_first', ARRAY[1, 2], 'SELECT line, product, defect_rate, temperature, vibration, pressure, count FROM bench.many') #> '{comparisons,0,total_samples}'
-		IS DISTINCT FROM to_jsonb(rows) THEN
-		RAISE EXCEPTION 'not all rows were seen';
+	EXECUTE statement INTO report;
+	IF coalesce(report -> 'total_samples', report #> '{comparisons,0,total_samples}') IS DISTINCT FROM to_jsonb(rows) THEN
+		RAISE EXCEPTION 'not all rows were seen: %', report;
 	END IF;
-	RETURN rows / (bench.processor_time() - begun);
 END $$;
-INSERT INTO bench.contender VALUES ('backtest() of two versions', 'ZEN first, by both', NULL);
-SELECT format('INSERT INTO bench.measured SELECT %s, ''backtest() of two versions'', bench.backtests_per_second()', round) FROM generate_series(1, :rounds) AS round \gexec
+CREATE FUNCTION bench.measure(name text, statement text, rows bigint, round int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	cpu float8 := bench.processor_time();
+	clock timestamptz;
+BEGIN
+	PERFORM set_config('max_parallel_workers_per_gather', '0', true);
+	PERFORM bench.report(statement, rows);
+	INSERT INTO bench.measured VALUES (round, name, rows / (bench.processor_time() - cpu));
+	PERFORM set_config('max_parallel_workers_per_gather', '1', true);
+	clock := clock_timestamp();
+	PERFORM bench.report(statement, rows);
+	INSERT INTO bench.measured VALUES (round, name || ', two processes by the clock', rows / extract(epoch FROM clock_timestamp() - clock));
+END $$;
+INSERT INTO bench.contender SELECT name || by_clock, peer, NULL
+FROM (VALUES ('backtest() of two versions', 'ZEN first, by both'), ('replay() by the second', 'ZEN first, by the second')) AS r(name, peer), (VALUES (''), (', two processes by the clock')) AS c(by_clock);
+SET factory.log = sync;
+SELECT count(factory.judge_row('zen_first', p, need_explanation => false)) FROM bench.many AS p WHERE id <= 200000 / :copies + 1 \g /dev/null
+SET factory.log = off;
+VACUUM ANALYZE factory.judgment_log;
+\o /dev/null
+SELECT format('SELECT bench.measure(%L, %L, %s, %s)', name, statement, rows, round)
+FROM generate_series(1, :rounds) AS round, (VALUES
+	('backtest() of two versions', $$SELECT factory.backtest('zen_first', ARRAY[1, 2], 'SELECT line, product, defect_rate, temperature, vibration, pressure, count FROM bench.many')$$, (SELECT count(*) FROM bench.many)),
+	('replay() by the second', $$SELECT factory.replay('zen_first', 2, now() - interval '1 day', now() + interval '1 day')$$, (SELECT count(*) FROM factory.judgment_log))) AS c(name, statement, rows)
+ORDER BY round, name \gexec
+\o

@@ -24,6 +24,7 @@ SELECT count(*) AS "answers expected", count(*) FILTER (WHERE f.matched_rules::t
 FROM expected AS e JOIN expected_all AS a USING (id) JOIN bench.part AS p USING (id), factory.judge_row('zen_first', p) AS f, factory.judge_row('zen_collect', p) AS c;
 \endif
 INSERT INTO rate SELECT 'ZEN first, by both', 1 / (1 / a.rate + 1 / b.rate) FROM rate AS a JOIN rate2 AS b USING (name) WHERE name = 'ZEN first';
+INSERT INTO rate SELECT 'ZEN first, by the second', rate FROM rate2 WHERE name = 'ZEN first';
 SELECT ours AS "1000 rules", round(1e9 / m.median) AS "ns each", peer, round(1e9 / r.rate) AS "its ns", round((m.median / r.rate)::numeric) AS "times ZEN"
 FROM bench.contender AS c JOIN (SELECT ours, percentile_cont(0.5) WITHIN GROUP (ORDER BY rate) AS median FROM bench.measured GROUP BY ours) AS m USING (ours)
-JOIN rate AS r ON r.name = c.peer ORDER BY c.peer DESC;
+JOIN rate AS r ON r.name = c.peer ORDER BY c.peer DESC, ours;
