@@ -42,37 +42,10 @@ SET factory.log = sync;
 SELECT count(factory.judge_row('bench', p, need_explanation => false)) FROM bench.part AS p WHERE i <= :log_rows \g /dev/null
 VACUUM ANALYZE factory.judgment_log;
 
--- This backend's processor time in seconds, to the nanosecond.
-CREATE FUNCTION bench.processor_time() RETURNS float8 LANGUAGE sql VOLATILE AS
-$$ SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e9 $$;
-
--- Rows a second of processor time, of one process: the whole report. And of the clock, with
--- parallel workers on all that the server has.
+\ir measuring.sql
 CREATE TABLE bench.measured (name text, rate float8, wall_rate float8);
-CREATE FUNCTION bench.report(statement text, rows bigint) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	report jsonb;
-BEGIN
-	EXECUTE statement INTO report;
-	IF coalesce(report -> 'total_samples', report #> '{comparisons,0,total_samples}') <> to_jsonb(rows) THEN
-		RAISE EXCEPTION 'not all rows were seen: %', report;
-	END IF;
-END $$;
-CREATE FUNCTION bench.measure(name text, statement text, rows bigint) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	cpu float8 := bench.processor_time();
-	clock timestamptz;
-BEGIN
-	PERFORM set_config('max_parallel_workers_per_gather', '0', true);
-	PERFORM bench.report(statement, rows);
-	cpu := bench.processor_time() - cpu;
-	PERFORM set_config('max_parallel_workers_per_gather', '1', true);
-	clock := clock_timestamp();
-	PERFORM bench.report(statement, rows);
-	INSERT INTO bench.measured VALUES (name, rows / cpu, rows / extract(epoch FROM clock_timestamp() - clock));
-END $$;
 \o /dev/null
-SELECT format('SELECT bench.measure(%L, %L, %s)', name, statement, rows)
+SELECT format('INSERT INTO bench.measured SELECT %L, r.* FROM bench.report_rates(%L, %s) AS r', name, statement, rows)
 FROM generate_series(1, :rounds) AS round, (VALUES
 	('backtest', $$SELECT factory.backtest('bench', ARRAY[1, 2], 'SELECT line_code, product_code, shift, temperature, pressure, defect_count FROM bench.part')$$, :rows),
 	('replay', $$SELECT factory.replay('bench', 2, now() - interval '1 day', now() + interval '1 day')$$, least(:rows, :log_rows))) AS c(name, statement, rows)

@@ -70,7 +70,7 @@ UNION ALL
 SELECT 1000, 'typed, ' || kind, format('bench.%s(line_code => p.line_code, product_code => p.product_code, shift => p.shift, temperature => p.temperature, pressure => p.pressure, defect_count => p.defect_count, production_count => p.production_count)', name)
 FROM (VALUES ('12 % residue', 'typed_residue'), ('first: ids and outcome', 'verdict_first'), ('collect: ids and outcome', 'verdict_collect')) AS k(kind, name);
 
-\ir processor_time.sql
+\ir measuring.sql
 
 -- Equal answers first: a faster wrong answer is no answer.
 DO $$

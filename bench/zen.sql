@@ -81,7 +81,7 @@ SELECT bench.table_of(1) \g (format=unaligned tuples_only=on) :folder/rules.json
 SELECT bench.table_of(2) \g (format=unaligned tuples_only=on) :folder/rules2.json
 SELECT json_agg(jsonb_set(to_jsonb(p) - 'id', '{i}', to_jsonb(id)) ORDER BY id) FROM bench.part AS p \g (format=unaligned tuples_only=on) :folder/rows.json
 
-\ir processor_time.sql
+\ir measuring.sql
 CREATE TABLE bench.contender (ours text, peer text, expression text);
 INSERT INTO bench.contender VALUES
 	('typed function, first: ids and outcome', 'ZEN first', 'bench.first(line => p.line, product => p.product, defect_rate => p.defect_rate, temperature => p.temperature, vibration => p.vibration, pressure => p.pressure, count => p.count)'),
@@ -95,28 +95,6 @@ FROM generate_series(1, :rounds) AS round, bench.contender ORDER BY round, ours 
 -- process, and by the clock with one more beside it.
 CREATE TABLE bench.many AS SELECT p.* FROM bench.part AS p, generate_series(1, :copies);
 ANALYZE bench.many;
-CREATE FUNCTION bench.report(statement text, rows bigint) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	report jsonb;
-BEGIN
-	EXECUTE statement INTO report;
-	IF coalesce(report -> 'total_samples', report #> '{comparisons,0,total_samples}') IS DISTINCT FROM to_jsonb(rows) THEN
-		RAISE EXCEPTION 'not all rows were seen: %', report;
-	END IF;
-END $$;
-CREATE FUNCTION bench.measure(name text, statement text, rows bigint, round int) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	cpu float8 := bench.processor_time();
-	clock timestamptz;
-BEGIN
-	PERFORM set_config('max_parallel_workers_per_gather', '0', true);
-	PERFORM bench.report(statement, rows);
-	INSERT INTO bench.measured VALUES (round, name, rows / (bench.processor_time() - cpu));
-	PERFORM set_config('max_parallel_workers_per_gather', '1', true);
-	clock := clock_timestamp();
-	PERFORM bench.report(statement, rows);
-	INSERT INTO bench.measured VALUES (round, name || ', two processes by the clock', rows / extract(epoch FROM clock_timestamp() - clock));
-END $$;
 INSERT INTO bench.contender SELECT name || by_clock, peer, NULL
 FROM (VALUES ('backtest() of two versions', 'ZEN first, by both'), ('replay() by the second', 'ZEN first, by the second')) AS r(name, peer), (VALUES (''), (', two processes by the clock')) AS c(by_clock);
 SET factory.log = sync;
@@ -124,7 +102,7 @@ SELECT count(factory.judge_row('zen_first', p, need_explanation => false)) FROM 
 SET factory.log = off;
 VACUUM ANALYZE factory.judgment_log;
 \o /dev/null
-SELECT format('SELECT bench.measure(%L, %L, %s, %s)', name, statement, rows, round)
+SELECT format('INSERT INTO bench.measured SELECT %s, v.* FROM bench.report_rates(%L, %s) AS r, LATERAL (VALUES (%L, r.rate), (%L, r.wall_rate)) AS v', round, statement, rows, name, name || ', two processes by the clock')
 FROM generate_series(1, :rounds) AS round, (VALUES
 	('backtest() of two versions', $$SELECT factory.backtest('zen_first', ARRAY[1, 2], 'SELECT line, product, defect_rate, temperature, vibration, pressure, count FROM bench.many')$$, (SELECT count(*) FROM bench.many)),
 	('replay() by the second', $$SELECT factory.replay('zen_first', 2, now() - interval '1 day', now() + interval '1 day')$$, (SELECT count(*) FROM factory.judgment_log))) AS c(name, statement, rows)
