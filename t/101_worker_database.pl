@@ -77,6 +77,14 @@ works('postgres', 'ALTER DATABASE pusan IS_TEMPLATE false ALLOW_CONNECTIONS fals
 works('postgres', 'ALTER DATABASE pusan ALLOW_CONNECTIONS true', 'and opened');
 is_served('pusan', 'and is served again');
 
+# Whoever is quick is not overlooked: the launcher may be finding just then that it is closed.
+for my $round (1 .. 15)
+{
+	$node->safe_psql('postgres', 'ALTER DATABASE pusan ALLOW_CONNECTIONS false');
+	$node->safe_psql('postgres', 'ALTER DATABASE pusan ALLOW_CONNECTIONS true');
+}
+is_served('pusan', 'closed and opened again and again, it is served');
+
 # One database more than there are places.
 $node->safe_psql('postgres', 'CREATE DATABASE daegu');
 my ($rc, $out, $err) = $node->psql('daegu', q{

@@ -93,6 +93,8 @@ want_look(Oid database)
 		return;
 	if (slot->state == SLOT_FREE)
 		slot_enter(slot, SLOT_WANTED);
+	/* The launcher may have found just before that it is not served. */
+	slot->announced = true;
 	slot->not_before = 0;
 	launcher_wake();
 }

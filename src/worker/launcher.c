@@ -24,10 +24,10 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "worker/worker_int.h"
 
@@ -76,20 +76,30 @@ list_databases(MemoryContext context)
 	MemoryContextSwitchTo(context);
 }
 
+/*
+ * Asks the table and not the cache: who changed the database wakes us at commit, and its
+ * invalidations are sent a moment later.
+ */
 bool
 launcher_serves(Oid database)
 {
 	MemoryContext before = CurrentMemoryContext;
+	Relation relation;
+	SysScanDesc scan;
+	ScanKeyData key;
 	HeapTuple tuple;
-	bool served = false;
+	bool served;
 
 	StartTransactionCommand();
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-	if (HeapTupleIsValid(tuple))
-	{
-		served = database_is_served((Form_pg_database) GETSTRUCT(tuple));
-		ReleaseSysCache(tuple);
-	}
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(database));
+	scan = systable_beginscan(relation, DatabaseOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	served = HeapTupleIsValid(tuple) &&
+			 database_is_served((Form_pg_database) GETSTRUCT(tuple));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(before);
 	return served;
@@ -163,6 +173,7 @@ begin_start(WorkerSlot *slot, TimestampTz now)
 	if (slot->state == SLOT_WANTED && slot->bars == 0 && slot->not_before <= now)
 	{
 		database = slot->database;
+		slot->announced = false;
 		slot_enter(slot, SLOT_STARTING);
 	}
 	LWLockRelease(worker_shared->lock);
@@ -186,7 +197,13 @@ start_wanted(void)
 		else
 		{
 			LWLockAcquire(worker_shared->lock, LW_EXCLUSIVE);
-			slot_release(slot);
+			if (slot->announced)
+			{
+				slot_enter(slot, SLOT_WANTED);
+				launcher_wake();
+			}
+			else
+				slot_release(slot);
 			LWLockRelease(worker_shared->lock);
 		}
 	}
