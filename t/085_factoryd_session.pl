@@ -1,6 +1,7 @@
 # Many callers on one connection: what one leaves behind, the next does not find.
 use strict;
 use warnings;
+use Encode qw(decode);
 use Factoryd;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -172,5 +173,16 @@ $node->safe_psql('postgres', 'CREATE EXTENSION pg_factory');
 is(ask('plain')->{user}, 'visitor', 'and with it again');
 
 is($factoryd->stop, 0, 'it ends well');
+
+# --- a database of another encoding, in which texts have other lengths -------------------------
+
+$node->safe_psql('postgres', q{CREATE DATABASE korean ENCODING 'EUC_KR' LOCALE 'C' TEMPLATE template0});
+$node->safe_psql('korean', q{CREATE EXTENSION pg_factory; CREATE SCHEMA api; GRANT USAGE ON SCHEMA api TO PUBLIC;
+	CREATE FUNCTION api.claims() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('request.jwt.claims')::json ->> 'sub' $$});
+$factoryd = Factoryd->new(%settings, FACTORYD_DATABASE => $settings{FACTORYD_DATABASE} =~ s{/postgres\?}{/korean?}r);
+my $name = decode('UTF-8', "\xea\xb9\x80\xec\xb2\xa0\xec\x88\x98");
+is(ask('claims', 'visitor', sub => $name), $name, 'knows a caller by a Korean name');
+is(ask('claims', 'visitor', sub => 'Kim'), 'Kim', 'and the next one by another');
+is($factoryd->stop, 0, 'it ends well there, too');
 $node->stop;
 done_testing();

@@ -17,6 +17,7 @@
 #include "base/compat.h"
 #include "catalog/namespace.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/proc.h" /* StatementTimeout */
 #include "utils/acl.h"
@@ -101,6 +102,8 @@ read_fields(char *text, char **fields)
 		fields[i] = next_field(&text, end);
 		if (fields[i] == NULL && i != FIELD_TENANT)
 			refuse_text();
+		if (fields[i] != NULL)
+			fields[i] = pg_any_to_server(fields[i], strlen(fields[i]), PG_UTF8);
 	}
 	if (text != end)
 		refuse_text();
@@ -184,10 +187,13 @@ Datum
 factory_begin_request(PG_FUNCTION_ARGS)
 {
 	char *fields[FIELD_COUNT];
+	char *begin;
 
 	if (PG_ARGISNULL(0))
 		refuse_text();
-	read_fields(text_to_cstring(PG_GETARG_TEXT_PP(0)), fields);
+	/* Lengths are those of UTF-8, which factoryd writes, whatever the database's encoding. */
+	begin = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	read_fields(pg_server_to_any(begin, strlen(begin), PG_UTF8), fields);
 	keep_statement_limits(fields);
 	for (int i = 0; i < lengthof(session_texts); i++)
 		keep_set(&session_texts[i].place, fields[session_texts[i].field]);
