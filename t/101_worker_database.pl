@@ -77,6 +77,8 @@ works('postgres', 'ALTER DATABASE pusan IS_TEMPLATE false ALLOW_CONNECTIONS fals
 works('postgres', 'ALTER DATABASE pusan ALLOW_CONNECTIONS true', 'and opened');
 is_served('pusan', 'and is served again');
 
+unlike(slurp_file($node->logfile), qr/"pg_factory launcher" .* exited with exit code 1/, 'the launcher of a new server has lived since its first start');
+
 # Whoever is quick is not overlooked: the launcher may be finding just then that it is closed.
 for my $round (1 .. 15)
 {

@@ -27,6 +27,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "worker/worker_int.h"
@@ -78,7 +79,8 @@ list_databases(MemoryContext context)
 
 /*
  * Asks the table and not the cache: who changed the database wakes us at commit, and its
- * invalidations are sent a moment later.
+ * invalidations are sent a moment later.  A new server has no index that can be read
+ * without a database.
  */
 bool
 launcher_serves(Oid database)
@@ -94,7 +96,8 @@ launcher_serves(Oid database)
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(database));
-	scan = systable_beginscan(relation, DatabaseOidIndexId, true, NULL, 1, &key);
+	scan = systable_beginscan(relation, DatabaseOidIndexId, criticalSharedRelcachesBuilt,
+							  NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	served = HeapTupleIsValid(tuple) &&
 			 database_is_served((Form_pg_database) GETSTRUCT(tuple));
