@@ -27,58 +27,102 @@
 
 /* --- predecessors ------------------------------------------------------------------- */
 
-/* From the predecessors $2 on: what those come after, or read, until it is the view $1. */
-static const char *const cycle_query =
-	"WITH RECURSIVE before (view, path, words) AS ("
-	"SELECT v, ARRAY[v], v::pg_catalog.regclass::text FROM pg_catalog.unnest($2) AS v "
-	"UNION ALL "
-	"SELECT e.view, b.path || e.view, b.words || e.how || "
-	"e.view::pg_catalog.regclass::text "
-	"FROM before AS b, LATERAL ("
-	"SELECT p.view::pg_catalog.oid, ' after ' FROM factory.refresh_schedule AS s, "
-	"pg_catalog.unnest(s.after_views) AS p(view) WHERE s.view::pg_catalog.oid = b.view "
-	"UNION ALL "
-	"SELECT r.relation, ' reads ' FROM factory.view_sources(b.view, false) AS r "
-	"WHERE r.kind = 'm') AS e(view, how) "
-	"WHERE b.view <> $1 AND e.view <> ALL (b.path)) "
-	"SELECT words FROM before WHERE view = $1 "
-	"ORDER BY pg_catalog.cardinality(path), words LIMIT 1";
+/* What a view comes after, as its schedule says, and the materialized views it reads. */
+static const char *const before_query =
+	"SELECT p.view::pg_catalog.oid, 'after' FROM factory.refresh_schedule AS s, "
+	"pg_catalog.unnest(s.after_views) AS p(view) WHERE s.view::pg_catalog.oid = $1 "
+	"UNION ALL SELECT r.relation, 'reads' FROM factory.view_sources($1, false) AS r "
+	"WHERE r.kind = 'm' ORDER BY 2, 1";
 
+/* A view that must be there before another: it is what that one comes after, or reads. */
+typedef struct Before
+{
+	Oid view;
+	const char *how;
+	const struct Before *other; /* NULL: the schedule to come names it */
+} Before;
+
+static bool
+is_among(const List *found, Oid view)
+{
+	ListCell *cell;
+
+	foreach (cell, found)
+		if (((const Before *) lfirst(cell))->view == view)
+			return true;
+	return false;
+}
+
+static List *
+add_before(List *found, Oid view, const char *how, const Before *other)
+{
+	Before *before = palloc(sizeof(Before));
+
+	*before = (Before){view, how, other};
+	return lappend(found, before);
+}
+
+static List *
+add_all_before(List *found, const Before *other)
+{
+	Oid types[] = {OIDOID};
+	Datum values[] = {ObjectIdGetDatum(other->view)};
+	SPITupleTable *rows;
+	bool isnull;
+
+	SPI_execute_with_args(before_query, 1, types, values, NULL, true, 0);
+	rows = SPI_tuptable;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Oid view =
+			DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+
+		if (!is_among(found, view))
+			found = add_before(found, view, SPI_getvalue(rows->vals[i], rows->tupdesc, 2),
+							   other);
+	}
+	SPI_freetuptable(rows);
+	return found;
+}
+
+/* "c reads b after a", of the last. */
+static char *
+way_to(const Before *last)
+{
+	char *name =
+		DatumGetCString(DirectFunctionCall1(regclassout, ObjectIdGetDatum(last->view)));
+
+	if (last->other == NULL)
+		return name;
+	return psprintf("%s %s %s", way_to(last->other), last->how, name);
+}
+
+/* Each view is looked at once, the nearest first. */
 void
 refresh_refuse_cycle(Oid view, List *after)
 {
-	Oid types[] = {OIDOID, OIDARRAYOID};
-	Datum values[2];
-	Datum *oids = palloc(sizeof(Datum) * (list_length(after) + 1));
-	ListCell *cell;
+	List *found = NIL;
 	HouseRights saved;
-	char *path = NULL;
-	int n = 0;
+	ListCell *cell;
 
 	foreach (cell, after)
-		oids[n++] = ObjectIdGetDatum(lfirst_oid(cell));
-	if (n == 0)
-		return;
-	values[0] = ObjectIdGetDatum(view);
-	values[1] = PointerGetDatum(
-		construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+		found = add_before(found, lfirst_oid(cell), NULL, NULL);
 	house_enter(&saved);
 	SPI_connect();
-	SPI_execute_with_args(cycle_query, 2, types, values, NULL, true, 1);
-	if (SPI_processed > 0)
+	for (int i = 0; i < list_length(found); i++)
 	{
-		char *found = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		const Before *before = list_nth(found, i);
 
-		path = SPI_palloc(strlen(found) + 1);
-		strcpy(path, found);
+		CHECK_FOR_INTERRUPTS();
+		if (before->view == view)
+			ereport(ERROR, (errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
+							errmsg("the views would wait for each other"),
+							errdetail("Already: %s.", way_to(before)),
+							errhint("Leave one \"after\" out.")));
+		found = add_all_before(found, before);
 	}
 	SPI_finish();
 	house_leave(&saved);
-	if (path != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FACTORY_INVALID_SCHEDULE),
-				 errmsg("the views would wait for each other"),
-				 errdetail("Already: %s.", path), errhint("Leave one \"after\" out.")));
 }
 
 /* --- changes ---------------------------------------------------------------------------- */
