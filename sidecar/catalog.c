@@ -27,7 +27,7 @@
 static const char catalog_sql[] =
 	"SELECT pg_catalog.json_build_object("
 	" 'anonymous', " ROLE(
-		"$2") ","
+		"$3") ","
 			  " 'functions', (SELECT pg_catalog.json_agg(found.line ORDER BY "
 			  "found.schema_position,"
 			  "    found.name, found.oid) FROM ("
@@ -45,7 +45,7 @@ static const char catalog_sql[] =
 			  "p.proargtypes[0]),"
 			  "    'comment', pg_catalog.obj_description(p.oid, 'pg_proc'),"
 			  "    'arguments', coalesce(a.list, '[]'::json)) AS line"
-			  "  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH "
+			  "  FROM pg_catalog.unnest(pg_catalog.string_to_array($2, ',')) WITH "
 			  "ORDINALITY"
 			  "    AS s(name, position)"
 			  "  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
@@ -112,7 +112,7 @@ static const char catalog_sql[] =
 			  "a.attnum"
 			  "     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) "
 			  "AS line"
-			  "  FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) WITH "
+			  "  FROM pg_catalog.unnest(pg_catalog.string_to_array($2, ',')) WITH "
 			  "ORDINALITY"
 			  "    AS s(name, position)"
 			  "  JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.btrim(s.name)"
@@ -352,7 +352,7 @@ catalog_ask_role(Factoryd *factoryd, const char *role,
 	question->values[0] = question->role;
 	question->told = told;
 	question->context = context;
-	call->main = (CallStatement){"SELECT " ROLE("$1") "::text", question->values, 1};
+	call->main = (CallStatement){"SELECT " ROLE("$2") "::text", question->values, 1};
 	call->role = "none";
 	call->claims = call->method = call->path = call->headers = "";
 	call->read_only = true;

@@ -162,7 +162,7 @@ exchange_identify(Exchange *exchange, void (*next)(Exchange *exchange))
 	exchange->next = next;
 	values_take(&exchange->values, tenant);
 	values_take(&exchange->values, hash_of_key(key));
-	call->main = (CallStatement){"SELECT factory.api_key_claims($1, $2)",
+	call->main = (CallStatement){"SELECT factory.api_key_claims($2, $3)",
 								 exchange->values.items, 2};
 	call->claims = call->method = call->path = call->headers = "";
 	call->done = key_told;
@@ -184,7 +184,7 @@ take_key(Exchange *exchange)
 
 /* By the role itself.  The cast cannot be folded: it fails where it is reached. */
 static const char tenant_check_sql[] =
-	"SELECT WHERE CASE WHEN factory.current_tenant() = $1::pg_catalog.text THEN true"
+	"SELECT WHERE CASE WHEN factory.current_tenant() = $2::pg_catalog.text THEN true"
 	" ELSE ('X-Tenant-ID is not ' || factory.current_tenant())::pg_catalog.bool END";
 
 void

@@ -29,7 +29,7 @@ static const char rights_sql[] =
 	" 'functions', (SELECT pg_catalog.json_object_agg(DISTINCT p.proname, true)"
 	"  FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid"
 	"   AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')))::pg_catalog.text"
-	" FROM pg_catalog.pg_namespace n WHERE n.nspname = $1"
+	" FROM pg_catalog.pg_namespace n WHERE n.nspname = $2"
 	" AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')";
 
 /* JSON's type of a column's type; text for all others. */

@@ -3,7 +3,7 @@
  *		Connections to the database, and the calls that are run on them.
  *
  * libpq in pipeline mode, never blocking: a call goes out in one write, often with
- * others, as settings, statement, Sync, and its answers come back in one read.  Everything
+ * others, as statement, Sync, and its answers come back in one read.  Everything
  * before a Sync is one transaction, so no BEGIN and COMMIT travel, an error undoes
  * all of it, and done is called only after the Sync: after the commit.
  *
@@ -117,12 +117,9 @@ pool_leave_queue(Pool *pool, Call *call)
 
 /* --- statements ---------------------------------------------------------------- */
 
-/*
- * Forgets all of them: connections learn them anew, those in use once they are idle.
- * The settings always have the first numbers.
- */
-static void
-forget_statements(Pool *pool)
+/* The settings always have the first numbers. */
+void
+pool_forget_statements(Pool *pool)
 {
 	for (int i = 0; i < pool->statement_count; i++)
 		free(pool->statements[i]);
@@ -150,7 +147,7 @@ pool_statement_number(Pool *pool, const char *role, const char *sql)
 		{
 			if (pool->statement_count == STATEMENTS_MOST)
 			{
-				forget_statements(pool);
+				pool_forget_statements(pool);
 				return pool_statement_number(pool, role, sql);
 			}
 			pool->statements[pool->statement_count] = text_format("%s\n%s", role, sql);
@@ -204,7 +201,7 @@ find_connection(Pool *pool, Call *call)
 	PoolConnection *connection = TAILQ_FIRST(&pool->idle);
 	PoolConnection *shared = NULL;
 
-	if (connection && text_clock_ms() - connection->used > pool->config->pool_probe)
+	if (connection && connection_wants_probe(connection))
 	{
 		connection_probe(connection);
 		return NULL;
@@ -222,7 +219,7 @@ wants_connection(const Pool *pool)
 
 	if (pool->resting || there >= pool->plan.lasting + pool->pressed)
 		return false;
-	return pool->connecting < pool->counters.queued || there == 0;
+	return pool->connecting + pool->greeting < pool->counters.queued || there == 0;
 }
 
 void
@@ -493,7 +490,7 @@ leave_database(Pool *pool)
 		if (connection->state != CONNECTION_RUNNING)
 			connection_close(connection);
 	}
-	forget_statements(pool);
+	pool_forget_statements(pool);
 	pool->complained = false;
 	pool->retry_ms = 0;
 	pool_hurry(pool);
@@ -533,7 +530,7 @@ pool_open(struct event_base *base, const Config *config, const PoolPlan *plan)
 	TAILQ_INIT(&pool->unwritten);
 	for (int i = 0; i < STATEMENTS_MOST; i++)
 		snprintf(pool->statement_names[i], sizeof(pool->statement_names[i]), "s%d", i);
-	forget_statements(pool);
+	pool_forget_statements(pool);
 	pool_balance(pool);
 	return pool;
 }
@@ -556,6 +553,8 @@ pool_close(Pool *pool)
 	free((char *) pool->plan.database);
 	free(pool->search_path);
 	buffer_free(&pool->packed);
+	free(pool->parameters);
+	free(pool->formats);
 	free(pool->target);
 	free(pool);
 }

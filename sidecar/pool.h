@@ -42,6 +42,10 @@ typedef struct CallOutcome
 	const char *hint;   /* or NULL */
 } CallOutcome;
 
+/*
+ * Its values are $2 and so on: $1 is whose request it is, which the pool binds, and which
+ * no statement needs to name.
+ */
 typedef struct CallStatement
 {
 	const char *sql;

@@ -12,9 +12,6 @@
 /* What a cancelled statement may take to end before its connection is closed. */
 #define CANCEL_TIMEOUT_MS 10000
 
-/* How long the extension's function is not asked for again where it is missing. */
-#define PLAIN_MS 30000
-
 /* Nothing runs on it any more. */
 void
 connection_make_idle(PoolConnection *connection)
@@ -23,6 +20,9 @@ connection_make_idle(PoolConnection *connection)
 	long long now = text_clock_ms();
 
 	connection->used = now;
+	if (!connection->greeted)
+		pool->greeting--;
+	connection->greeted = true;
 	connection->hit = false;
 	connection->probing = false;
 	connection->cancel_deadline = 0;
@@ -171,26 +171,7 @@ was_hit_by_mistake(const PoolConnection *connection, const Slot *slot)
 	const char *sqlstate =
 		slot->error ? PQresultErrorField(slot->error, PG_DIAG_SQLSTATE) : NULL;
 
-	return connection->hit && slot->shares && slot->call && !slot->call->repeated &&
-		   sqlstate && strcmp(sqlstate, "57014") == 0;
-}
-
-/*
- * Whether the extension's function is missing, so that the call did not begin.  It is
- * begun again without: nothing of it was run.
- */
-static bool
-misses_settings(Pool *pool, const Slot *slot)
-{
-	const char *sqlstate =
-		slot->error ? PQresultErrorField(slot->error, PG_DIAG_SQLSTATE) : NULL;
-
-	if (!slot->refused_settings || slot->steps[0].statement != SETTINGS_OURS ||
-		sqlstate == NULL ||
-		(strcmp(sqlstate, "42883") != 0 && strcmp(sqlstate, "3F000") != 0))
-		return false;
-	pool->plain_until = text_clock_ms() + PLAIN_MS;
-	return true;
+	return connection->hit && slot->shares && sqlstate && strcmp(sqlstate, "57014") == 0;
 }
 
 /* The Sync is answered: what was to commit has committed. */
@@ -200,7 +181,12 @@ finish_slot(PoolConnection *connection)
 	Pool *pool = connection->pool;
 	Slot slot = *connection_slot(connection, 0);
 	CallOutcome outcome = {CALL_FINE, slot.result, "00000", "", NULL, NULL};
+	bool again = slot.call && !slot.call->repeated &&
+				 (slot_misses_extension(connection, &slot) ||
+				  was_hit_by_mistake(connection, &slot));
 
+	if (again && slot_misses_extension(connection, &slot))
+		pool_forget_statements(pool);
 	memset(connection_slot(connection, 0), 0, sizeof(Slot));
 	connection->first = (connection->first + 1) % SLOTS_MOST;
 	connection->slot_count--;
@@ -213,8 +199,7 @@ finish_slot(PoolConnection *connection)
 		connection_slot(connection, 0)->began_us = pool_now_us();
 	else if (!connection->on_errand)
 		connection_make_idle(connection);
-	if (slot.call &&
-		(misses_settings(pool, &slot) || was_hit_by_mistake(connection, &slot)))
+	if (again)
 		pool_queue_again(pool, slot.call);
 	else if (slot.call)
 	{
@@ -235,10 +220,7 @@ keep_error(Slot *slot, PGresult *error)
 		return;
 	}
 	slot->error = error;
-	for (int i = 0; i < slot->step; i++)
-		if (slot->steps[i].kind == STEP_SETTINGS)
-			return;
-	slot->refused_settings = true;
+	slot->refused_settings = slot_failed_to_begin(slot, error);
 }
 
 /* The number itself, or the one of rows in a plan. */
@@ -297,7 +279,9 @@ take_answer(PoolConnection *connection, PGresult *answer)
 			}
 			break;
 		case PGRES_TUPLES_OK:
-			if (step->kind == STEP_ASIDE)
+			if (step->kind == STEP_PROBE)
+				connection_take_type(connection, answer);
+			else if (step->kind == STEP_ASIDE)
 				take_aside(slot, answer);
 			else if (step->kind == STEP_MAIN && slot->result == NULL)
 			{

@@ -37,6 +37,8 @@ connection_close(PoolConnection *connection)
 	if (connection->unwritten)
 		TAILQ_REMOVE(&pool->unwritten, connection, unwritten_link);
 	buffer_free(&connection->gathered);
+	if (connection->state == CONNECTION_RUNNING && !connection->greeted)
+		pool->greeting--;
 	if (connection->state == CONNECTION_CONNECTING)
 		pool->connecting--;
 	else
@@ -165,8 +167,11 @@ connect_done(PoolConnection *connection)
 	{
 		remember_target(pool, connection->conn);
 		log_info("connected to %s", pool->target);
-		pool->plan.connected(pool->plan.context);
 	}
+	pool->greeting++;
+	connection_probe(connection);
+	if (first)
+		pool->plan.connected(pool->plan.context);
 	pool_balance(pool);
 }
 

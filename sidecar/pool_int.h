@@ -47,6 +47,7 @@ typedef enum StepKind
 	STEP_UNDO,
 	STEP_ASIDE,
 	STEP_MAIN,
+	STEP_PROBE,
 	STEP_SYNC
 } StepKind;
 
@@ -58,7 +59,7 @@ typedef struct Step
 
 #define STEPS_MOST (2 * (6 + CALL_ASIDES_MOST) + 1)
 
-/* Statements that a transaction begins with; their numbers never change. */
+/* Statements that a transaction may begin with; their numbers never change. */
 typedef enum SettingsKind
 {
 	SETTINGS_OURS,
@@ -77,6 +78,7 @@ typedef struct Slot
 	int statement;    /* of the call's main one */
 	PGresult *result; /* of the call */
 	PGresult *error;  /* the first one */
+	bool carries;     /* the first statement has what the call begins with */
 	bool refused_settings;
 	bool shares; /* reads, and is expected to be quick */
 	uint64_t began_us;
@@ -103,12 +105,15 @@ struct PoolConnection
 	long long used;            /* when last */
 	long long cancel_deadline; /* 0, or when a cancelled statement has had its time */
 	long generation;           /* of the statements it knows */
+	Oid request_type;          /* factory.request, or 0 where the extension is missing */
+	long long asked;           /* when, about that */
 	unsigned char prepared[STATEMENTS_MOST];
 	bool on_errand; /* a thread is busy for it */
 	bool held;      /* its answers are being read */
 	bool hit;       /* a cancel was sent since it was last idle */
 	bool paused;    /* a row was not taken on */
-	bool probing;   /* asked whether it lives */
+	bool probing;   /* asked whether it lives, and about the extension */
+	bool greeted;   /* has answered that once */
 	bool unwritten; /* it is in the pool's list of those */
 	TAILQ_ENTRY(PoolConnection) unwritten_link;
 	Buffer gathered; /* what libpq has written, and the socket has not got */
@@ -126,14 +131,18 @@ struct Pool
 	char *search_path;
 	char statement_timeout[24]; /* ms */
 	char *target;
-	Buffer packed; /* the settings of the call being sent */
+	Buffer packed;           /* the settings of the call being sent */
+	const char **parameters; /* and its statement's, for so many */
+	int *formats;
+	int parameter_room;
 	LIST_HEAD(, PoolConnection) connections;
 	TAILQ_HEAD(, PoolConnection) idle; /* last used first: its caches are warm */
 	TAILQ_HEAD(, Call) queue;
 	TAILQ_HEAD(, PoolConnection) unwritten;
 	struct event *writer; /* at the end of the loop's turn */
 	long connecting;
-	long pressed; /* connections beyond the lasting that may be made now */
+	long greeting; /* connected, but not greeted */
+	long pressed;  /* connections beyond the lasting that may be made now */
 	struct event *retry;
 	struct event *ticker;
 	bool ticking;
@@ -147,7 +156,6 @@ struct Pool
 	uint32_t statement_us[STATEMENTS_MOST];
 	int statement_count;
 	long generation;
-	long long plain_until; /* the extension's own way to begin is missing till then */
 	short statement_slots[STATEMENT_SLOTS]; /* index + 1 */
 	PoolCounters counters;
 	bool closing;
@@ -166,6 +174,9 @@ extern void pool_leave_queue(Pool *pool, Call *call);
 extern void pool_fail_queue(Pool *pool);
 extern void pool_queue_again(Pool *pool, Call *call);
 extern int pool_statement_number(Pool *pool, const char *role, const char *sql);
+
+/* Forgets all of them: connections learn them anew, those in use once they are idle. */
+extern void pool_forget_statements(Pool *pool);
 extern void pool_tick(Pool *pool);
 
 /* Gives connections the calls that wait, and makes more where some still wait. */
@@ -177,13 +188,32 @@ extern void connection_close(PoolConnection *connection);
 extern void connection_lose(PoolConnection *connection);
 extern void connection_free(PoolConnection *connection);
 
-/* pool_send.c */
+/* pool_begin.c */
 extern const char *const pool_settings_sql[SETTINGS_KINDS];
+extern const char pool_type_sql[];
+extern void connection_take_type(PoolConnection *connection, const PGresult *answer);
+extern bool connection_wants_probe(const PoolConnection *connection);
+extern bool connection_begins_at_once(const PoolConnection *connection, const Call *call);
+extern bool call_send_beginning(PoolConnection *connection, Slot *slot, Call *call);
+extern bool slot_failed_to_begin(const Slot *slot, const PGresult *error);
+extern bool slot_misses_extension(const PoolConnection *connection, const Slot *slot);
+
+/* pool_send.c */
+extern int call_first_number(Pool *pool, Call *call);
 extern bool call_may_share(Pool *pool, Call *call);
 extern bool call_is_swift(Pool *pool, Call *call); /* one that may share */
 extern bool connection_may_share(const PoolConnection *connection, const Call *call,
 								 uint64_t now_us);
 extern void call_start(PoolConnection *connection, Call *call);
+
+/* A statement whose parameters are its values, without the request. */
+extern bool connection_send_plainly(PoolConnection *connection, Slot *slot, StepKind kind,
+									int number, const CallStatement *statement);
+
+/*
+ * Asks an idle connection whether it lives, and what the extension's type is; it is idle
+ * again when it has said so.
+ */
 extern void connection_probe(PoolConnection *connection);
 
 /* Writes what the socket takes; the rest when it is writable again. */

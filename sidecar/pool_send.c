@@ -17,37 +17,11 @@
 /* What a connection may take to say that it lives. */
 #define PROBE_TIMEOUT_MS 5000
 
-/*
- * What a transaction begins with, in WHERE, so that nothing comes back.  The extension
- * has a function for it, which sets only what is not as wanted already: with it a small
- * statement costs the server half.  Where it is missing, the server's own functions do:
- * conditions of one cost are evaluated in their order, so the tenant is named while the
- * connection's own user, who may, is still the one who asks.  A standby refuses even to
- * be told that it may write: that is left out.
- */
-#define SETTINGS \
-	" pg_catalog.set_config('search_path', $1, true) IS NOT NULL" \
-	" AND pg_catalog.set_config('statement_timeout', $2, true) IS NOT NULL" \
-	" AND pg_catalog.set_config('request.jwt.claims', $3, true) IS NOT NULL" \
-	" AND pg_catalog.set_config('request.method', $4, true) IS NOT NULL" \
-	" AND pg_catalog.set_config('request.path', $5, true) IS NOT NULL" \
-	" AND pg_catalog.set_config('request.headers', $6, true) IS NOT NULL" \
-	" AND pg_catalog.set_config('role', $7, true) IS NOT NULL" \
-	" AND CASE WHEN $8 THEN pg_catalog.set_config('transaction_read_only', 'on', true)" \
-	" IS NOT NULL ELSE true END"
+/* $1's type where the extension is missing: it is NULL then. */
+#define TEXT_TYPE ((Oid) 25)
 
-const char *const pool_settings_sql[SETTINGS_KINDS] = {
-	[SETTINGS_OURS] = "SELECT WHERE factory.begin_request($1)",
-	[SETTINGS_PLAIN] = "SELECT WHERE" SETTINGS,
-	[SETTINGS_PLAIN_TENANT] =
-		"SELECT WHERE pg_catalog.set_config('factory.tenant', $9, true) IS NOT NULL "
-		"AND" SETTINGS,
-};
-
-#define SETTINGS_VALUES 9
-
-/* Memory for the settings of a call that a pool keeps. */
-#define KEEP_PACKED 65536
+/* Room for parameters is made for so many more. */
+#define PARAMETERS_SPARE 16
 
 /* Writes what the socket takes; the rest when it is writable again. */
 bool
@@ -121,94 +95,79 @@ add_step(Slot *slot, StepKind kind, int statement)
 	slot->steps[slot->step_count++] = (Step){kind, (short) statement};
 }
 
+static const char *
+name_of(const PoolConnection *connection, int number)
+{
+	return connection->pool->statement_names[number];
+}
+
+/* What the server must know of a statement before it runs; type, where there is one, is $1's. */
+static bool
+prepare(PoolConnection *connection, Slot *slot, int number, const char *sql,
+		const Oid *type)
+{
+	if (connection->prepared[number] == PREPARED_YES)
+		return true;
+	if (!PQsendPrepare(connection->conn, name_of(connection, number), sql, type ? 1 : 0,
+					   type))
+		return false;
+	add_step(slot, STEP_PREPARE, number);
+	connection->prepared[number] = PREPARED_SENT;
+	return true;
+}
+
+bool
+connection_send_plainly(PoolConnection *connection, Slot *slot, StepKind kind, int number,
+						const CallStatement *statement)
+{
+	if (!prepare(connection, slot, number, statement->sql, NULL))
+		return false;
+	add_step(slot, kind, number);
+	return PQsendQueryPrepared(connection->conn, name_of(connection, number),
+							   statement->value_count, statement->values, NULL, NULL,
+							   0) == 1;
+}
+
+/* The statement's parameters: $1 for the request, and its values. */
+static const char **
+parameters_of(Pool *pool, const CallStatement *statement, const char *request)
+{
+	int count = statement->value_count + 1;
+
+	if (count > pool->parameter_room)
+	{
+		pool->parameter_room = count + PARAMETERS_SPARE;
+		pool->parameters =
+			memory_resize(pool->parameters, pool->parameter_room * sizeof(char *));
+		pool->formats = memory_resize(pool->formats, pool->parameter_room * sizeof(int));
+		memset(pool->formats, 0, pool->parameter_room * sizeof(int));
+		pool->formats[0] = 1;
+	}
+	pool->parameters[0] = request;
+	for (int i = 1; i < count; i++)
+		pool->parameters[i] = statement->values[i - 1];
+	return pool->parameters;
+}
+
+/* The first statement of a call that it begins with carries the request, others NULL. */
 static bool
 send_one(PoolConnection *connection, Slot *slot, StepKind kind, int number,
 		 const CallStatement *statement)
 {
-	const char *name = connection->pool->statement_names[number];
-
-	if (connection->prepared[number] != PREPARED_YES)
-	{
-		if (!PQsendPrepare(connection->conn, name, statement->sql, 0, NULL))
-			return false;
-		add_step(slot, STEP_PREPARE, number);
-		connection->prepared[number] = PREPARED_SENT;
-	}
-	add_step(slot, kind, number);
-	return PQsendQueryPrepared(connection->conn, name, statement->value_count,
-							   statement->values, NULL, NULL, 0) == 1;
-}
-
-/* The number of the statement that the call begins with. */
-static SettingsKind
-settings_kind(const Pool *pool, const Call *call)
-{
-	if (text_clock_ms() >= pool->plain_until)
-		return SETTINGS_OURS;
-	return call->tenant ? SETTINGS_PLAIN_TENANT : SETTINGS_PLAIN;
-}
-
-static void
-pack_field(Buffer *packed, const char *field)
-{
-	size_t length = strlen(field);
-
-	buffer_add_number(packed, (long long) length);
-	buffer_add_char(packed, ':');
-	buffer_add(packed, field, length);
-	buffer_add_char(packed, ',');
-}
-
-/* As src/api/request.c reads them: the tenant, the last, may be missing. */
-static const char *
-pack_settings(Pool *pool, const Call *call)
-{
-	const char *const fields[] = {pool->search_path,
-								  pool->statement_timeout,
-								  call->read_only ? "t" : "f",
-								  call->claims,
-								  call->method,
-								  call->path,
-								  call->headers,
-								  call->role};
-	Buffer *packed = &pool->packed;
-
-	buffer_clear(packed, KEEP_PACKED);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		pack_field(packed, fields[i] ? fields[i] : "");
-	if (call->tenant)
-		pack_field(packed, call->tenant);
-	return buffer_text(packed);
-}
-
-static bool
-send_settings_plainly(PoolConnection *connection, Slot *slot, const Call *call,
-					  SettingsKind kind)
-{
 	Pool *pool = connection->pool;
-	const char *const values[SETTINGS_VALUES] = {
-		pool->search_path, pool->statement_timeout,
-		call->claims,      call->method,
-		call->path,        call->headers,
-		call->role,        call->read_only ? "t" : "f",
-		call->tenant};
-	CallStatement settings = {pool_settings_sql[kind], values,
-							  SETTINGS_VALUES - (kind == SETTINGS_PLAIN)};
+	bool carries = slot->carries && slot->step_count == 0;
+	int length = (int) pool->packed.length;
+	const Oid type = connection->request_type ? connection->request_type : TEXT_TYPE;
+	const char **parameters;
 
-	return send_one(connection, slot, STEP_SETTINGS, kind, &settings);
-}
-
-static bool
-send_settings(PoolConnection *connection, Slot *slot, const Call *call)
-{
-	SettingsKind kind = settings_kind(connection->pool, call);
-	const char *packed;
-	CallStatement settings = {pool_settings_sql[kind], &packed, 1};
-
-	if (kind != SETTINGS_OURS)
-		return send_settings_plainly(connection, slot, call, kind);
-	packed = pack_settings(connection->pool, call);
-	return send_one(connection, slot, STEP_SETTINGS, kind, &settings);
+	if (!prepare(connection, slot, number, statement->sql, &type))
+		return false;
+	add_step(slot, kind, number);
+	parameters =
+		parameters_of(pool, statement, carries ? buffer_bytes(&pool->packed) : NULL);
+	return PQsendQueryPrepared(connection->conn, name_of(connection, number),
+							   statement->value_count + 1, parameters, &length,
+							   carries ? pool->formats : NULL, 0) == 1;
 }
 
 static bool
@@ -230,7 +189,21 @@ static const CallStatement undo[] = {{"SET CONSTRAINTS ALL IMMEDIATE", NULL, 0},
 #define UNDO_COUNT ((int) (sizeof(undo) / sizeof(undo[0])))
 
 static const char zone_sql[] =
-	"SELECT WHERE pg_catalog.set_config('TimeZone', $1, true) IS NULL";
+	"SELECT WHERE pg_catalog.set_config('TimeZone', $2, true) IS NULL";
+
+static bool
+send_undo(PoolConnection *connection, Slot *slot, const Call *call)
+{
+	for (int i = 0; i < UNDO_COUNT; i++)
+	{
+		int number = pool_statement_number(connection->pool, call->role, undo[i].sql);
+
+		if (connection->generation != connection->pool->generation ||
+			!connection_send_plainly(connection, slot, STEP_UNDO, number, &undo[i]))
+			return false;
+	}
+	return true;
+}
 
 static bool
 send_zone(PoolConnection *connection, Slot *slot, const Call *call)
@@ -256,10 +229,20 @@ send_statements(PoolConnection *connection, Slot *slot, Call *call)
 	if (connection->generation != pool->generation ||
 		!send_one(connection, slot, STEP_MAIN, slot->statement, &call->main))
 		return false;
-	for (int i = 0; call->rolls_back && i < UNDO_COUNT; i++)
-		if (!send_beside(connection, slot, call, STEP_UNDO, &undo[i]))
-			return false;
-	return true;
+	return !call->rolls_back || send_undo(connection, slot, call);
+}
+
+/* The number of the statement that goes first. */
+int
+call_first_number(Pool *pool, Call *call)
+{
+	if (call->check.sql)
+		return pool_statement_number(pool, call->role, call->check.sql);
+	if (call->timezone)
+		return pool_statement_number(pool, call->role, zone_sql);
+	if (call->aside_count)
+		return pool_statement_number(pool, call->role, call->asides[0].sql);
+	return number_of(pool, call);
 }
 
 static Slot *
@@ -340,8 +323,8 @@ connection_may_share(const PoolConnection *connection, const Call *call, uint64_
 		connection->slot_count == SLOTS_MOST || connection->on_errand ||
 		connection->cancel_deadline || connection->paused || connection->probing ||
 		connection->generation != pool->generation ||
-		connection->prepared[settings_kind(pool, call)] != PREPARED_YES ||
-		connection->prepared[call->number] != PREPARED_YES)
+		connection->prepared[call->number] != PREPARED_YES ||
+		!connection_begins_at_once(connection, call))
 		return false;
 	for (int i = 0; i < connection->slot_count; i++)
 		if (!connection_slot((PoolConnection *) connection, i)->shares)
@@ -369,9 +352,11 @@ call_start(PoolConnection *connection, Call *call)
 	if (connection->generation != pool->generation && connection->slot_count == 0)
 	{
 		/* Names of the past are not used again: they end with the connection. */
+		bool repeated = call->repeated;
+
 		connection_close(connection);
 		pool_queue_again(pool, call);
-		call->repeated = false;
+		call->repeated = repeated;
 		return;
 	}
 	make_running(connection);
@@ -380,7 +365,7 @@ call_start(PoolConnection *connection, Call *call)
 	call->connection = connection;
 	call->deadline = text_clock_ms() + pool->config->request_timeout + STATEMENT_GRACE_MS;
 	gather_begin(&connection->gathered);
-	sent = send_settings(connection, slot, call) &&
+	sent = call_send_beginning(connection, slot, call) &&
 		   send_statements(connection, slot, call) && end_slot(connection, slot);
 	gather_end();
 
@@ -398,14 +383,19 @@ call_start(PoolConnection *connection, Call *call)
 				   slot->statement >= 0 && pool->statement_us[slot->statement] < QUICK_US;
 }
 
-/* Asks an idle connection whether it lives; it is idle again when it has said so. */
 void
 connection_probe(PoolConnection *connection)
 {
+	Slot *slot;
+
 	make_running(connection);
 	connection->probing = true;
-	connection->cancel_deadline = text_clock_ms() + PROBE_TIMEOUT_MS;
-	if (!end_slot(connection, begin_slot(connection, NULL)) ||
-		!connection_flush(connection))
+	connection->asked = text_clock_ms();
+	connection->cancel_deadline = connection->asked + PROBE_TIMEOUT_MS;
+	slot = begin_slot(connection, NULL);
+	add_step(slot, STEP_PROBE, -1);
+	if (!PQsendQueryParams(connection->conn, pool_type_sql, 0, NULL, NULL, NULL, NULL,
+						   0) ||
+		!end_slot(connection, slot) || !connection_flush(connection))
 		connection_lose(connection);
 }

@@ -28,12 +28,12 @@
 typedef enum RouteInput
 {
 	INPUT_NONE,
-	INPUT_BODY,       /* $1: the body, a JSON object */
-	INPUT_OPTIONS,    /* $2: options from the headers, a JSON object */
-	INPUT_SELF,       /* $1: what factoryd knows of itself, a JSON object */
-	INPUT_NAME_BODY,  /* $1: the name that the path ends in; $2: the body */
-	INPUT_NAME,       /* $1: the name that the path ends in */
-	INPUT_LIMIT,      /* $1: limit of the query string, or NULL */
+	INPUT_BODY,       /* $2: the body, a JSON object */
+	INPUT_OPTIONS,    /* $3: options from the headers, a JSON object */
+	INPUT_SELF,       /* $2: what factoryd knows of itself, a JSON object */
+	INPUT_NAME_BODY,  /* $2: the name that the path ends in; $3: the body */
+	INPUT_NAME,       /* $2: the name that the path ends in */
+	INPUT_LIMIT,      /* $2: limit of the query string, or NULL */
 	INPUT_CALL,       /* the function's arguments */
 	INPUT_DESCRIPTION /* none: what is served is described */
 } RouteInput;
@@ -53,9 +53,9 @@ typedef struct Route
 } Route;
 
 #define JUDGE \
-	"SELECT factory.api_judgment_execute($1::pg_catalog.jsonb || $2::pg_catalog.jsonb)"
+	"SELECT factory.api_judgment_execute($2::pg_catalog.jsonb || $3::pg_catalog.jsonb)"
 /* The body as g.r, for statements that take it apart. */
-#define BODY " FROM (SELECT $1::pg_catalog.jsonb) AS g(r)"
+#define BODY " FROM (SELECT $2::pg_catalog.jsonb) AS g(r)"
 #define REPLAY \
 	"SELECT factory.replay(decision => coalesce(r ->> 'workflow_id', r ->> 'decision')," \
 	" version => (r ->> 'version')::pg_catalog.int4," \
@@ -79,8 +79,8 @@ typedef struct Route
 #define AUDIT \
 	"SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(a) - 'tenant_id'), '[]')" \
 	" FROM (SELECT * FROM factory.audit_log ORDER BY created_at DESC" \
-	" LIMIT least(greatest(coalesce($1::pg_catalog.int4, 20), 1), 100)) AS a"
-#define ASK "SELECT factory.api_bi_execute_nl_query($1::pg_catalog.jsonb)"
+	" LIMIT least(greatest(coalesce($2::pg_catalog.int4, 20), 1), 100)) AS a"
+#define ASK "SELECT factory.api_bi_execute_nl_query($2::pg_catalog.jsonb)"
 
 static const Route routes[] = {
 	{"POST", "/api/v1/judgment/execute", STYLE_API, false, false, INPUT_OPTIONS,
@@ -94,14 +94,14 @@ static const Route routes[] = {
 	{"POST", "/api/v2/judgment/replay", STYLE_API, false, false, INPUT_BODY,
 	 SERVICE_LEARNING, REPLAY, "ERR_TIMEOUT", 200},
 	{"GET", "/api/v1/judgment/recent", STYLE_API, false, true, INPUT_LIMIT, SERVICE_REST,
-	 "SELECT factory.api_judgment_recent($1::pg_catalog.int4)", "ERR_TIMEOUT", 200},
+	 "SELECT factory.api_judgment_recent($2::pg_catalog.int4)", "ERR_TIMEOUT", 200},
 	{"GET", "/api/v1/judgment/", STYLE_API, false, false, INPUT_NAME, SERVICE_REST,
-	 "SELECT factory.api_judgment($1::pg_catalog.uuid)", "ERR_TIMEOUT", 200},
+	 "SELECT factory.api_judgment($2::pg_catalog.uuid)", "ERR_TIMEOUT", 200},
 	{"POST", "/api/v1/feedback", STYLE_API, false, false, INPUT_BODY, SERVICE_LEARNING,
-	 "SELECT factory.api_feedback($1::pg_catalog.jsonb)", "ERR_TIMEOUT", 201},
+	 "SELECT factory.api_feedback($2::pg_catalog.jsonb)", "ERR_TIMEOUT", 201},
 	{"POST", "/api/v1/approvals/", STYLE_API, false, false, INPUT_NAME_BODY,
 	 SERVICE_JUDGMENT,
-	 "SELECT factory.api_approval($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
+	 "SELECT factory.api_approval($2::pg_catalog.uuid, $3::pg_catalog.jsonb)",
 	 "ERR_TIMEOUT", 200},
 	{"POST", "/api/v1/rules/rulesets", STYLE_API, false, false, INPUT_BODY,
 	 SERVICE_LEARNING, CREATE, "ERR_TIMEOUT", 201},
@@ -116,7 +116,7 @@ static const Route routes[] = {
 	{"POST", "/api/v1/bi/execute-nl-query", STYLE_API, false, true, INPUT_BODY,
 	 SERVICE_BI, ASK, "ERR_BI_QUERY_TIMEOUT", 200},
 	{"POST", "/api/v1/bi/plan", STYLE_API, false, true, INPUT_BODY, SERVICE_BI,
-	 "SELECT factory.api_bi_plan($1::pg_catalog.jsonb)", "ERR_BI_QUERY_TIMEOUT", 200},
+	 "SELECT factory.api_bi_plan($2::pg_catalog.jsonb)", "ERR_BI_QUERY_TIMEOUT", 200},
 	{"GET", "/api/v1/dashboard", STYLE_API, false, true, INPUT_NONE, SERVICE_BI,
 	 "SELECT factory.api_dashboard()", "ERR_BI_QUERY_TIMEOUT", 200},
 	{"POST", "/rpc/", STYLE_REST, false, false, INPUT_CALL, SERVICE_REST, NULL, NULL,
@@ -125,7 +125,7 @@ static const Route routes[] = {
 	{"GET", "/", STYLE_REST, false, false, INPUT_DESCRIPTION, SERVICE_REST, NULL, NULL,
 	 200},
 	{"GET", "/health", STYLE_HEALTH, true, false, INPUT_SELF, SERVICE_PROBES,
-	 "SELECT factory.health() || $1::pg_catalog.jsonb", NULL, 200},
+	 "SELECT factory.health() || $2::pg_catalog.jsonb", NULL, 200},
 	{"GET", "/ready", STYLE_HEALTH, true, false, INPUT_NONE, SERVICE_PROBES,
 	 "SELECT factory.ready()", NULL, 200},
 	{"GET", "/metrics", STYLE_METRICS, true, false, INPUT_NONE, SERVICE_PROBES,

@@ -95,7 +95,7 @@ text_of(const Exchange *exchange, const CatalogArgument *argument, const json_t 
 	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
-/* $1::pg_catalog.int4 */
+/* $2::pg_catalog.int4 */
 static void
 add_parameter(Buffer *sql, int number, const char *type)
 {
@@ -105,7 +105,7 @@ add_parameter(Buffer *sql, int number, const char *type)
 	buffer_add_text(sql, type);
 }
 
-/* "a" => $1::pg_catalog.int4, or "a" => given."a" with a column of that name. */
+/* "a" => $2::pg_catalog.int4, or "a" => given."a" with a column of that name. */
 static void
 pass_argument(Exchange *exchange, const CatalogArgument *argument, const json_t *value,
 			  bool variadic, Buffer *passed, Buffer *columns)

@@ -45,7 +45,7 @@ values_add(Values *values, const char *text)
 		make_room(values);
 	values->owned[values->count] = NULL;
 	values->items[values->count++] = text;
-	return values->count;
+	return values->count + 1;
 }
 
 int
@@ -53,7 +53,7 @@ values_take(Values *values, char *text)
 {
 	int number = values_add(values, text);
 
-	values->owned[number - 1] = text;
+	values->owned[values->count - 1] = text;
 	return number;
 }
 
@@ -65,7 +65,7 @@ values_copy(Values *values, const char *text, size_t length)
 	for (int i = 0; i < values->count && i < COMPARED_MOST; i++)
 		if (values->owned[i] && strncmp(values->owned[i], text, length) == 0 &&
 			values->owned[i][length] == '\0')
-			return i + 1;
+			return i + 2;
 	copy = memory_new(length + 1);
 	memcpy(copy, text, length);
 	return values_take(values, copy);

@@ -1,6 +1,8 @@
 /*
  * values.h
  *		The values of a statement: what a client sent and is bound, never spliced.
+ *
+ * The first is $2: $1 is whose request it is, which the pool binds (pool.h).
  */
 #ifndef FACTORYD_VALUES_H
 #define FACTORYD_VALUES_H
@@ -24,7 +26,7 @@ typedef struct Values
 	char *few_owned[VALUES_FEW];
 } Values;
 
-/* The number, from 1, of a value that outlives the statement; NULL is SQL's NULL. */
+/* The number of a value that outlives the statement; NULL is SQL's NULL. */
 extern int values_add(Values *values, const char *text);
 
 /* The same for a value that is freed with the values. */

@@ -64,6 +64,28 @@ SELECT WHERE factory.begin_request(public.request('public', '8000', 'f', '{}', '
 SELECT WHERE factory.begin_request(public.request('public', '8000', 'f', '{}', 'POST', '/', '{}', 'request_one', 'north'));
 RESET SESSION AUTHORIZATION;
 
+-- As a parameter's type it is a client's alone: no text makes one, wherever it stands.
+SELECT '6:public,'::factory.request;
+\set VERBOSITY terse
+SELECT request('public', '8000', 'f', '{}', 'POST', '/', '{}', 'request_two')::factory.request;
+SELECT factory.request '6:public,';
+SELECT CAST(NULL AS factory.request) IS NULL AS nothing_begins;
+PREPARE asked(factory.request) AS SELECT 1;
+EXECUTE asked('6:public,');
+DEALLOCATE asked;
+CREATE VIEW lurking AS SELECT '6:public,'::factory.request;
+SELECT factory.request_receive('6:public,');
+SELECT factory.request_receive(NULL);
+SET ROLE request_one;
+CREATE TEMP TABLE filled (request factory.request);
+CREATE FUNCTION pg_temp.taken(factory.request) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE DOMAIN pg_temp.disguised AS factory.request;
+RESET ROLE;
+-- Nor does generated SQL get that far.
+SELECT ok, reason FROM factory.check_sql($$SELECT '6:public,'::factory.request$$);
+SELECT ok, reason FROM factory.check_sql($$SELECT factory.begin_request('6:public,')$$);
+\set VERBOSITY default
+
 RESET statement_timeout;
 DROP VIEW seen;
 DROP FUNCTION request;

@@ -9,7 +9,14 @@
  * before may have changed any of it.  The tenant is the transaction's alone.
  *
  * All of it comes as one text, because each argument of a statement costs as much as
- * looking whether it changes anything.
+ * looking whether it changes anything: to begin_request(), or as a parameter of type
+ * factory.request of the very statement that is asked for.  The server reads parameters
+ * before it looks at its plan, so that the statement is the caller's from there on, and no
+ * statement goes before it.
+ *
+ * Only a client's Bind reads that type's binary form, which is what begins; its text
+ * form, which any cast or literal would read, is always refused.  Either way does
+ * nothing that the session's own user could not do by SET.
  */
 #include "postgres.h"
 
@@ -17,12 +24,14 @@
 #include "base/compat.h"
 #include "catalog/namespace.h"
 #include "fmgr.h"
+#include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/proc.h" /* StatementTimeout */
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/timeout.h"
 
 /* The fields of a request, in their order; the tenant alone may be missing. */
 typedef enum RequestField
@@ -73,7 +82,10 @@ refuse_text(void)
 			 errhint("Let factoryd call factory.begin_request().")));
 }
 
-/* The next field, made a string where it stands; NULL behind the last. */
+/*
+ * The next field, made a string where it stands; NULL behind the last.  The byte at end
+ * is a zero.
+ */
 static char *
 next_field(char **text, const char *end)
 {
@@ -88,15 +100,15 @@ next_field(char **text, const char *end)
 		refuse_text();
 	field++;
 	field[length] = '\0';
+	if (strlen(field) != length)
+		refuse_text();
 	*text = field + length + 1;
 	return field;
 }
 
 static void
-read_fields(char *text, char **fields)
+read_fields(char *text, const char *end, char **fields)
 {
-	const char *end = text + strlen(text);
-
 	for (int i = 0; i < FIELD_COUNT; i++)
 	{
 		fields[i] = next_field(&text, end);
@@ -181,24 +193,102 @@ work_for(const char *tenant)
 	set_as_caller(tenant_place.name, wanted, tenant ? GUC_ACTION_LOCAL : GUC_ACTION_SET);
 }
 
-FACTORY_FUNCTION(factory_begin_request);
-
-Datum
-factory_begin_request(PG_FUNCTION_ARGS)
+/* Lengths are those of UTF-8, which factoryd writes, whatever the database's encoding. */
+static void
+begin_request(char *text, const char *end)
 {
 	char *fields[FIELD_COUNT];
-	char *begin;
 
-	if (PG_ARGISNULL(0))
-		refuse_text();
-	/* Lengths are those of UTF-8, which factoryd writes, whatever the database's encoding. */
-	begin = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	read_fields(pg_server_to_any(begin, strlen(begin), PG_UTF8), fields);
+	read_fields(text, end, fields);
 	keep_statement_limits(fields);
 	for (int i = 0; i < lengthof(session_texts); i++)
 		keep_set(&session_texts[i].place, fields[session_texts[i].field]);
 	work_for(fields[FIELD_TENANT]);
 	if (!acts_as(fields[FIELD_ROLE]))
 		set_as_caller("role", fields[FIELD_ROLE], GUC_ACTION_SET);
+}
+
+/* --- by a function of its own ------------------------------------------------------ */
+
+FACTORY_FUNCTION(factory_begin_request);
+
+Datum
+factory_begin_request(PG_FUNCTION_ARGS)
+{
+	char *given;
+
+	if (PG_ARGISNULL(0))
+		refuse_text();
+	given = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	given = pg_server_to_any(given, strlen(given), PG_UTF8);
+	begin_request(given, given + strlen(given));
 	PG_RETURN_BOOL(false);
+}
+
+/* --- by a parameter of the statement ------------------------------------------------ */
+
+FACTORY_FUNCTION(factory_request_in);
+FACTORY_FUNCTION(factory_request_out);
+FACTORY_FUNCTION(factory_request_receive);
+
+Datum
+factory_request_in(PG_FUNCTION_ARGS)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("a request cannot be written as text"),
+					errhint("Give it as a statement's parameter in binary format, or "
+							"call factory.begin_request().")));
+	PG_RETURN_NULL();
+}
+
+Datum
+factory_request_out(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_CSTRING(pstrdup("request"));
+}
+
+/* Tells factoryd that it was the request that failed, not what it asks for. */
+static void
+name_request(void *argument)
+{
+	err_generic_string(PG_DIAG_SCHEMA_NAME, "factory");
+	err_generic_string(PG_DIAG_DATATYPE_NAME, "request");
+}
+
+/* The server does not ask who may call a type's functions. */
+static void
+check_may_begin(Oid function)
+{
+	if (!compat_may_execute(function, GetSessionUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
+}
+
+/* The clock of this very statement runs since before it was read. */
+static void
+restart_statement_clock(void)
+{
+	if (get_timeout_active(STATEMENT_TIMEOUT))
+		disable_timeout(STATEMENT_TIMEOUT, false);
+	if (StatementTimeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+}
+
+Datum
+factory_request_receive(PG_FUNCTION_ARGS)
+{
+	StringInfo message = (StringInfo) PG_GETARG_POINTER(0);
+	int length = message->len - message->cursor;
+	char *text = palloc(length + 1);
+	int timeout_before = StatementTimeout;
+	ErrorContextCallback naming = {error_context_stack, name_request, NULL};
+
+	error_context_stack = &naming;
+	check_may_begin(fcinfo->flinfo->fn_oid);
+	pq_copymsgbytes(message, text, length);
+	text[length] = '\0';
+	begin_request(text, text + length);
+	if (StatementTimeout != timeout_before)
+		restart_statement_clock();
+	error_context_stack = naming.previous;
+	PG_RETURN_CHAR(0);
 }

@@ -17,3 +17,29 @@ COMMENT ON TABLE factory.api_key IS
 SELECT pg_catalog.pg_extension_config_dump('factory.api_key', '');
 REVOKE ALL ON factory.api_key FROM PUBLIC;
 GRANT SELECT ON factory.api_key TO factory_admin;
+
+-- A parameter of this type begins a request: reading it does what begin_request() does,
+-- before the statement that it is a parameter of. Its text form is refused, so that no
+-- literal and no cast makes one; nobody may have columns, arguments or domains of it.
+CREATE TYPE factory.request;
+CREATE FUNCTION factory.request_in(cstring) RETURNS factory.request
+LANGUAGE c STABLE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_request_in';
+COMMENT ON FUNCTION factory.request_in(cstring) IS 'refuses: a request is not written as text';
+CREATE FUNCTION factory.request_out(factory.request) RETURNS cstring
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'factory_request_out';
+COMMENT ON FUNCTION factory.request_out(factory.request) IS 'the word "request"';
+CREATE FUNCTION factory.request_receive(internal) RETURNS factory.request
+LANGUAGE c STABLE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'factory_request_receive';
+COMMENT ON FUNCTION factory.request_receive(internal) IS
+'reads a parameter, and makes the session act as the request''s role, with its claims';
+CREATE TYPE factory.request (
+	INPUT = factory.request_in, OUTPUT = factory.request_out, RECEIVE = factory.request_receive,
+	INTERNALLENGTH = 1, PASSEDBYVALUE, ALIGNMENT = char
+);
+COMMENT ON TYPE factory.request IS
+'the parameter by which factoryd says who asks and what for: search path, limits, claims, method, path, headers, role, tenant';
+REVOKE ALL ON TYPE factory.request FROM PUBLIC;
+REVOKE ALL ON FUNCTION factory.request_in(cstring), factory.request_out(factory.request) FROM PUBLIC;

@@ -8,6 +8,7 @@
 #define FACTORY_COMPAT_H
 
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_proc.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
@@ -263,6 +264,18 @@ compat_may_use_server(Oid server, Oid role)
 		   ACLCHECK_OK;
 #else
 	return pg_foreign_server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK;
+#endif
+}
+
+/* May this role call that function? */
+static inline bool
+compat_may_execute(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) ==
+		   ACLCHECK_OK;
+#else
+	return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
 #endif
 }
 
