@@ -27,9 +27,9 @@ relation_changed(Datum argument, Oid relation)
 bool
 watch_holds(TableWatch *watch)
 {
-	/* Nothing is opened here that would take the news in. */
+	/* Nothing is opened here that would take the news in; of a drop it is some, too. */
 	AcceptInvalidationMessages();
-	return watch->holds && watch->relation == house_relation(watch->table);
+	return watch->holds;
 }
 
 void

@@ -279,7 +279,8 @@ gate_is_trusted(const char *server)
 	bool trusted = true;
 
 	LWLockAcquire(gate_shared->lock, LW_SHARED);
-	for (int i = 0; i < gate_places; i++)
+	/* Places are taken in order. */
+	for (int i = 0; i < gate_places && OidIsValid(gate_shared->servers[i].database); i++)
 		if (gate_shared->servers[i].database == MyDatabaseId &&
 			strcmp(gate_shared->servers[i].name, server) == 0)
 			trusted &= gate_shared->servers[i].state == BREAKER_CLOSED;
