@@ -34,19 +34,19 @@ messages_path(const LlmPrompt *prompt)
 /* --- the request ------------------------------------------------------------------------ */
 
 static void
-put_tool(DocBuilder *b, Jsonb *schema)
+put_tool(LlmBody *b, Jsonb *schema)
 {
-	doc_begin_array(b, "tools");
-	doc_begin_object(b, NULL);
-	doc_put_string(b, "name", ANTHROPIC_TOOL);
-	doc_put_string(b, "description", "Gives the answer.");
-	doc_put_doc(b, "input_schema", schema);
-	doc_end_object(b);
-	doc_end_array(b);
-	doc_begin_object(b, "tool_choice");
-	doc_put_string(b, "type", "tool");
-	doc_put_string(b, "name", ANTHROPIC_TOOL);
-	doc_end_object(b);
+	body_begin_list(b, "tools");
+	body_begin_object(b, NULL);
+	body_put_string(b, "name", ANTHROPIC_TOOL);
+	body_put_string(b, "description", "Gives the answer.");
+	body_put_doc(b, "input_schema", schema);
+	body_end_object(b);
+	body_end_list(b);
+	body_begin_object(b, "tool_choice");
+	body_put_string(b, "type", "tool");
+	body_put_string(b, "name", ANTHROPIC_TOOL);
+	body_end_object(b);
 }
 
 static bool
@@ -57,33 +57,29 @@ is_object_schema(Jsonb *schema)
 	return type != NULL && strcmp(type, "object") == 0;
 }
 
-static Jsonb *
-write_request(const LlmPrompt *given)
+static void
+write_request(LlmBody *b, const LlmPrompt *given)
 {
 	LlmPrompt prompt = *given;
 	const char *system;
-	DocBuilder b;
-
 	if (prompt.form == LLM_FORM_SCHEMA && !is_object_schema(prompt.schema))
 		prompt.form = LLM_FORM_OBJECT;
 	system = prompt_system_text(&prompt);
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	doc_put_string(&b, "model", prompt.provider_model);
+	body_begin_object(b, NULL);
+	body_put_string(b, "model", prompt.provider_model);
 	if (system != NULL)
-		doc_put_string(&b, "system", system);
-	doc_begin_array(&b, "messages");
-	prompt_put_turns(&b, &prompt);
-	doc_end_array(&b);
+		body_put_string(b, "system", system);
+	body_begin_list(b, "messages");
+	prompt_put_turns(b, &prompt);
+	body_end_list(b);
 	if (prompt.form == LLM_FORM_SCHEMA)
-		put_tool(&b, prompt.schema);
-	doc_put_int(&b, "max_tokens",
-				prompt.options->max_tokens > 0 ? prompt.options->max_tokens
-											   : ANTHROPIC_MAX_TOKENS);
+		put_tool(b, prompt.schema);
+	body_put_int(b, "max_tokens",
+				 prompt.options->max_tokens > 0 ? prompt.options->max_tokens
+												: ANTHROPIC_MAX_TOKENS);
 	if (!isnan(prompt.options->temperature))
-		doc_put_number(&b, "temperature", prompt.options->temperature);
-	doc_end_object(&b);
-	return doc_finish(&b);
+		body_put_number(b, "temperature", prompt.options->temperature);
+	body_end_object(b);
 }
 
 /* --- the answer -------------------------------------------------------------------------- */

@@ -28,63 +28,59 @@ generate_path(const LlmPrompt *prompt)
 /* --- the request ------------------------------------------------------------------------ */
 
 static void
-put_content(DocBuilder *b, const char *key, const char *role, const char *text)
+put_content(LlmBody *b, const char *key, const char *role, const char *text)
 {
-	doc_begin_object(b, key);
+	body_begin_object(b, key);
 	if (role != NULL)
-		doc_put_string(b, "role", role);
-	doc_begin_array(b, "parts");
-	doc_begin_object(b, NULL);
-	doc_put_string(b, "text", text);
-	doc_end_object(b);
-	doc_end_array(b);
-	doc_end_object(b);
+		body_put_string(b, "role", role);
+	body_begin_list(b, "parts");
+	body_begin_object(b, NULL);
+	body_put_string(b, "text", text);
+	body_end_object(b);
+	body_end_list(b);
+	body_end_object(b);
 }
 
 static void
-put_contents(DocBuilder *b, const LlmPrompt *prompt)
+put_contents(LlmBody *b, const LlmPrompt *prompt)
 {
 	const char *repair = prompt_repair_text(prompt);
 
-	doc_begin_array(b, "contents");
+	body_begin_list(b, "contents");
 	put_content(b, NULL, "user", prompt->user);
 	if (repair != NULL)
 	{
 		put_content(b, NULL, "model", prompt->bad_answer);
 		put_content(b, NULL, "user", repair);
 	}
-	doc_end_array(b);
+	body_end_list(b);
 }
 
 static void
-put_configuration(DocBuilder *b, const LlmPrompt *prompt)
+put_configuration(LlmBody *b, const LlmPrompt *prompt)
 {
-	doc_begin_object(b, "generationConfig");
+	body_begin_object(b, "generationConfig");
 	if (prompt->form != LLM_FORM_TEXT)
-		doc_put_string(b, "responseMimeType", "application/json");
+		body_put_string(b, "responseMimeType", "application/json");
 	if (prompt->form == LLM_FORM_SCHEMA)
-		doc_put_doc(b, "responseJsonSchema", prompt->schema);
+		body_put_doc(b, "responseJsonSchema", prompt->schema);
 	if (!isnan(prompt->options->temperature))
-		doc_put_number(b, "temperature", prompt->options->temperature);
+		body_put_number(b, "temperature", prompt->options->temperature);
 	if (prompt->options->max_tokens > 0)
-		doc_put_int(b, "maxOutputTokens", prompt->options->max_tokens);
-	doc_end_object(b);
+		body_put_int(b, "maxOutputTokens", prompt->options->max_tokens);
+	body_end_object(b);
 }
 
-static Jsonb *
-write_request(const LlmPrompt *prompt)
+static void
+write_request(LlmBody *b, const LlmPrompt *prompt)
 {
 	const char *system = prompt_system_text(prompt);
-	DocBuilder b;
-
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
+	body_begin_object(b, NULL);
 	if (system != NULL)
-		put_content(&b, "systemInstruction", NULL, system);
-	put_contents(&b, prompt);
-	put_configuration(&b, prompt);
-	doc_end_object(&b);
-	return doc_finish(&b);
+		put_content(b, "systemInstruction", NULL, system);
+	put_contents(b, prompt);
+	put_configuration(b, prompt);
+	body_end_object(b);
 }
 
 /* --- the answer -------------------------------------------------------------------------- */

@@ -173,6 +173,17 @@ settle(LlmCall *call)
 
 /* --- one try -------------------------------------------------------------------------------- */
 
+/* In UTF-8. */
+static char *
+request_body(const LlmProvider *provider, const LlmPrompt *prompt)
+{
+	LlmBody b;
+
+	body_begin(&b);
+	provider->write_request(&b, prompt);
+	return pg_server_to_any(b.text.data, b.text.len, PG_UTF8);
+}
+
 static void
 send_try(LlmCall *call)
 {
@@ -185,8 +196,7 @@ send_try(LlmCall *call)
 						.bad_answer = call->bad_answer,
 						.fault = call->bad_answer ? call->answer.reason : NULL,
 						.options = &call->options};
-	char *text = doc_to_text(server->provider->write_request(&prompt));
-	char *body = pg_server_to_any(text, strlen(text), PG_UTF8);
+	char *body = request_body(server->provider, &prompt);
 	HttpRequest request = {.method = "POST",
 						   .url = http_url_join(server->base_url,
 												server->provider->path(&prompt)),

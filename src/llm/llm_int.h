@@ -6,6 +6,7 @@
 #define FACTORY_LLM_INT_H
 
 #include "base/document.h"
+#include "lib/stringinfo.h"
 #include "llm/gate.h"
 #include "llm/llm.h"
 #include "nodes/pg_list.h"
@@ -41,6 +42,9 @@ typedef struct LlmModel
 /* The model of this tenant, or NULL. */
 extern LlmModel *model_find(const char *name);
 
+/* The same, to be looked at before anything else of the database is. */
+extern const LlmModel *model_glance(const char *name);
+
 /* Of this tenant's next tier above: the model with the lowest price; or NULL. */
 extern LlmModel *model_above(int tier);
 
@@ -50,6 +54,28 @@ extern void options_read(LlmOptions *options, Jsonb *document);
 /* --- mask.c ------------------------------------------------------------------------- */
 
 extern void mask_define_settings(void);
+
+/* --- body.c: the JSON text of a request ------------------------------------------- */
+
+typedef struct LlmBody
+{
+	StringInfoData text;
+	bool is_first; /* in the innermost object or list */
+} LlmBody;
+
+/*
+ * body_begin(&b); body_begin_object(&b, NULL); body_put_string(&b, "k", "v"); ...
+ * body_end_object(&b); then it is in b.text.  Inside a list the key is NULL.
+ */
+extern void body_begin(LlmBody *b);
+extern void body_begin_object(LlmBody *b, const char *key);
+extern void body_end_object(LlmBody *b);
+extern void body_begin_list(LlmBody *b, const char *key);
+extern void body_end_list(LlmBody *b);
+extern void body_put_string(LlmBody *b, const char *key, const char *text);
+extern void body_put_int(LlmBody *b, const char *key, int number);
+extern void body_put_number(LlmBody *b, const char *key, double number); /* finite */
+extern void body_put_doc(LlmBody *b, const char *key, Jsonb *doc);
 
 /* --- provider: how a server is spoken to ------------------------------------------ */
 
@@ -93,7 +119,7 @@ typedef struct LlmProvider
 	char *(*path)(const LlmPrompt *prompt); /* below the server's base_url */
 	const char *header;                     /* sent with every request, or NULL */
 	char *(*key_header)(const char *key);
-	Jsonb *(*write_request)(const LlmPrompt *prompt);
+	void (*write_request)(LlmBody *b, const LlmPrompt *prompt);
 	void (*read_answer)(Jsonb *document, LlmReading *reading);
 	char *(*read_error)(Jsonb *document); /* the error's code word, or NULL */
 } LlmProvider;
@@ -112,8 +138,8 @@ extern const char *prompt_system_text(const LlmPrompt *prompt);
 extern const char *prompt_repair_text(const LlmPrompt *prompt);
 
 /* One message; and user's and assistant's in turn, with the request for a better answer. */
-extern void prompt_put_message(DocBuilder *b, const char *role, const char *content);
-extern void prompt_put_turns(DocBuilder *b, const LlmPrompt *prompt);
+extern void prompt_put_message(LlmBody *b, const char *role, const char *content);
+extern void prompt_put_turns(LlmBody *b, const LlmPrompt *prompt);
 
 extern void reading_fail(LlmReading *reading, LlmFailure failure, bool is_final,
 						 const char *reason, const char *hint);
@@ -121,7 +147,20 @@ extern void reading_fail(LlmReading *reading, LlmFailure failure, bool is_final,
 /* A count of tokens; 0 where there is none, or none that can be believed. */
 extern int64 reading_tokens(Jsonb *usage, const char *key);
 
-/* --- server.c: foreign servers, user mappings, keys -------------------------------- */
+/* --- server.c: options of foreign servers and user mappings ------------------------- */
+
+#define LLM_WRAPPER_NAME "factory_llm"
+
+/* NULL where there is none of that name. */
+extern const LlmProvider *provider_find(const char *name);
+
+/* Whether that role may have what files and environment of the machine say. */
+extern bool server_files_are_open_to(Oid role);
+
+/* NULL, or why that is no key. */
+extern const char *server_key_fault(const char *key);
+
+/* --- server_use.c: servers as they are used, and their keys -------------------------- */
 
 typedef struct LlmServer
 {

@@ -32,52 +32,48 @@ chat_path(const LlmPrompt *prompt)
 /* --- the request ------------------------------------------------------------------------ */
 
 static void
-put_messages(DocBuilder *b, const LlmPrompt *prompt)
+put_messages(LlmBody *b, const LlmPrompt *prompt)
 {
 	const char *system = prompt_system_text(prompt);
 
-	doc_begin_array(b, "messages");
+	body_begin_list(b, "messages");
 	if (system != NULL)
 		prompt_put_message(b, "system", system);
 	prompt_put_turns(b, prompt);
-	doc_end_array(b);
+	body_end_list(b);
 }
 
 static void
-put_response_format(DocBuilder *b, const LlmPrompt *prompt)
+put_response_format(LlmBody *b, const LlmPrompt *prompt)
 {
 	if (prompt->form == LLM_FORM_TEXT)
 		return;
-	doc_begin_object(b, "response_format");
+	body_begin_object(b, "response_format");
 	if (prompt->form == LLM_FORM_OBJECT)
-		doc_put_string(b, "type", "json_object");
+		body_put_string(b, "type", "json_object");
 	else
 	{
-		doc_put_string(b, "type", "json_schema");
-		doc_begin_object(b, "json_schema");
-		doc_put_string(b, "name", "answer");
-		doc_put_doc(b, "schema", prompt->schema);
-		doc_end_object(b);
+		body_put_string(b, "type", "json_schema");
+		body_begin_object(b, "json_schema");
+		body_put_string(b, "name", "answer");
+		body_put_doc(b, "schema", prompt->schema);
+		body_end_object(b);
 	}
-	doc_end_object(b);
+	body_end_object(b);
 }
 
-static Jsonb *
-write_request(const LlmPrompt *prompt)
+static void
+write_request(LlmBody *b, const LlmPrompt *prompt)
 {
-	DocBuilder b;
-
-	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	doc_put_string(&b, "model", prompt->provider_model);
-	put_messages(&b, prompt);
-	put_response_format(&b, prompt);
+	body_begin_object(b, NULL);
+	body_put_string(b, "model", prompt->provider_model);
+	put_messages(b, prompt);
+	put_response_format(b, prompt);
 	if (!isnan(prompt->options->temperature))
-		doc_put_number(&b, "temperature", prompt->options->temperature);
+		body_put_number(b, "temperature", prompt->options->temperature);
 	if (prompt->options->max_tokens > 0)
-		doc_put_int(&b, "max_tokens", prompt->options->max_tokens);
-	doc_end_object(&b);
-	return doc_finish(&b);
+		body_put_int(b, "max_tokens", prompt->options->max_tokens);
+	body_end_object(b);
 }
 
 /* --- the answer -------------------------------------------------------------------------- */

@@ -46,16 +46,16 @@ reading_tokens(Jsonb *usage, const char *key)
 }
 
 void
-prompt_put_message(DocBuilder *b, const char *role, const char *content)
+prompt_put_message(LlmBody *b, const char *role, const char *content)
 {
-	doc_begin_object(b, NULL);
-	doc_put_string(b, "role", role);
-	doc_put_string(b, "content", content);
-	doc_end_object(b);
+	body_begin_object(b, NULL);
+	body_put_string(b, "role", role);
+	body_put_string(b, "content", content);
+	body_end_object(b);
 }
 
 void
-prompt_put_turns(DocBuilder *b, const LlmPrompt *prompt)
+prompt_put_turns(LlmBody *b, const LlmPrompt *prompt)
 {
 	const char *repair = prompt_repair_text(prompt);
 
