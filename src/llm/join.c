@@ -106,36 +106,40 @@ join_attach_shmem(void)
 
 /* --- what is the same ------------------------------------------------------------------- */
 
-static void
-add(StringInfo key, const void *bytes, Size length)
+/* What a call depends on and has always the same length; then come its texts. */
+typedef struct JoinKey
 {
-	appendBinaryStringInfo(key, (const char *) &length, sizeof(length));
-	appendBinaryStringInfo(key, bytes, length);
+	Oid database;
+	Oid role;
+	int tier;
+	int max_tokens;
+	bool masks;
+	bool ladder;
+	double ladder_confidence;
+	double model_ladder_confidence;
+	double temperature;
+	Size lengths[8]; /* of the texts; of one that is none 0, of an empty one 1 */
+} JoinKey;
+
+static int
+add_bytes(StringInfo key, const void *bytes, Size length, int number)
+{
+	if (length > 0)
+		appendBinaryStringInfo(key, bytes, length);
+	((JoinKey *) key->data)->lengths[number] = length;
+	return number + 1;
 }
 
-/* None is another than an empty one. */
-static void
-add_text(StringInfo key, const char *text)
+static int
+add_text(StringInfo key, const char *text, int number)
 {
-	add(key, text ? text : "", text ? strlen(text) + 1 : 0);
+	return add_bytes(key, text, text ? strlen(text) + 1 : 0, number);
 }
 
-static void
-add_document(StringInfo key, Jsonb *document)
+static int
+add_document(StringInfo key, const Jsonb *document, int number)
 {
-	add(key, document ? (char *) document : "", document ? VARSIZE(document) : 0);
-}
-
-static void
-add_model(StringInfo key, const LlmModel *model)
-{
-	add_text(key, model->server);
-	add_text(key, model->provider_model);
-	add(key, &model->tier, sizeof(model->tier));
-	add(key, &model->options.temperature, sizeof(double));
-	add(key, &model->options.max_tokens, sizeof(int));
-	add(key, &model->options.ladder, sizeof(bool));
-	add(key, &model->options.ladder_confidence, sizeof(double));
+	return add_bytes(key, document, document ? VARSIZE(document) : 0, number);
 }
 
 static void
@@ -157,21 +161,31 @@ digest(StringInfo key)
 static void
 make_key(StringInfo key, const LlmRequest *request, const LlmModel *model)
 {
-	Oid role = GetUserId();
-	bool masks = llm_masks_personal();
+	JoinKey fixed;
+	int number = 0;
 
+	/* The gaps are compared, too. */
+	memset(&fixed, 0, sizeof(fixed));
+	fixed.database = MyDatabaseId;
+	fixed.role = GetUserId();
+	fixed.tier = model->tier;
+	fixed.max_tokens = model->options.max_tokens;
+	fixed.masks = llm_masks_personal();
+	fixed.ladder = model->options.ladder;
+	fixed.ladder_confidence = llm_ladder_confidence;
+	fixed.model_ladder_confidence = model->options.ladder_confidence;
+	fixed.temperature = model->options.temperature;
 	initStringInfo(key);
-	add(key, &MyDatabaseId, sizeof(MyDatabaseId));
-	add(key, &role, sizeof(role));
-	add(key, &masks, sizeof(masks));
-	add(key, &llm_ladder_confidence, sizeof(llm_ladder_confidence));
-	add_text(key, tenant_current());
-	add_text(key, request->model);
-	add_model(key, model);
-	add_text(key, request->system);
-	add_text(key, request->user);
-	add_document(key, request->schema);
-	add_document(key, request->options);
+	appendBinaryStringInfo(key, (const char *) &fixed, sizeof(fixed));
+	number = add_text(key, tenant_current(), number);
+	number = add_text(key, request->model, number);
+	number = add_text(key, model->server, number);
+	number = add_text(key, model->provider_model, number);
+	number = add_text(key, request->system, number);
+	number = add_text(key, request->user, number);
+	number = add_document(key, request->schema, number);
+	number = add_document(key, request->options, number);
+	Assert(number == lengthof(fixed.lengths));
 	if (key->len > JOIN_MAX_KEY)
 		digest(key);
 }
@@ -330,7 +344,7 @@ model_to_join(const LlmRequest *request)
 	if (!is_enabled || asking_at >= 0 || ledger_obstacle() != NULL ||
 		!house_may_act(&reason))
 		return NULL;
-	model = model_find(request->model);
+	model = model_glance(request->model);
 	return model != NULL && gate_is_trusted(model->server) ? model : NULL;
 }
 
@@ -359,7 +373,7 @@ join_begin(JoinTicket *ticket, LlmRequest *request)
 										call_timeout(request, &options));
 	theirs = take_their_answer(until);
 	if (theirs != NULL)
-		metric_add(METRIC_LLM_JOINED_CALLS, 1, METRIC_LABELS(model->name));
+		metric_add(METRIC_LLM_JOINED_CALLS, 1, METRIC_LABELS(request->model));
 	/* What is left of the time, where one asks for oneself after all. */
 	request->not_after = until;
 	return theirs;

@@ -324,8 +324,8 @@ keep_model(const char *tenant, const LlmModel *model)
 	MemoryContextSwitchTo(before);
 }
 
-LlmModel *
-model_find(const char *name)
+const LlmModel *
+model_glance(const char *name)
 {
 	const char *tenant = tenant_current();
 	const LlmModel *known;
@@ -335,11 +335,19 @@ model_find(const char *name)
 		forget_models();
 	known = kept_model(tenant, name);
 	if (known != NULL)
-		return copy_model(known);
+		return known;
 	model = read_model(name);
 	if (model != NULL)
 		keep_model(tenant, model);
 	return model;
+}
+
+LlmModel *
+model_find(const char *name)
+{
+	const LlmModel *model = model_glance(name);
+
+	return model ? copy_model(model) : NULL;
 }
 
 LlmModel *
