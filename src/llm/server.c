@@ -1,24 +1,13 @@
 /*
  * server.c
- *		Foreign servers and user mappings of factory_llm: their options, and the
- *		key they lead to.
+ *		Options of foreign servers and user mappings of factory_llm.
  *
  * The validator sees an option list and no more: not the server, not the role, and
  * it runs at restore too.  So it never looks at files, and what a key may be used
- * for is decided at each use.
- *
- * Whoever may change a server's base_url receives the key.  A key from a file or
- * the environment belongs to the machine, so it is used only where the server's
- * owner could read it anyway.
+ * for is decided at each use (server_use.c).
  */
 #include "postgres.h"
 
-#include <ctype.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "base/compat.h"
 #include "base/errors.h"
@@ -29,19 +18,12 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
-#include "foreign/foreign.h"
 #include "http/http.h"
 #include "llm/llm_int.h"
 #include "miscadmin.h"
-#include "storage/fd.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/syscache.h"
-
-#define WRAPPER_NAME "factory_llm"
-
-/* No provider's key comes near it. */
 
 #define KEY_ENVIRONMENT_PREFIX "FACTORY_"
 
@@ -50,8 +32,8 @@
 static const LlmProvider *const providers[] = {&openai_provider, &azure_provider,
 											   &anthropic_provider, &gemini_provider};
 
-static const LlmProvider *
-find_provider(const char *name)
+const LlmProvider *
+provider_find(const char *name)
 {
 	for (int i = 0; i < lengthof(providers); i++)
 		if (strcmp(providers[i]->name, name) == 0)
@@ -59,8 +41,8 @@ find_provider(const char *name)
 	return NULL;
 }
 
-static bool
-may_read_server_files(Oid role)
+bool
+server_files_are_open_to(Oid role)
 {
 	return has_privs_of_role(role, ROLE_PG_READ_SERVER_FILES);
 }
@@ -87,7 +69,7 @@ refuse_value(const char *name, const char *hint)
 static void
 check_provider(const char *name, const char *value)
 {
-	if (find_provider(value) == NULL)
+	if (provider_find(value) == NULL)
 		refuse_value(name, "Providers are: openai (and every server that speaks its chat "
 						   "completions), azure, anthropic and gemini.");
 }
@@ -139,8 +121,8 @@ check_environment(const char *name, const char *value)
 }
 
 /* A key is sent in a header line: it is one line of visible ASCII. */
-static const char *
-key_fault(const char *key)
+const char *
+server_key_fault(const char *key)
 {
 	if (key[0] == '\0')
 		return "it is empty";
@@ -155,7 +137,7 @@ key_fault(const char *key)
 static void
 check_key(const char *name, const char *value)
 {
-	const char *fault = key_fault(value);
+	const char *fault = server_key_fault(value);
 
 	if (fault != NULL)
 		refuse_value(name, psprintf("The value is refused because %s.", fault));
@@ -210,12 +192,12 @@ refuse_option_name(const char *name, Oid catalog)
 	nearest = nearest_name(name, known, count);
 	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 					errmsg("option \"%s\" is not known to a %s of %s", name,
-						   catalog_noun(catalog), WRAPPER_NAME),
+						   catalog_noun(catalog), LLM_WRAPPER_NAME),
 					nearest     ? errhint("Perhaps you meant \"%s\".", nearest)
 					: count > 0 ? errhint("Options of a %s are: %s.",
 										  catalog_noun(catalog), list.data)
 								: errhint("A %s of %s has no options.",
-										  catalog_noun(catalog), WRAPPER_NAME)));
+										  catalog_noun(catalog), LLM_WRAPPER_NAME)));
 }
 
 static void
@@ -227,7 +209,7 @@ check_option(const char *name, const char *value, Oid catalog)
 
 		if (rule->catalog != catalog || strcmp(rule->name, name) != 0)
 			continue;
-		if (rule->reads_server && !may_read_server_files(GetUserId()))
+		if (rule->reads_server && !server_files_are_open_to(GetUserId()))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to set option \"%s\"", name),
@@ -277,182 +259,4 @@ factory_llm_validator(PG_FUNCTION_ARGS)
 						errhint("Keep one of api_key_file, api_key_env and api_key, and "
 								"DROP the others.")));
 	PG_RETURN_VOID();
-}
-
-/* --- at use ----------------------------------------------------------------------------- */
-
-static char *
-option_value(List *options, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, options)
-	{
-		DefElem *option = lfirst(cell);
-
-		if (strcmp(option->defname, name) == 0)
-			return defGetString(option);
-	}
-	return NULL;
-}
-
-static bool
-option_is_true(List *options, const char *name)
-{
-	char *text = option_value(options, name);
-	bool value = false;
-
-	return text != NULL && parse_bool(text, &value) && value;
-}
-
-static int
-option_count(List *options, const char *name)
-{
-	char *text = option_value(options, name);
-	int value = 0;
-
-	return text != NULL && parse_int(text, &value, 0, NULL) ? value : 0;
-}
-
-/* The current user's mapping, else PUBLIC's; NIL where there is neither. */
-static List *
-mapping_options(Oid server)
-{
-	HeapTuple tuple =
-		SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(GetUserId()),
-						ObjectIdGetDatum(server));
-	List *options = NIL;
-	Datum datum;
-	bool is_null;
-
-	if (!HeapTupleIsValid(tuple))
-		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
-								ObjectIdGetDatum(server));
-	if (!HeapTupleIsValid(tuple))
-		return NIL;
-	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions,
-							&is_null);
-	if (!is_null)
-		options = untransformRelOptions(datum);
-	ReleaseSysCache(tuple);
-	return options;
-}
-
-/* Where the mapping says the key is, as text; NULL with the reason where it is not. */
-static char *
-fetch_key(const char *option, const char *value, const char **reason)
-{
-	char *text;
-
-	if (strcmp(option, "api_key") == 0)
-		return pstrdup(value);
-	if (strcmp(option, "api_key_file") == 0)
-		return secret_read_file(value, reason);
-	text = getenv(value);
-	if (text == NULL)
-		*reason = "the server process has no such variable";
-	return text ? pstrdup(text) : NULL;
-}
-
-static void
-tell_trouble(LlmTrouble *trouble, int sqlstate, char *reason, char *hint)
-{
-	trouble->sqlstate = sqlstate;
-	trouble->reason = reason;
-	trouble->hint = hint;
-}
-
-/* True where there is a usable key, or none is asked for. */
-static bool
-take_key(LlmServer *server, const ForeignServer *foreign, LlmTrouble *trouble)
-{
-	List *options = mapping_options(foreign->serverid);
-	const char *fault = NULL;
-	DefElem *option;
-	char *value;
-
-	if (options == NIL)
-		return true;
-	option = linitial(options);
-	value = defGetString(option);
-	if (strcmp(option->defname, "api_key") != 0 && !may_read_server_files(foreign->owner))
-	{
-		tell_trouble(
-			trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
-			psprintf("the key of server \"%s\" is not given to a server of that owner",
-					 foreign->servername),
-			pstrdup("Have the server owned by a role with privileges of role "
-					"\"pg_read_server_files\", or use option \"api_key\"."));
-		return false;
-	}
-	server->key = fetch_key(option->defname, value, &fault);
-	if (server->key != NULL)
-	{
-		server->key = secret_trimmed(server->key);
-		fault = key_fault(server->key);
-	}
-	if (fault == NULL)
-		return true;
-	tell_trouble(trouble, ERRCODE_FACTORY_UNDEFINED_MODEL,
-				 psprintf("option \"%s\" of the user mapping for server \"%s\" gives no "
-						  "key: %s",
-						  option->defname, foreign->servername, fault),
-				 pstrdup("Correct it with ALTER USER MAPPING, or put the key there."));
-	return false;
-}
-
-static ForeignServer *
-find_foreign_server(const char *name, LlmTrouble *trouble)
-{
-	ForeignServer *foreign = GetForeignServerByName(name, true);
-
-	if (foreign == NULL ||
-		foreign->fdwid != get_foreign_data_wrapper_oid(WRAPPER_NAME, true))
-	{
-		tell_trouble(trouble, ERRCODE_FACTORY_UNDEFINED_MODEL,
-					 psprintf("there is no model server \"%s\"", name),
-					 psprintf("Create it with CREATE SERVER %s FOREIGN DATA WRAPPER %s, "
-							  "or move the model with factory.alter_model().",
-							  quote_identifier(name), WRAPPER_NAME));
-		return NULL;
-	}
-	if (!compat_may_use_server(foreign->serverid, GetUserId()))
-	{
-		tell_trouble(trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
-					 psprintf("permission denied for foreign server %s", name),
-					 psprintf("Ask its owner for GRANT USAGE ON FOREIGN SERVER %s TO %s.",
-							  quote_identifier(name),
-							  quote_identifier(GetUserNameFromId(GetUserId(), false))));
-		return NULL;
-	}
-	return foreign;
-}
-
-LlmServer *
-server_find(const char *name, LlmTrouble *trouble)
-{
-	ForeignServer *foreign = find_foreign_server(name, trouble);
-	LlmServer *server;
-	char *provider;
-
-	if (foreign == NULL)
-		return NULL;
-	server = palloc0(sizeof(LlmServer));
-	provider = option_value(foreign->options, "provider");
-	server->provider = find_provider(provider ? provider : "openai");
-	server->base_url = option_value(foreign->options, "base_url");
-	server->allow_http = option_is_true(foreign->options, "allow_http");
-	server->allow_private = option_is_true(foreign->options, "allow_private");
-	server->ca_file = option_value(foreign->options, "ca_file");
-	server->id = foreign->serverid;
-	server->name = foreign->servername;
-	server->max_connections = option_count(foreign->options, "max_connections");
-	if (server->provider == NULL || server->base_url == NULL)
-	{
-		tell_trouble(trouble, ERRCODE_FACTORY_UNDEFINED_MODEL,
-					 psprintf("server \"%s\" has no known provider or no base_url", name),
-					 pstrdup("Set both with ALTER SERVER."));
-		return NULL;
-	}
-	return take_key(server, foreign, trouble) ? server : NULL;
 }
