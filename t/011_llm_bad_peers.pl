@@ -183,6 +183,45 @@ is(readings(0, $#plain, q{string_agg(row_number::text, ' ') FILTER (WHERE answer
 is(readings(0, $#plain, 'count(answer)'), scalar @plain, 'all of it');
 is(readings(scalar @plain, $#plain + @broken, q{count(*) FILTER (WHERE sqlstate = 'PF203')}), scalar @broken, 'what is none is refused');
 
+# The usual answer is read at a glance.  Whatever the glance makes of one, a document makes, too:
+# an escape anywhere keeps it from being read that way.
+my $message = '{"role": "assistant", "content": "first \"one\""}';
+my $choice = qq({"index": 0, "message": $message, "finish_reason": "stop"});
+my $usage = '"usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}';
+my @answers = (
+	qq({"model": "m1", "choices": [$choice], $usage}),
+	qq({$usage, "error": null, "choices": [$choice, {"message": {"content": "second"}, "finish_reason": "stop"}], "model": "m1"}),
+	qq({"model": "m1", "choices": [{"message": {"content": "lost"}, "finish_reason": "stop"}], $usage, "choices": [$choice]}),
+	qq({"model": "m1", "choices": [$choice], $usage, "choices": []}),
+	qq({"model": "m1", "choices": [$choice], $usage, "usage": {}}),
+	qq({"model": "m1", "choices": [$choice], $usage, "usage": 5}),
+	qq({"model": "m1", "model": 4, "choices": [$choice], $usage}),
+	qq({"choices": [$choice]}),
+	qq({"model": "m1", "choices": [$choice], "usage": {"prompt_tokens": 7.5, "completion_tokens": -3}}),
+	qq({"model": "m1", "choices": [$choice], "usage": {"prompt_tokens": 1000000000000, "completion_tokens": "3"}}),
+	qq({"model": "m1", "choices": [{"message": $message, "finish_reason": null}], $usage}),
+	qq({"model": "m1", "choices": [{"message": $message, "finish_reason": "length"}], $usage}),
+	qq({"model": "m1", "choices": [{"message": $message, "finish_reason": "content_filter"}], $usage}),
+	qq({"model": "m1", "choices": [{"message": {"content": "x", "refusal": "no"}, "finish_reason": "stop"}], $usage}),
+	qq({"model": "m1", "choices": [{"message": {"content": "x", "refusal": ""}, "finish_reason": "stop"}], $usage}),
+	qq({"model": "m1", "choices": [{"message": {"content": [{"text": "a"}, {"text": "b"}]}, "finish_reason": "stop"}], $usage}),
+	qq({"model": "m1", "choices": [{"message": {"content": ""}, "finish_reason": "stop"}], $usage}),
+	qq({"model": "m1", "choices": {"\\n": $choice}, $usage}),
+	qq({"model": "m1", "choices": [[$choice]], $usage}),
+	qq({"model": "m1", "choices": [$choice], $usage, "error": {"code": "x"}}),
+	qq({"model": "m1", "choices": [$choice], $usage} x),
+	qq({"model": "m1", "choices": [$choice], $usage));
+sub reading
+{
+	my ($body) = @_;
+	$peer->script({ body => $body, type => 'application/json' });
+	my ($code, $out, $err) = $node->psql('postgres', "SELECT factory.complete('mini', 'hi') - 'latency_ms'");
+	return $code == 0 ? $out : $err =~ s/^psql:<stdin>:\d+: //r;
+}
+for my $body (@answers) { is(reading($body), reading($body =~ s/^\{/{"id": "\\u0041", /r), "at a glance or not: $body") }
+like(reading($answers[1]), qr/"text": "first \\"one\\"".*"total_tokens": 10/, 'the first choice is taken');
+like(reading($answers[2]), qr/"text": "first /, 'of two the last counts');
+
 # A peer that never answers: the deadline ends the call, and the peer sees it.
 $peer->script({ hang => 1 });
 my ($state, $words) = outcome(first => "SET factory.llm_timeout = '200ms';\n");

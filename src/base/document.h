@@ -66,6 +66,37 @@ extern Jsonb *doc_parse_plain(const char *text, int length);
 /* Text that we wrote ourselves: raises where it is no JSON. */
 extern Jsonb *doc_parse_trusted(const char *text);
 
+/* --- a few values of a text ----------------------------------------------------- */
+
+typedef enum DocPickKind
+{
+	DOC_PICK_NONE, /* there is no such value */
+	DOC_PICK_NULL,
+	DOC_PICK_BOOL,
+	DOC_PICK_NUMBER,
+	DOC_PICK_STRING,
+	DOC_PICK_CONTAINER
+} DocPickKind;
+
+/* As a step of a path: the first element of a list; no plain key is like it. */
+#define DOC_PICK_FIRST "\001"
+
+typedef struct DocPick
+{
+	const char *const *path; /* keys from the outside in, then NULL */
+	DocPickKind kind;
+	char *text; /* of a string */
+	int length;
+	int64 number; /* of a number: this / 10^decimals */
+	int decimals;
+} DocPick;
+
+/*
+ * Fills in what is at each pick's path; true where the text is valid UTF-8 and plain
+ * JSON, as most is.  False says nothing of the text but that it must be parsed.
+ */
+extern bool doc_pick(const char *text, int length, DocPick *picks, int count);
+
 /* --- building ---------------------------------------------------------------- */
 
 typedef struct DocBuilder

@@ -154,19 +154,24 @@ content_type_words(const char *content_type)
 static NextTry
 take_answer(LlmCall *call, const HttpAnswer *got)
 {
+	const LlmProvider *provider = call->server->provider;
 	LlmReading reading = {.failure = LLM_OK};
 	char *why;
-	Jsonb *document = doc_parse(got->body, got->body_length, &why);
+	Jsonb *document;
 	bool says_json =
 		got->content_type == NULL || strstr(got->content_type, "json") != NULL;
 
+	if (provider->read_usual != NULL &&
+		provider->read_usual(got->body, got->body_length, &reading))
+		return take_reading(call, &reading);
+	document = doc_parse(got->body, got->body_length, &why);
 	if (document == NULL)
 		return answer_is_invalid(
 			call,
 			says_json ? "the answer is not valid JSON"
 					  : content_type_words(got->content_type),
 			"Check that option \"base_url\" of the server leads to the provider's API.");
-	call->server->provider->read_answer(document, &reading);
+	provider->read_answer(document, &reading);
 	return take_reading(call, &reading);
 }
 

@@ -120,6 +120,8 @@ typedef struct LlmProvider
 	const char *header;                     /* sent with every request, or NULL */
 	char *(*key_header)(const char *key);
 	void (*write_request)(LlmBody *b, const LlmPrompt *prompt);
+	/* Or NULL: an answer as most are; false where it is another, for read_answer(). */
+	bool (*read_usual)(const char *text, int length, LlmReading *reading);
 	void (*read_answer)(Jsonb *document, LlmReading *reading);
 	char *(*read_error)(Jsonb *document); /* the error's code word, or NULL */
 } LlmProvider;
@@ -143,6 +145,9 @@ extern void prompt_put_turns(LlmBody *b, const LlmPrompt *prompt);
 
 extern void reading_fail(LlmReading *reading, LlmFailure failure, bool is_final,
 						 const char *reason, const char *hint);
+
+/* A count from there on is no count. */
+#define READING_MAX_TOKENS ((int64) 1000000000000)
 
 /* A count of tokens; 0 where there is none, or none that can be believed. */
 extern int64 reading_tokens(Jsonb *usage, const char *key);

@@ -155,11 +155,75 @@ read_error(Jsonb *document)
 	return code ? code : doc_get_string(error, "type");
 }
 
+/* --- the usual answer ---------------------------------------------------------------------- */
+
+enum
+{
+	PICK_MODEL,
+	PICK_PROMPT_TOKENS,
+	PICK_COMPLETION_TOKENS,
+	PICK_ERROR,
+	PICK_CONTENT,
+	PICK_REFUSAL,
+	PICK_FINISH,
+	PICK_COUNT
+};
+
+static const char *const pick_paths[PICK_COUNT][5] = {
+	[PICK_MODEL] = {"model"},
+	[PICK_PROMPT_TOKENS] = {"usage", "prompt_tokens"},
+	[PICK_COMPLETION_TOKENS] = {"usage", "completion_tokens"},
+	[PICK_ERROR] = {"error"},
+	[PICK_CONTENT] = {"choices", DOC_PICK_FIRST, "message", "content"},
+	[PICK_REFUSAL] = {"choices", DOC_PICK_FIRST, "message", "refusal"},
+	[PICK_FINISH] = {"choices", DOC_PICK_FIRST, "finish_reason"},
+};
+
+/* Not there, or null. */
+static bool
+is_nothing(const DocPick *pick)
+{
+	return pick->kind <= DOC_PICK_NULL;
+}
+
+static bool
+is_count(const DocPick *pick)
+{
+	return pick->kind == DOC_PICK_NUMBER && pick->decimals == 0 && pick->number >= 0 &&
+		   pick->number < READING_MAX_TOKENS;
+}
+
+/* Nothing in it wants more than a glance: it stopped by itself and has some words. */
+static bool
+read_usual(const char *text, int length, LlmReading *reading)
+{
+	DocPick picks[PICK_COUNT];
+
+	for (int i = 0; i < PICK_COUNT; i++)
+		picks[i].path = pick_paths[i];
+	if (!doc_pick(text, length, picks, PICK_COUNT) || !is_nothing(&picks[PICK_ERROR]) ||
+		!is_nothing(&picks[PICK_REFUSAL]) || picks[PICK_FINISH].kind != DOC_PICK_STRING ||
+		strcmp(picks[PICK_FINISH].text, "stop") != 0 ||
+		picks[PICK_CONTENT].kind != DOC_PICK_STRING || picks[PICK_CONTENT].length == 0 ||
+		picks[PICK_MODEL].kind != DOC_PICK_STRING ||
+		!is_count(&picks[PICK_PROMPT_TOKENS]) ||
+		!is_count(&picks[PICK_COMPLETION_TOKENS]))
+		return false;
+	reading->model = picks[PICK_MODEL].text;
+	reading->text = picks[PICK_CONTENT].text;
+	reading->prompt_tokens = picks[PICK_PROMPT_TOKENS].number;
+	reading->completion_tokens = picks[PICK_COMPLETION_TOKENS].number;
+	return true;
+}
+
+/* --- the rows -------------------------------------------------------------------------------- */
+
 const LlmProvider openai_provider = {
 	.name = "openai",
 	.path = chat_path,
 	.key_header = bearer_header,
 	.write_request = write_request,
+	.read_usual = read_usual,
 	.read_answer = read_answer,
 	.read_error = read_error,
 };
@@ -170,6 +234,7 @@ const LlmProvider azure_provider = {
 	.path = chat_path,
 	.key_header = azure_header,
 	.write_request = write_request,
+	.read_usual = read_usual,
 	.read_answer = read_answer,
 	.read_error = read_error,
 };

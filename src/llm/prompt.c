@@ -41,8 +41,7 @@ reading_tokens(Jsonb *usage, const char *key)
 {
 	double count = doc_get_number(usage, key, 0);
 
-	/* A count beyond this is no count. */
-	return count >= 0 && count < 1e12 ? (int64) count : 0;
+	return count >= 0 && count < READING_MAX_TOKENS ? (int64) count : 0;
 }
 
 void
