@@ -52,3 +52,37 @@ SELECT count(*) AS explanations, count(*) FILTER (WHERE pg_column_size(e) <> pg_
 FROM generate_series(0, 5) AS i, unnest('{0,12.5,12.51,-3e-7,123456789012}'::numeric[]) AS n, unnest('{a,d,"",x,한국어}'::text[]) AS t, unnest('{2026-03-01,2026-03-02,infinity}'::date[]) AS d,
   LATERAL (SELECT explanation AS e FROM factory.judge('why_day', jsonb_strip_nulls(jsonb_build_object('i', nullif(i, 4), 'n', n, 't', t, 'd', d)))) AS j;
 DROP VIEW why_day;
+
+-- Of random rules: each flip is the nearest value, of that column alone, by which another rule
+-- answers, and none is missing; of a text it is one by which the rule it names does.
+SELECT setseed(0.42) \g /dev/null
+SELECT factory.create_decision('why_any', jsonb_build_object('inputs', '{"a": "int", "b": "int", "c": "text"}'::jsonb, 'default', '{"status": "NONE"}'::jsonb,
+	'rules', (SELECT jsonb_agg(jsonb_build_object('id', i::text, 'then', jsonb_build_object('status', 'S' || i % 5), 'when', concat_ws(' AND ', 'a < 50',
+		CASE i % 3 WHEN 0 THEN format('a IN (%s, %s, %s, %s)', v[1], v[1] + 1, v[2], v[3] + 6) WHEN 1 THEN 'a < ' || v[1] WHEN 2 THEN format('a BETWEEN %s AND %s', v[1], v[1] + 5) END,
+		CASE i % 5 WHEN 0 THEN format('(b < %s OR b >= %s)', v[3], v[3] + v[4]) WHEN 1 THEN format('b <> %s AND b > 3', v[3]) WHEN 2 THEN format('b BETWEEN %s AND %s', v[3], v[3] + 9) END,
+		CASE WHEN i % 3 > 0 THEN format('c IN (%L, %L)', chr(97 + v[2] % 4), chr(97 + v[4] % 4)) END)) ORDER BY i)
+		FROM (SELECT i, array_agg(1 + floor(random() * 30)::int) AS v FROM generate_series(1, 16) AS i, generate_series(1, 4) GROUP BY i) AS r)));
+CREATE TABLE why_any AS SELECT a, b, c, j.status, j.matched_rules[1] AS rule, j.explanation->'flips' AS flips
+FROM generate_series(-2, 70) AS a, generate_series(-2, 70) AS b, unnest('{a,b,c,d}'::text[]) AS c, factory.judge('why_any', jsonb_build_object('a', a, 'b', b, 'c', c)) AS j;
+CREATE INDEX ON why_any (b, c, a);
+CREATE INDEX ON why_any (a, c, b);
+CREATE VIEW why_flip AS SELECT a, b, c, f->>'name' AS name, substring(f->>'with' FROM '-?[0-9]+')::int AS value, f->>'status' AS status, f->>'rule' AS rule
+FROM (SELECT * FROM why_any WHERE a BETWEEN 0 AND 40 AND b BETWEEN 0 AND 40 AND (a + b) % 3 = 0) AS w, jsonb_array_elements(flips) AS f WHERE f->>'name' <> 'c';
+CREATE VIEW why_nearest AS SELECT a, b, c, n.name, n.value, n.status, n.rule
+FROM (SELECT * FROM why_any WHERE a BETWEEN 0 AND 40 AND b BETWEEN 0 AND 40 AND (a + b) % 3 = 0) AS w, LATERAL (
+	(SELECT 'a' AS name, a AS value, status, rule FROM why_any AS o WHERE o.b = w.b AND o.c = w.c AND o.a > w.a AND o.rule IS DISTINCT FROM w.rule ORDER BY a LIMIT 1) UNION ALL
+	(SELECT 'a', a, status, rule FROM why_any AS o WHERE o.b = w.b AND o.c = w.c AND o.a < w.a AND o.rule IS DISTINCT FROM w.rule ORDER BY a DESC LIMIT 1) UNION ALL
+	(SELECT 'b', b, status, rule FROM why_any AS o WHERE o.a = w.a AND o.c = w.c AND o.b > w.b AND o.rule IS DISTINCT FROM w.rule ORDER BY b LIMIT 1) UNION ALL
+	(SELECT 'b', b, status, rule FROM why_any AS o WHERE o.a = w.a AND o.c = w.c AND o.b < w.b AND o.rule IS DISTINCT FROM w.rule ORDER BY b DESC LIMIT 1)) AS n
+WHERE n.status <> w.status;
+SELECT count(*) > 1000 AS many FROM why_nearest;
+(TABLE why_nearest EXCEPT TABLE why_flip) UNION ALL (TABLE why_flip EXCEPT TABLE why_nearest) LIMIT 5;
+SELECT count(*) > 500 AS many, count(*) FILTER (WHERE o.rule IS DISTINCT FROM f->>'rule' OR o.status <> f->>'status') AS different
+FROM why_any AS w, jsonb_array_elements(w.flips) AS f, why_any AS o
+WHERE f->>'name' = 'c' AND o.a = w.a AND o.b = w.b AND o.c = substring(f->>'with' FROM '[a-d]$');
+DROP VIEW why_flip, why_nearest;
+DROP TABLE why_any;
+
+-- Not a number is a value, too, and above all others.
+SELECT factory.create_decision('why_nan', '{"inputs": {"f": "float8"}, "rules": [{"id": "nan", "when": "f = ''NaN''", "then": {"status": "NAN"}}, {"id": "hot", "when": "f > 70", "then": {"status": "HOT"}}], "default": {"status": "NORMAL"}}');
+SELECT f, j.status, j.explanation->'flips' AS flips FROM (VALUES (1, 71), (2, 1e308), (3, 'NaN'::float8), (4, 70)) AS v(n, f), factory.judge_row('why_nan', v) AS j ORDER BY n;

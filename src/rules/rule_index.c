@@ -116,6 +116,7 @@ locate_next(RuleIndex *index)
 		return index->now[at] = column->standing_null;
 	}
 	segment = locate(column, slot->tts_values[column->at], &column->now_key);
+	column->now_segment = segment;
 	return index->now[at] = column->standing + (Size) segment * index->word_count;
 }
 

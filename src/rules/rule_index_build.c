@@ -20,18 +20,6 @@ int rule_index_memory_kb;
 
 /* --- segments --------------------------------------------------------------------------- */
 
-/* The test of a rule on a column, or NULL. */
-static const Test *
-rule_test(const RuleIndex *index, int rule, int column)
-{
-	const RuleTests *tests = &index->set.rules[rule];
-
-	for (int i = 0; i < tests->count; i++)
-		if (tests->test[i]->column == column)
-			return tests->test[i];
-	return NULL;
-}
-
 static int
 count_bounds(const RuleIndex *index, int column, int rule_count)
 {
@@ -39,7 +27,7 @@ count_bounds(const RuleIndex *index, int column, int rule_count)
 
 	for (int i = 0; i < rule_count; i++)
 	{
-		const Test *test = rule_test(index, i, column);
+		const Test *test = rule_index_test(index, i, column);
 
 		count += test ? 2 * test->count : 0;
 	}
@@ -75,7 +63,7 @@ make_segments(RuleIndex *index, IndexColumn *column, int rule_count)
 	starts[count++] = PG_INT64_MIN;
 	for (int i = 0; i < rule_count; i++)
 	{
-		const Test *test = rule_test(index, i, column->number);
+		const Test *test = rule_index_test(index, i, column->number);
 
 		for (int j = 0; test != NULL && j < test->count; j++)
 		{
@@ -268,7 +256,7 @@ make_turns(const RuleIndex *index, const IndexColumn *column, int rule_count, in
 	*count = 0;
 	for (int i = 0; i < rule_count; i++)
 	{
-		const Test *test = rule_test(index, i, column->number);
+		const Test *test = rule_index_test(index, i, column->number);
 
 		if (test != NULL)
 			*count += add_turns(column, test, i, turns + *count);
@@ -290,7 +278,7 @@ fill_bitmaps(RuleIndex *index, IndexColumn *column, int rule_count, const Turn *
 	column->standing_null = new_bitmap(index);
 	for (int i = 0; i < rule_count; i++)
 	{
-		const Test *test = rule_test(index, i, column->number);
+		const Test *test = rule_index_test(index, i, column->number);
 
 		if (test == NULL)
 			set_rule(standing, i);
@@ -312,7 +300,7 @@ static bool
 is_used(const RuleIndex *index, int column, int rule_count)
 {
 	for (int i = 0; i < rule_count; i++)
-		if (rule_test(index, i, column) != NULL)
+		if (rule_index_test(index, i, column) != NULL)
 			return true;
 	return false;
 }

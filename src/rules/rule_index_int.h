@@ -26,6 +26,7 @@ typedef struct IndexColumn
 {
 	/* what was taken in last */
 	int64 now_key;
+	int now_segment;
 	bool now_null;
 
 	const TestColumn *key;
@@ -61,6 +62,7 @@ typedef struct RuleIndex
 	Size bytes;
 
 	IndexColumn **by_number; /* in the test set */
+	struct RuleSpan *spans;  /* for explanations; NULL: not made yet */
 
 	/* the inputs taken in last: as many columns as were asked for */
 	uint64 load; /* how often that was done */
@@ -89,6 +91,18 @@ search_segment(const IndexColumn *column, int64 key, int low, int high)
 			high = middle - 1;
 	}
 	return low;
+}
+
+/* The test of a rule on a column of the test set, or NULL. */
+static inline const Test *
+rule_index_test(const RuleIndex *index, int rule, int column)
+{
+	const RuleTests *tests = &index->set.rules[rule];
+
+	for (int i = 0; i < tests->count; i++)
+		if (tests->test[i]->column == column)
+			return tests->test[i];
+	return NULL;
 }
 
 static pg_attribute_always_inline bool

@@ -28,21 +28,26 @@ rule_index_nearness(const Decision *decision)
 	Nearness near = {0, palloc(sizeof(NearRules) * index->word_count)};
 
 	rule_index_locate_all(index);
-	for (int word = 0; word < index->word_count; word++)
+	for (int chunk = 0; chunk < index->word_count; chunk += CHUNK_WORDS)
 	{
-		uint64 fails = 0, fails_twice = 0;
+		uint64 fails[CHUNK_WORDS] = {0}, fails_twice[CHUNK_WORDS] = {0};
 
 		for (int i = 0; i < index->column_count; i++)
-		{
-			uint64 here = ~index->now[i][word];
+			for (int k = 0; k < CHUNK_WORDS; k++)
+			{
+				uint64 here = ~index->now[i][chunk + k];
 
-			fails_twice |= fails & here;
-			fails |= here;
+				fails_twice[k] |= fails[k] & here;
+				fails[k] |= here;
+			}
+		for (int k = 0; k < CHUNK_WORDS; k++)
+		{
+			uint64 close = index->all[chunk + k] & ~fails_twice[k];
+
+			near.rules[near.count] =
+				(NearRules){chunk + k, close & ~fails[k], close & fails[k]};
+			near.count += close != 0;
 		}
-		if ((index->all[word] & ~fails_twice) != 0)
-			near.rules[near.count++] =
-				(NearRules){word, index->all[word] & ~fails,
-							index->all[word] & fails & ~fails_twice};
 	}
 	return near;
 }
@@ -115,107 +120,240 @@ rule_index_nearest_miss(const Decision *decision, const Nearness *nearness, int 
 
 /* --- steps to another rule -------------------------------------------------------------- */
 
-/* The words of a bitmap that are not empty, and where they are. */
-typedef struct SparseBitmap
+/*
+ * The first rule that stands is the first in every column's own segment.  Along a
+ * column another one comes first where it ceases to stand, or where a rule before it
+ * that fails in this column alone begins to.
+ *
+ * A *turn* is where that is, and which rule it is: the distance in segments above the
+ * rule's number, so that the least is the nearest, and of the nearest the first rule.
+ * A distance to the wrong side is above all others, being negative.
+ */
+typedef struct Turns
 {
-	int count;
-	int *at;
-	uint64 *bits;
-} SparseBitmap;
+	uint64 above;
+	uint64 below;
+} Turns;
 
-/* The first rule that stands in a segment if the other columns stay; -1: none. */
+#define NO_TURN PG_UINT64_MAX
+#define RULE_SOUGHT PG_UINT32_MAX /* the one that stood has ended: which is next? */
+
+static pg_attribute_always_inline uint64
+turn(int32 distance, uint32 rule)
+{
+	return (uint64) (uint32) distance << 32 | rule;
+}
+
+/* The segments of a column where a rule stands, if they are in one piece. */
+typedef struct RuleSpan
+{
+	int32 first;
+	int32 last;
+} RuleSpan;
+
+static const RuleSpan nowhere = {-1, PG_INT32_MAX}; /* below is above, above below */
+static const RuleSpan in_pieces = {-2, -2};
+
+static int
+segment_of(const IndexColumn *column, int64 key)
+{
+	return search_segment(column, key, 0, column->segment_count - 1);
+}
+
+static RuleSpan
+span_of(const IndexColumn *column, const KeyRange *range)
+{
+	return (RuleSpan){segment_of(column, range->low), segment_of(column, range->high)};
+}
+
+static RuleSpan
+make_span(const IndexColumn *column, const Test *test)
+{
+	if (test == NULL)
+		return (RuleSpan){0, column->segment_count - 1};
+	if (test->count == 0)
+		return nowhere;
+	return test->count > 1 ? in_pieces : span_of(column, &test->ranges[0]);
+}
+
+/* Rule by rule, of all columns: made when the first explanation is. */
+static void
+make_spans(const Decision *decision)
+{
+	RuleIndex *index = decision->index;
+	Size size = sizeof(RuleSpan) * index->column_count * decision->rule_count;
+	RuleSpan *span = MemoryContextAllocHuge(decision->context, Max(size, 1));
+
+	index->spans = span;
+	index->bytes += size;
+	for (int rule = 0; rule < decision->rule_count; rule++)
+		for (int i = 0; i < index->column_count; i++)
+		{
+			const IndexColumn *column = &index->columns[i];
+
+			*span++ = make_span(column, rule_index_test(index, rule, column->number));
+		}
+}
+
+static pg_attribute_always_inline RuleSpan
+kept_span(const RuleIndex *index, int rule, int at)
+{
+	return index->spans[rule * index->column_count + at];
+}
+
+/* Where a rule in pieces that fails begins to stand: the last piece below, and the next. */
+static RuleSpan
+span_of_pieces(const IndexColumn *column, const Test *test)
+{
+	int behind = 0;
+
+	while (behind < test->count && test->ranges[behind].low <= column->now_key)
+		behind++;
+	return (RuleSpan){behind < test->count ? segment_of(column, test->ranges[behind].low)
+										   : nowhere.first,
+					  behind > 0 ? segment_of(column, test->ranges[behind - 1].high)
+								 : nowhere.last};
+}
+
+/* The piece of a rule that stands. */
+static RuleSpan
+span_of_own_piece(const IndexColumn *column, const Test *test)
+{
+	int own = 0;
+
+	while (test->ranges[own].high < column->now_key)
+		own++;
+	return span_of(column, &test->ranges[own]);
+}
+
+/* The one column where it fails. */
 static pg_attribute_always_inline int
-first_in_segment(const SparseBitmap *others, const uint64 *standing)
+failing_column(const RuleIndex *index, int rule)
 {
-	for (int i = 0; i < others->count; i++)
-	{
-		uint64 both = others->bits[i] & standing[others->at[i]];
+	int at = 0;
 
-		if (both != 0)
-			return others->at[i] * 64 + pg_rightmost_one_pos64(both);
+	/* No branch: nobody could foretell it. */
+	for (int i = 1; i < index->column_count; i++)
+		at = has_rule(index->now[i], rule) ? at : i;
+	return at;
+}
+
+/* A rule that fails in one column. */
+static pg_attribute_always_inline void
+note_beginning(const RuleIndex *index, int rule, Turns *turns)
+{
+	int at = failing_column(index, rule);
+	const IndexColumn *column = &index->columns[at];
+	RuleSpan span = kept_span(index, rule, at);
+
+	if (unlikely(span.first == in_pieces.first))
+		span = span_of_pieces(column, rule_index_test(index, rule, column->number));
+	turns[at].above = Min(turns[at].above, turn(span.first - column->now_segment, rule));
+	turns[at].below = Min(turns[at].below, turn(column->now_segment - span.last, rule));
+}
+
+/* Of all rules before the first that stands; which that is, or -1. */
+static int
+note_beginnings(const RuleIndex *index, const Nearness *nearness, Turns *turns)
+{
+	for (int i = 0; i < nearness->count; i++)
+	{
+		const NearRules *rules = &nearness->rules[i];
+		uint64 before = rules->none ? (rules->none & -rules->none) - 1 : ~UINT64CONST(0);
+
+		for (uint64 bits = rules->one & before; bits != 0; bits &= bits - 1)
+			note_beginning(index, rules->word * 64 + pg_rightmost_one_pos64(bits), turns);
+		if (rules->none != 0)
+			return rules->word * 64 + pg_rightmost_one_pos64(rules->none);
 	}
 	return -1;
 }
 
-static const uint64 *
-standing_in(const RuleIndex *index, const IndexColumn *column, int segment)
-{
-	return column->standing + (Size) segment * index->word_count;
-}
-
-/* True where there is a step; of now, the rule that stands first where the column is. */
-static bool
-step_aside(const RuleIndex *index, const IndexColumn *column, const SparseBitmap *others,
-		   int own, int now, int direction, IndexStep *step)
-{
-	int last = direction > 0 ? Min(own + STEPS_LOOKED_AT, column->segment_count - 1)
-							 : Max(own - STEPS_LOOKED_AT, 0);
-
-	for (int segment = own; segment != last;)
-	{
-		int first;
-
-		segment += direction;
-		first = first_in_segment(others, standing_in(index, column, segment));
-		if (first == now)
-			continue;
-		/* What must be evaluated promises nothing. */
-		if (first >= 0 && is_open(index, first))
-			return false;
-		step->column = column->number;
-		step->segment = segment;
-		step->range.low = column->starts[segment];
-		step->range.high = segment + 1 < column->segment_count
-							   ? column->starts[segment + 1] - 1
-							   : PG_INT64_MAX;
-		step->upward = direction > 0;
-		step->rule = first;
-		return true;
-	}
-	return false;
-}
-
-/* What all columns but one leave standing. */
+/* Of the first that stands, in a column. */
 static void
-stand_in_others(const RuleIndex *index, const Nearness *nearness, int but,
-				SparseBitmap *others)
+note_end(const RuleIndex *index, int rule, int at, Turns *turns)
 {
-	others->count = 0;
+	const IndexColumn *column = &index->columns[at];
+	RuleSpan span = kept_span(index, rule, at);
+
+	if (unlikely(span.first == in_pieces.first))
+		span = span_of_own_piece(column, rule_index_test(index, rule, column->number));
+	turns->above =
+		Min(turns->above, turn(span.last + 1 - column->now_segment, RULE_SOUGHT));
+	turns->below =
+		Min(turns->below, turn(column->now_segment - span.first + 1, RULE_SOUGHT));
+}
+
+/* The first rule that stands in a segment if the other columns stay; -1: none. */
+static int
+first_in_segment(const RuleIndex *index, const Nearness *nearness, int at, int segment)
+{
+	const uint64 *standing =
+		index->columns[at].standing + (Size) segment * index->word_count;
+
 	for (int i = 0; i < nearness->count; i++)
 	{
 		const NearRules *rules = &nearness->rules[i];
-		uint64 bits = rules->none | (rules->one & ~index->now[but][rules->word]);
+		uint64 bits = (rules->none | (rules->one & ~index->now[at][rules->word])) &
+					  standing[rules->word];
 
-		others->at[others->count] = rules->word;
-		others->bits[others->count] = bits;
-		others->count += bits != 0;
+		if (bits != 0)
+			return rules->word * 64 + pg_rightmost_one_pos64(bits);
 	}
+	return -1;
+}
+
+/* False where it is too far away, or nothing can be promised of the rule. */
+static bool
+step_to(const RuleIndex *index, const Nearness *nearness, int at, uint64 turn,
+		bool upward, IndexStep *step)
+{
+	const IndexColumn *column = &index->columns[at];
+	uint32 distance = (uint32) (turn >> 32), rule = (uint32) turn;
+	int segment;
+
+	if (distance > STEPS_LOOKED_AT)
+		return false;
+	segment = column->now_segment + (upward ? (int) distance : -(int) distance);
+	if (segment < 0 || segment >= column->segment_count)
+		return false;
+	step->column = column->number;
+	step->segment = segment;
+	step->range.low = column->starts[segment];
+	step->range.high = segment + 1 < column->segment_count
+						   ? column->starts[segment + 1] - 1
+						   : PG_INT64_MAX;
+	step->upward = upward;
+	step->rule =
+		rule == RULE_SOUGHT ? first_in_segment(index, nearness, at, segment) : (int) rule;
+	/* What must be evaluated promises nothing. */
+	return step->rule < 0 || !is_open(index, step->rule);
 }
 
 int
 rule_index_steps(const Decision *decision, const Nearness *nearness, IndexStep **steps)
 {
 	const RuleIndex *index = decision->index;
-	SparseBitmap others = {0, palloc(sizeof(int) * (nearness->count + 1)),
-						   palloc(sizeof(uint64) * (nearness->count + 1))};
-	int count = 0;
+	Turns *turns = palloc(sizeof(Turns) * (index->column_count + 1));
+	int count = 0, first;
 
 	*steps = palloc(sizeof(IndexStep) * (2 * index->column_count + 1));
-	for (int i = 0; i < index->column_count && index->exact; i++)
+	if (!index->exact)
+		return 0;
+	if (index->spans == NULL)
+		make_spans(decision);
+	for (int i = 0; i < index->column_count; i++)
+		turns[i] = (Turns){NO_TURN, NO_TURN};
+	first = note_beginnings(index, nearness, turns);
+	for (int i = 0; i < index->column_count; i++)
 	{
-		const IndexColumn *column = &index->columns[i];
-		int own, now;
-
-		if (column->now_null)
+		/* What NULL fails, no key can change. */
+		if (index->columns[i].now_null)
 			continue;
-		stand_in_others(index, nearness, i, &others);
-		/* Whatever this column is, nothing would stand. */
-		if (others.count == 0)
-			continue;
-		own = (int) ((index->now[i] - column->standing) / index->word_count);
-		now = first_in_segment(&others, index->now[i]);
-		count += step_aside(index, column, &others, own, now, 1, *steps + count);
-		count += step_aside(index, column, &others, own, now, -1, *steps + count);
+		if (first >= 0)
+			note_end(index, first, i, &turns[i]);
+		count += step_to(index, nearness, i, turns[i].above, true, *steps + count);
+		count += step_to(index, nearness, i, turns[i].below, false, *steps + count);
 	}
 	return count;
 }
