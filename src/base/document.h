@@ -99,6 +99,19 @@ extern bool doc_pick(const char *text, int length, DocPick *picks, int count);
 
 /* --- building ---------------------------------------------------------------- */
 
+/* An object or a list that is built where it stays. */
+typedef struct DocFrame
+{
+	const char *key; /* in what is around it */
+	int begin;       /* where the bytes around it ended */
+	int container;
+	int data;  /* where its children's bytes begin */
+	int index; /* of its next child */
+	int open;  /* the builder's when it began */
+} DocFrame;
+
+#define DOC_FRAMES_MOST 8
+
 typedef struct DocBuilder
 {
 	char *bytes; /* keys, values, and what is done of objects and lists */
@@ -108,7 +121,10 @@ typedef struct DocBuilder
 	int item_count;
 	int item_room;
 	int open; /* the item that is the innermost object or list, or -1 */
+	int frame_count;
+	int text_begin;
 	Jsonb *result;
+	DocFrame frames[DOC_FRAMES_MOST]; /* those that are open, each in the one before */
 } DocBuilder;
 
 /*
@@ -139,19 +155,39 @@ typedef struct DocText
 	int length;
 } DocText;
 
-/* Objects with always the same keys, given in the order in which they are stored. */
-#define DOC_TEXTS_MOST 8
-
-typedef struct DocTextsShape
+/*
+ * Where it is known before which keys an object has, in the order in which they are
+ * stored (the shorter first), or how many members a list: these must be put in that
+ * order, all of them, and are not copied again.
+ */
+typedef struct DocShape
 {
-	int count; /* 0: not made yet */
+	int count;
 	int keys_length;
-	JEntry entries[DOC_TEXTS_MOST];
-	char keys[64];
-} DocTextsShape;
+	JEntry *entries; /* NULL: not made yet */
+	char *keys;
+} DocShape;
 
-extern void doc_texts_shape(DocTextsShape *shape, const char *const *keys, int count);
-extern void doc_put_texts(DocBuilder *b, const char *key, const DocTextsShape *shape,
+/* That order. */
+extern int doc_compare_keys(const char *one, const char *other);
+
+extern void doc_shape(DocShape *shape, MemoryContext context, const char *const *keys,
+					  int count);
+/* For good, unless it was. */
+extern void doc_shape_once(DocShape *shape, const char *const *keys, int count);
+
+extern void doc_begin_shaped(DocBuilder *b, const char *key, const DocShape *shape);
+extern void doc_end_shaped(DocBuilder *b);
+extern void doc_begin_list(DocBuilder *b, const char *key, int count);
+extern void doc_end_list(DocBuilder *b);
+
+/* A text in pieces, in one of the two. */
+extern void doc_begin_text(DocBuilder *b);
+extern void doc_append_text(DocBuilder *b, DocText piece);
+extern void doc_end_text(DocBuilder *b, const char *key);
+
+/* An object of texts. */
+extern void doc_put_texts(DocBuilder *b, const char *key, const DocShape *shape,
 						  const DocText *texts);
 
 #endif /* FACTORY_DOCUMENT_H */

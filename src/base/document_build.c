@@ -12,12 +12,13 @@
  * entry has the child's length, the gap before it included, or, every JB_OFFSET_STRIDE
  * children, where it ends.  Numbers and containers begin at a multiple of four bytes.
  * An object has all its keys, the shorter before the longer, and then their values.
+ * Where it is known before how many they are, and which: document_frame.c.
  */
 #include "postgres.h"
 
 #include <math.h>
 
-#include "base/document.h"
+#include "base/document_int.h"
 #include "base/number.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -27,49 +28,38 @@
 #define FIRST_ITEMS 32
 #define FEW_KEYS 16 /* are sorted by insertion */
 
-typedef struct DocItem
-{
-	const char *key; /* NULL in a list */
-	int key_length;
-	int order; /* in which they were put */
-	JEntry type;
-	int at;
-	int length;
-} DocItem;
-
 void
 doc_build(DocBuilder *b)
 {
-	memset(b, 0, sizeof(*b));
+	memset(b, 0, offsetof(DocBuilder, frames));
 	b->open = -1;
 }
 
 /* --- bytes and items --------------------------------------------------------------- */
 
-static void
-raise_too_large(void)
+void
+doc_raise_too_large(void)
 {
 	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("total size of jsonb elements exceeds the maximum of %u bytes",
 						   JENTRY_OFFLENMASK)));
 }
 
+void
+doc_grow(DocBuilder *b, Size room)
+{
+	if (room > MaxAllocSize / 2)
+		doc_raise_too_large();
+	b->room = (int) Min(Max((Size) b->room * 2, Max(room, FIRST_BYTES)), MaxAllocSize);
+	b->bytes = b->bytes ? repalloc(b->bytes, b->room) : palloc(b->room);
+}
+
 /* Room for so many bytes more, at a multiple of four; returns where they begin. */
 static int
 reserve(DocBuilder *b, Size length)
 {
-	Size begin = INTALIGN((Size) b->used);
-
-	if (begin + length > MaxAllocSize / 2)
-		raise_too_large();
-	if (begin + length > (Size) b->room)
-	{
-		b->room = (int) Min(Max((Size) b->room * 2, Max(begin + length, FIRST_BYTES)),
-							MaxAllocSize);
-		b->bytes = b->bytes ? repalloc(b->bytes, b->room) : palloc(b->room);
-	}
-	b->used = (int) (begin + length);
-	return (int) begin;
+	b->used = INTALIGN(b->used);
+	return doc_reserve(b, length);
 }
 
 static int
@@ -83,8 +73,8 @@ keep(DocBuilder *b, const void *data, Size length)
 	return at;
 }
 
-static DocItem *
-add_item(DocBuilder *b, const char *key, JEntry type)
+DocItem *
+doc_add_item(DocBuilder *b, const char *key, JEntry type)
 {
 	DocItem *item;
 
@@ -106,10 +96,16 @@ add_item(DocBuilder *b, const char *key, JEntry type)
 static void
 add_data(DocBuilder *b, const char *key, JEntry type, const void *data, Size length)
 {
-	DocItem *item = add_item(b, key, type);
+	DocItem *item;
 
 	if (length > JENTRY_OFFLENMASK)
-		raise_too_large();
+		doc_raise_too_large();
+	if (doc_in_frame(b))
+	{
+		doc_frame_add(b, key, type, data, length);
+		return;
+	}
+	item = doc_add_item(b, key, type);
 	item->length = (int) length;
 	item->at = keep(b, data, length);
 }
@@ -180,7 +176,7 @@ write_entry(Writer *to, JEntry type, Size begin)
 	JEntry length = (JEntry) (to->end - begin);
 
 	if (to->end > JENTRY_OFFLENMASK)
-		raise_too_large();
+		doc_raise_too_large();
 	if (to->index % JB_OFFSET_STRIDE == 0)
 		to->entry[to->index] = type | JENTRY_HAS_OFF | (JEntry) to->end;
 	else
@@ -240,9 +236,11 @@ write_container(const DocBuilder *b, const DocItem *items, int count, bool is_ob
 static void
 begin_container(DocBuilder *b, const char *key)
 {
-	DocItem *item = add_item(b, key, JENTRY_ISCONTAINER);
+	DocItem *item = doc_add_item(b, key, JENTRY_ISCONTAINER);
 
+	/* Until it ends: what is around it, and where its bytes begin. */
 	item->at = b->open;
+	item->length = b->used;
 	b->open = b->item_count - 1;
 }
 
@@ -262,11 +260,11 @@ end_container(DocBuilder *b, bool is_object)
 	DocItem *item = &b->items[b->open];
 	DocItem *members = item + 1;
 	int count = b->item_count - b->open - 1;
-	int around = item->at;
+	int around = item->at, begin = item->length;
 
 	if (is_object)
 		count = sort_items(members, count);
-	if (around < 0)
+	if (around < 0 && b->frame_count == 0)
 		end_root(b, members, count, is_object);
 	else
 	{
@@ -280,6 +278,11 @@ end_container(DocBuilder *b, bool is_object)
 	}
 	b->item_count = b->open + 1;
 	b->open = around;
+	if (doc_in_frame(b))
+	{
+		b->item_count--;
+		doc_frame_take(b, item->key, begin, item->at, item->length);
+	}
 }
 
 void
@@ -309,10 +312,11 @@ doc_end_array(DocBuilder *b)
 Jsonb *
 doc_finish(DocBuilder *b)
 {
-	Assert(b->open < 0 && b->result != NULL);
-	pfree(b->items);
+	Assert(b->open < 0 && b->frame_count == 0 && b->result != NULL);
+	if (b->items != NULL)
+		pfree(b->items);
 	b->items = NULL;
-	if (b->bytes != NULL)
+	if (b->bytes != NULL && b->bytes != (char *) b->result)
 		pfree(b->bytes);
 	return b->result;
 }
@@ -322,13 +326,13 @@ doc_finish(DocBuilder *b)
 void
 doc_put_null(DocBuilder *b, const char *key)
 {
-	(void) add_item(b, key, JENTRY_ISNULL);
+	add_data(b, key, JENTRY_ISNULL, NULL, 0);
 }
 
 void
 doc_put_bool(DocBuilder *b, const char *key, bool truth)
 {
-	(void) add_item(b, key, truth ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE);
+	add_data(b, key, truth ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE, NULL, 0);
 }
 
 void
@@ -425,56 +429,5 @@ doc_put_value(DocBuilder *b, const char *key, const JsonbValue *value)
 		default:
 			doc_put_doc(b, key, doc_from_value(value));
 			break;
-	}
-}
-
-/* --- objects of texts ------------------------------------------------------------------- */
-
-void
-doc_texts_shape(DocTextsShape *shape, const char *const *keys, int count)
-{
-	int end = 0;
-
-	Assert(count <= DOC_TEXTS_MOST);
-	for (int i = 0; i < count; i++)
-	{
-		int length = (int) strlen(keys[i]);
-
-		Assert(end + length <= sizeof(shape->keys));
-		memcpy(shape->keys + end, keys[i], length);
-		end += length;
-		shape->entries[i] = JENTRY_ISSTRING | (i == 0 ? JENTRY_HAS_OFF | end : length);
-	}
-	shape->keys_length = end;
-	shape->count = count;
-}
-
-void
-doc_put_texts(DocBuilder *b, const char *key, const DocTextsShape *shape,
-			  const DocText *texts)
-{
-	int count = shape->count;
-	Size size = sizeof(uint32) + 2 * sizeof(JEntry) * count + shape->keys_length;
-	DocItem *item = add_item(b, key, JENTRY_ISCONTAINER);
-	JsonbContainer *target;
-	char *at;
-
-	for (int i = 0; i < count; i++)
-		size += texts[i].length;
-	if (size > JENTRY_OFFLENMASK)
-		raise_too_large();
-	item->at = reserve(b, size);
-	item->length = (int) size;
-	target = (JsonbContainer *) (b->bytes + item->at);
-	target->header = count | JB_FOBJECT;
-	memcpy(target->children, shape->entries, sizeof(JEntry) * count);
-	at = (char *) &target->children[2 * count];
-	memcpy(at, shape->keys, shape->keys_length);
-	at += shape->keys_length;
-	for (int i = 0; i < count; i++)
-	{
-		target->children[count + i] = JENTRY_ISSTRING | texts[i].length;
-		memcpy(at, texts[i].data, texts[i].length);
-		at += texts[i].length;
 	}
 }

@@ -149,13 +149,34 @@ number_to_int64(Datum numeric, int64 *result)
 /* --- the other way ------------------------------------------------------------------ */
 
 /*
- * The shortest decimal that is this double and no other, as the server writes float8.
- * Where it has no more than digits figures, it is also the nearest decimal of so many.
- * False for more, and for what is written with an exponent or a word.
+ * Most numbers have few decimals, and are found without printing: a quotient of exact
+ * operands is rounded once, so the decimal whose quotient is the value reads as it;
+ * of decimals with 15 figures no other does.
  */
+#define FEW_DECIMALS 6
+#define FEW_DECIMALS_BELOW 1e9 /* 15 figures with those */
+
 static bool
-short_decimal(double value, int digits, char *text, int64 *whole, int *decimals)
+few_decimals(double value, int64 *whole, int *decimals)
 {
+	const double scale = 1e6; /* powers_of_ten[FEW_DECIMALS] */
+
+	/* Not of NaN. */
+	if (!(fabs(value) < FEW_DECIMALS_BELOW))
+		return false;
+	*whole = (int64) (value * scale + (value < 0 ? -0.5 : 0.5));
+	if ((double) *whole / scale != value || *whole == 0)
+		return false;
+	for (*decimals = FEW_DECIMALS; *decimals > 0 && *whole % 10 == 0; (*decimals)--)
+		*whole /= 10;
+	return true;
+}
+
+/* From what the server writes; false for what it writes with an exponent or a word. */
+static bool
+printed_decimal(double value, int64 *whole, int *decimals)
+{
+	char text[DOUBLE_SHORTEST_DECIMAL_LEN];
 	bool behind_point = false;
 	int figures = 0;
 
@@ -172,7 +193,7 @@ short_decimal(double value, int digits, char *text, int64 *whole, int *decimals)
 			return false;
 		*whole = *whole * 10 + (*at - '0');
 		*decimals += behind_point;
-		if (*whole != 0 && ++figures > digits)
+		if (*whole != 0 && ++figures > DBL_DIG)
 			return false;
 	}
 	if (text[0] == '-')
@@ -180,12 +201,15 @@ short_decimal(double value, int digits, char *text, int64 *whole, int *decimals)
 	return true;
 }
 
+/*
+ * The shortest decimal that is this double and no other, as the server writes float8.
+ * Where it has no more than so many figures, it is also the nearest decimal of so many.
+ */
 bool
 number_to_decimal(double value, int64 *whole, int *decimals)
 {
-	char text[DOUBLE_SHORTEST_DECIMAL_LEN];
-
-	return short_decimal(value, DBL_DIG, text, whole, decimals);
+	return few_decimals(value, whole, decimals) ||
+		   printed_decimal(value, whole, decimals);
 }
 
 /* Digits as they are stored, the last one first; how many. */
@@ -244,15 +268,42 @@ number_from_double(double value)
 	return DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(value)));
 }
 
-bool
-number_to_text(double value, int digits, char *room)
+/* With a figure before the point at least; the length. */
+static int
+decimal_text(int64 whole, int decimals, bool is_negative, char *room)
+{
+	char figures[MAXINT8LEN + 1];
+	int count = pg_ulltoa_n(whole < 0 ? 0 - (uint64) whole : (uint64) whole, figures);
+	int before = Max(count - decimals, 0), zeros = Max(decimals - count, 0);
+	char *at = room;
+
+	if (is_negative)
+		*at++ = '-';
+	if (before == 0)
+		*at++ = '0';
+	memcpy(at, figures, before);
+	at += before;
+	if (decimals > 0)
+	{
+		*at++ = '.';
+		memset(at, '0', zeros);
+		memcpy(at + zeros, figures + before, count - before);
+		at += zeros + count - before;
+	}
+	*at = '\0';
+	return (int) (at - room);
+}
+
+int
+number_to_text(double value, int digits, char *room, bool *exact)
 {
 	int64 whole;
 	int decimals;
 
-	if ((fabs(value) >= 1e-4 || value == 0) &&
-		short_decimal(value, digits, room, &whole, &decimals))
-		return true;
-	snprintf(room, NUMBER_TEXT_ROOM, "%.*g", digits, value);
-	return false;
+	*exact = (fabs(value) >= 1e-4 || value == 0) &&
+			 number_to_decimal(value, &whole, &decimals) &&
+			 fabs((double) whole) < powers_of_ten[digits];
+	if (*exact)
+		return decimal_text(whole, decimals, signbit(value), room);
+	return snprintf(room, NUMBER_TEXT_ROOM, "%.*g", digits, value);
 }

@@ -35,10 +35,10 @@ extern bool number_to_decimal(double value, int64 *whole, int *decimals);
 extern int number_store(int64 whole, int decimals, int32 *room);
 
 /*
- * As printf's "%.*g" writes it, digits being 15 at most; true where that is this very
- * number.
+ * As printf's "%.*g" writes it, digits being 15 at most; the length.  It is exact where
+ * that is this very number.
  */
 #define NUMBER_TEXT_ROOM 32
-extern bool number_to_text(double value, int digits, char *room);
+extern int number_to_text(double value, int digits, char *room, bool *exact);
 
 #endif /* FACTORY_NUMBER_H */

@@ -4,9 +4,8 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "judgment/judgment_int.h"
-#include "lib/stringinfo.h"
+#include "rules/alternatives.h"
 #include "utils/timestamp.h"
 
 static char *
@@ -39,25 +38,16 @@ summary(const Judgment *judgment)
 static void
 put_hit_sentence(DocBuilder *b, Decision *decision, Rule *rule, ColumnTexts *texts)
 {
-	StringInfoData words;
-	int member = -1, count = 0;
+	const RuleWords *words = rule_words(decision, rule);
 
-	initStringInfo(&words);
-	append_doc_text(&words, rule_words(decision, rule)->holds);
-	while ((member = bms_next_member(rule->when.columns, member)) >= 0)
+	doc_begin_text(b);
+	doc_append_text(b, words->holds);
+	for (int i = 0; i < words->named_count; i++)
 	{
-		int attno = member + FirstLowInvalidHeapAttributeNumber;
-
-		if (attno <= 0 || attno == DECISION_TIME_ATTNO(decision))
-			continue;
-		if (count++ > 0)
-			appendBinaryStringInfo(&words, ", ", 2);
-		appendStringInfoString(&words, decision_column_name(decision, attno));
-		appendBinaryStringInfo(&words, " = ", 3);
-		append_doc_text(&words, column_texts_get(texts, attno));
+		doc_append_text(b, words->named[i].lead);
+		doc_append_text(b, column_texts_get(texts, words->named[i].attno));
 	}
-	doc_put_text(b, NULL, words.data, words.len);
-	pfree(words.data);
+	doc_end_text(b, NULL);
 }
 
 static void
@@ -65,9 +55,7 @@ put_undecided(DocBuilder *b, const Judgment *judgment)
 {
 	ListCell *cell;
 
-	if (judgment->evaluation == NULL || judgment->evaluation->undecided == NIL)
-		return;
-	doc_begin_array(b, "undecided");
+	doc_begin_list(b, "undecided", list_length(judgment->evaluation->undecided));
 	foreach (cell, judgment->evaluation->undecided)
 	{
 		const Undecided *one = lfirst(cell);
@@ -78,7 +66,18 @@ put_undecided(DocBuilder *b, const Judgment *judgment)
 		doc_put_string(b, "why", one->why);
 		doc_end_object(b);
 	}
-	doc_end_array(b);
+	doc_end_list(b);
+}
+
+static int
+count_reasons(const Judgment *judgment)
+{
+	const Evaluation *rules = judgment->evaluation;
+	int count = judgment->model != NULL;
+
+	if (rules != NULL)
+		count += Max(list_length(rules->hits) + list_length(rules->undecided), 1);
+	return count;
 }
 
 static void
@@ -88,7 +87,7 @@ put_reasoning(DocBuilder *b, const Judgment *judgment, ColumnTexts *texts)
 	const ModelVerdict *model = judgment->model;
 	ListCell *cell;
 
-	doc_begin_array(b, "reasoning");
+	doc_begin_list(b, "reasoning", count_reasons(judgment));
 	if (rules != NULL)
 	{
 		foreach (cell, rules->hits)
@@ -113,42 +112,90 @@ put_reasoning(DocBuilder *b, const Judgment *judgment, ColumnTexts *texts)
 		doc_put_string(b, NULL,
 					   psprintf(phrase(judgment->decision, PHRASE_MODEL),
 								model->failure));
-	doc_end_array(b);
+	doc_end_list(b);
 }
 
 static void
 put_references(DocBuilder *b, const Judgment *judgment)
 {
+	const Evaluation *rules = judgment->evaluation;
 	ListCell *cell;
 
-	doc_begin_array(b, "references");
-	if (judgment->evaluation != NULL)
-		foreach (cell, judgment->evaluation->hits)
+	doc_begin_list(b, "references", rules ? list_length(rules->hits) : 0);
+	if (rules != NULL)
+		foreach (cell, rules->hits)
 			doc_put_doc(b, NULL, rule_words(judgment->decision, lfirst(cell))->reference);
-	doc_end_array(b);
+	doc_end_list(b);
+}
+
+/* The parts that an explanation has not always. */
+enum
+{
+	HAS_FLIPS = 1,
+	HAS_UNDECIDED = 2,
+	HAS_MISS = 4
+};
+
+static const DocShape *
+explanation_shape(int parts)
+{
+	static DocShape shapes[8];
+	const char *keys[8];
+	int count = 0;
+
+	if (parts & HAS_FLIPS)
+		keys[count++] = "flips";
+	keys[count++] = "summary";
+	keys[count++] = "evidence";
+	keys[count++] = "language";
+	keys[count++] = "reasoning";
+	if (parts & HAS_UNDECIDED)
+		keys[count++] = "undecided";
+	keys[count++] = "references";
+	if (parts & HAS_MISS)
+		keys[count++] = "nearest_miss";
+	doc_shape_once(&shapes[parts], keys, count);
+	return &shapes[parts];
+}
+
+static void
+put_explanation(DocBuilder *b, Judgment *judgment, const Alternatives *near, int parts)
+{
+	Decision *decision = judgment->decision;
+	ColumnTexts texts;
+
+	column_texts_begin(&texts, decision);
+	doc_begin_shaped(b, NULL, explanation_shape(parts));
+	if (parts & HAS_FLIPS)
+		alternatives_put_flips(b, near, &texts);
+	doc_put_string(b, "summary", summary(judgment));
+	decision_put_values(b, "evidence", decision, true);
+	doc_put_string(b, "language", decision->language);
+	put_reasoning(b, judgment, &texts);
+	if (parts & HAS_UNDECIDED)
+		put_undecided(b, judgment);
+	put_references(b, judgment);
+	if (parts & HAS_MISS)
+		alternatives_put_miss(b, near, &texts);
+	doc_end_shaped(b);
 }
 
 Jsonb *
 judgment_explain(Judgment *judgment)
 {
-	Decision *decision = judgment->decision;
-	ColumnTexts texts;
+	const Evaluation *rules = judgment->evaluation;
+	Alternatives near = {0};
+	int parts = 0;
 	DocBuilder b;
 
 	if (judgment->explanation != NULL)
 		return judgment->explanation;
-	column_texts_begin(&texts, decision);
+	if (rules != NULL && alternatives_find(&near, rules))
+		parts |= (near.has_flips ? HAS_FLIPS : 0) | (near.miss >= 0 ? HAS_MISS : 0);
+	if (rules != NULL && rules->undecided != NIL)
+		parts |= HAS_UNDECIDED;
 	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	doc_put_string(&b, "summary", summary(judgment));
-	put_reasoning(&b, judgment, &texts);
-	decision_put_values(&b, "evidence", decision, true);
-	put_references(&b, judgment);
-	put_undecided(&b, judgment);
-	if (judgment->evaluation != NULL)
-		explain_alternatives(&b, judgment->evaluation, &texts);
-	doc_put_string(&b, "language", decision->language);
-	doc_end_object(&b);
+	put_explanation(&b, judgment, &near, parts);
 	judgment->explanation = doc_finish(&b);
 	return judgment->explanation;
 }

@@ -13,8 +13,8 @@
 #include "base/number.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "rules/alternatives.h"
 #include "rules/analysis.h"
-#include "rules/rule_index.h"
 #include "utils/builtins.h"
 
 #define WORDS_NAMED 3 /* of those that a test allows */
@@ -31,8 +31,12 @@ is_float(const TestColumn *column)
 static bool
 number_text(const TestColumn *column, int64 key, char **text)
 {
+	bool exact;
+
 	*text = palloc(NUMBER_TEXT_ROOM);
-	return number_to_text(float_of_key(key), column->form == KEY_FLOAT8 ? 15 : 6, *text);
+	(void) number_to_text(float_of_key(key), column->form == KEY_FLOAT8 ? 15 : 6, *text,
+						  &exact);
+	return exact;
 }
 
 /* The value of a key that some constant has; NULL where it lies between constants. */
@@ -133,43 +137,85 @@ needs_text(const Decision *decision, const TestColumn *column, const Test *test,
 
 /* --- texts that are made once ------------------------------------------------------- */
 
-/* In the decision's memory; no more than the index has segments and its tests bounds. */
-typedef struct Alternatives
+/* What is said of a rule that would answer, or of none. */
+typedef struct RuleNames
 {
-	DocText **with;  /* a column: of each segment, reached upward and downward */
-	DocText **needs; /* a rule: of each of its tests, from below each range and above */
-} Alternatives;
+	DocText id; /* NULL: not made yet */
+	DocText status;
+} RuleNames;
+
+/* In the decision's memory; no more than the index has segments and its tests bounds. */
+typedef struct AlternativeTexts
+{
+	DocText *names;   /* a column of the test set: its name */
+	RuleNames *rules; /* the last is what none would say */
+	DocText **with;   /* a column: of each segment, reached upward and downward */
+	DocText **needs;  /* a rule: of each of its tests, from below each range and above */
+} AlternativeTexts;
 
 static const DocText no_value = {"", -1}; /* the segment has none */
 
-static Alternatives *
-alternatives_of(Decision *decision)
+static DocText
+text_of(const char *words)
+{
+	return (DocText){words, (int) strlen(words)};
+}
+
+static AlternativeTexts *
+make_texts(const Decision *decision)
 {
 	const TestSet *set = rule_index_tests(decision);
+	AlternativeTexts *made = palloc(sizeof(AlternativeTexts));
+
+	made->names = palloc(sizeof(DocText) * (set->column_count + 1));
+	for (int i = 0; i < set->column_count; i++)
+		made->names[i] = text_of(decision_column_name(decision, set->columns[i].attno));
+	made->rules = palloc0(sizeof(RuleNames) * (decision->rule_count + 1));
+	made->with = palloc0(sizeof(DocText *) * (set->column_count + 1));
+	made->needs = palloc0(sizeof(DocText *) * (decision->rule_count + 1));
+	return made;
+}
+
+static AlternativeTexts *
+texts_kept(Decision *decision)
+{
 	MemoryContext caller;
-	Alternatives *made;
 
 	if (decision->alternatives != NULL)
 		return decision->alternatives;
 	caller = MemoryContextSwitchTo(decision->context);
-	made = palloc(sizeof(Alternatives));
-	made->with = palloc0(sizeof(DocText *) * (set->column_count + 1));
-	made->needs = palloc0(sizeof(DocText *) * (decision->rule_count + 1));
-	decision->alternatives = made;
+	decision->alternatives = make_texts(decision);
 	MemoryContextSwitchTo(caller);
-	return made;
+	return decision->alternatives;
+}
+
+/* Of a rule, or of none: -1. */
+static const RuleNames *
+names_of_rule(Decision *decision, int rule)
+{
+	RuleNames *names =
+		&texts_kept(decision)->rules[rule >= 0 ? rule : decision->rule_count];
+	const Verdict *verdict = decision->otherwise;
+	const char *id = "";
+
+	if (names->id.data != NULL)
+		return names;
+	if (rule >= 0)
+	{
+		const Rule *words = decision_rule_words(decision, rule);
+
+		verdict = &words->then;
+		id = words->id;
+	}
+	names->status = text_of(verdict && verdict->status ? verdict->status : "unknown");
+	names->id = text_of(id);
+	return names;
 }
 
 static DocText *
 new_texts(const Decision *decision, int count)
 {
 	return MemoryContextAllocZero(decision->context, sizeof(DocText) * count);
-}
-
-static DocText
-text_of(const char *words)
-{
-	return (DocText){words, (int) strlen(words)};
 }
 
 static void
@@ -221,7 +267,7 @@ range_above(const TestColumn *column, const Test *test, int64 key)
 static DocText *
 needs_of_rule(Decision *decision, int rule)
 {
-	DocText **needs = &alternatives_of(decision)->needs[rule];
+	DocText **needs = &texts_kept(decision)->needs[rule];
 	const RuleTests *tests = &rule_index_tests(decision)->rules[rule];
 	int count = 0;
 
@@ -252,29 +298,32 @@ needs_words(const Decision *decision, const Test *test, bool is_null, int64 key,
 }
 
 static void
-put_need(DocBuilder *b, const Decision *decision, int attno, DocText needs,
-		 ColumnTexts *texts)
+put_need(DocBuilder *b, Decision *decision, int column, DocText needs, ColumnTexts *texts)
 {
 	static const char *const keys[] = {"is", "name", "needs"};
-	static DocTextsShape shape;
+	static DocShape shape;
+	int attno = rule_index_tests(decision)->columns[column].attno;
 	DocText values[] = {column_texts_get(texts, attno),
-						text_of(decision_column_name(decision, attno)), needs};
+						texts_kept(decision)->names[column], needs};
 
-	if (shape.count == 0)
-		doc_texts_shape(&shape, keys, lengthof(keys));
+	doc_shape_once(&shape, keys, lengthof(keys));
 	doc_put_texts(b, NULL, &shape, values);
 }
 
-static void
-put_nearest_miss(DocBuilder *b, Decision *decision, int rule, ColumnTexts *texts)
+/* A test that keeps the rule from standing. */
+typedef struct Failure
 {
-	const TestSet *set = rule_index_tests(decision);
-	const RuleTests *tests = &set->rules[rule];
-	DocText *needs = needs_of_rule(decision, rule);
+	const Test *test;
+	DocText needs;
+} Failure;
 
-	doc_begin_object(b, "nearest_miss");
-	doc_put_string(b, "rule", decision_rule_words(decision, rule)->id);
-	doc_begin_array(b, "needs");
+static int
+find_failures(Decision *decision, int rule, Failure *failures)
+{
+	const RuleTests *tests = &rule_index_tests(decision)->rules[rule];
+	DocText *needs = needs_of_rule(decision, rule);
+	int count = 0;
+
 	for (int i = 0; i < tests->count; needs += tests->test[i++]->count + 1)
 	{
 		const Test *test = tests->test[i];
@@ -282,23 +331,34 @@ put_nearest_miss(DocBuilder *b, Decision *decision, int rule, ColumnTexts *texts
 		bool is_null = !rule_index_key(decision, test->column, &key);
 
 		if (is_null ? test->at_null == NULL_FAILS : !test_holds(test, key))
-			put_need(b, decision, set->columns[test->column].attno,
-					 needs_words(decision, test, is_null, key, needs), texts);
+			failures[count++] =
+				(Failure){test, needs_words(decision, test, is_null, key, needs)};
 	}
-	doc_end_array(b);
-	doc_end_object(b);
+	return count;
+}
+
+void
+alternatives_put_miss(DocBuilder *b, const Alternatives *found, ColumnTexts *texts)
+{
+	static const char *const keys[] = {"rule", "needs"};
+	static DocShape shape;
+	Decision *decision = found->decision;
+	DocText id = names_of_rule(decision, found->miss)->id;
+	Failure *failures =
+		palloc(sizeof(Failure) * (rule_index_tests(decision)->column_count + 1));
+	int count = find_failures(decision, found->miss, failures);
+
+	doc_shape_once(&shape, keys, lengthof(keys));
+	doc_begin_shaped(b, "nearest_miss", &shape);
+	doc_put_text(b, "rule", id.data, id.length);
+	doc_begin_list(b, "needs", count);
+	for (int i = 0; i < count; i++)
+		put_need(b, decision, failures[i].test->column, failures[i].needs, texts);
+	doc_end_list(b);
+	doc_end_shaped(b);
 }
 
 /* --- what would flip it ------------------------------------------------------------------ */
-
-static const char *
-status_of(const Decision *decision, int rule)
-{
-	const Verdict *verdict =
-		rule >= 0 ? &decision_rule_words(decision, rule)->then : decision->otherwise;
-
-	return verdict && verdict->status ? verdict->status : "unknown";
-}
 
 static DocText
 make_with(const Decision *decision, const IndexStep *step)
@@ -316,7 +376,7 @@ make_with(const Decision *decision, const IndexStep *step)
 static DocText
 with_words(Decision *decision, const IndexStep *step)
 {
-	DocText **with = &alternatives_of(decision)->with[step->column];
+	DocText **with = &texts_kept(decision)->with[step->column];
 	DocText *kept, made;
 
 	if (reads_settings(&rule_index_tests(decision)->columns[step->column]))
@@ -334,80 +394,97 @@ with_words(Decision *decision, const IndexStep *step)
 	return *kept;
 }
 
-/* In the order in which they are stored. */
-static const char *const flip_keys[] = {"is", "name", "rule", "with", "status"};
-static const char *const flip_to_none_keys[] = {"is", "name", "with", "status"};
-
-static void
-put_flip(DocBuilder *b, Decision *decision, const IndexStep *step, DocText status,
-		 ColumnTexts *texts)
+static bool
+is_same(DocText one, DocText other)
 {
-	static DocTextsShape flip, flip_to_none;
-	int attno = rule_index_tests(decision)->columns[step->column].attno;
-	DocText with = with_words(decision, step);
-	DocText values[lengthof(flip_keys)];
-	int count = 0;
-
-	if (flip.count == 0)
-	{
-		doc_texts_shape(&flip, flip_keys, lengthof(flip_keys));
-		doc_texts_shape(&flip_to_none, flip_to_none_keys, lengthof(flip_to_none_keys));
-	}
-	if (with.length < 0)
-		return;
-	values[count++] = column_texts_get(texts, attno);
-	values[count++] = text_of(decision_column_name(decision, attno));
-	if (step->rule >= 0)
-		values[count++] = text_of(decision_rule_words(decision, step->rule)->id);
-	values[count++] = with;
-	values[count++] = status;
-	doc_put_texts(b, NULL, step->rule >= 0 ? &flip : &flip_to_none, values);
+	return one.length == other.length && memcmp(one.data, other.data, one.length) == 0;
 }
 
-static void
-put_flips(DocBuilder *b, Decision *decision, const Nearness *nearness, int answering,
-		  ColumnTexts *texts)
+/* A step that leads to another status, and to a value that there is. */
+typedef struct Flip
 {
-	const char *answer = status_of(decision, answering);
-	IndexStep *steps;
-	int count = rule_index_steps(decision, nearness, &steps);
+	const IndexStep *step;
+	const RuleNames *to;
+	DocText with;
+} Flip;
 
-	doc_begin_array(b, "flips");
+static int
+find_flips(const Alternatives *found, const IndexStep *steps, int count, Flip *flips)
+{
+	Decision *decision = found->decision;
+	DocText answer = names_of_rule(decision, found->answering)->status;
+	int flip_count = 0;
+
 	for (int i = 0; i < count; i++)
 	{
-		const char *status = status_of(decision, steps[i].rule);
+		Flip flip = {&steps[i], names_of_rule(decision, steps[i].rule)};
 
-		if (strcmp(status, answer) != 0)
-			put_flip(b, decision, &steps[i], text_of(status), texts);
+		if (is_same(flip.to->status, answer))
+			continue;
+		flip.with = with_words(decision, flip.step);
+		if (flip.with.length >= 0)
+			flips[flip_count++] = flip;
 	}
-	doc_end_array(b);
+	return flip_count;
 }
 
-/* While the slot holds the inputs that were judged. */
+static void
+put_flip(DocBuilder *b, Decision *decision, const Flip *flip, ColumnTexts *texts)
+{
+	static const char *const keys[] = {"is", "name", "rule", "with", "status"};
+	static const char *const keys_to_none[] = {"is", "name", "with", "status"};
+	static DocShape to_rule, to_none;
+	int column = flip->step->column;
+	DocText values[lengthof(keys)];
+	int count = 0;
+
+	doc_shape_once(&to_rule, keys, lengthof(keys));
+	doc_shape_once(&to_none, keys_to_none, lengthof(keys_to_none));
+	values[count++] =
+		column_texts_get(texts, rule_index_tests(decision)->columns[column].attno);
+	values[count++] = texts_kept(decision)->names[column];
+	if (flip->step->rule >= 0)
+		values[count++] = flip->to->id;
+	values[count++] = flip->with;
+	values[count++] = flip->to->status;
+	doc_put_texts(b, NULL, flip->step->rule >= 0 ? &to_rule : &to_none, values);
+}
+
 void
-explain_alternatives(DocBuilder *b, const Evaluation *run, ColumnTexts *texts)
+alternatives_put_flips(DocBuilder *b, const Alternatives *found, ColumnTexts *texts)
+{
+	IndexStep *steps;
+	int count = rule_index_steps(found->decision, &found->nearness, &steps);
+	Flip *flips = palloc(sizeof(Flip) * (count + 1));
+
+	count = find_flips(found, steps, count, flips);
+	doc_begin_list(b, "flips", count);
+	for (int i = 0; i < count; i++)
+		put_flip(b, found->decision, &flips[i], texts);
+	doc_end_list(b);
+}
+
+bool
+alternatives_find(Alternatives *found, const Evaluation *run)
 {
 	Decision *decision = run->decision;
 	bool is_first = decision->hit_policy == HIT_FIRST;
-	int answering = -1;
-	Nearness nearness;
-	int miss;
 
 	/* An evaluation that is under way has the index's working space. */
 	if (decision->busy)
-		return;
-	if (run->hits != NIL)
-		answering = ((Rule *) linitial(run->hits))->index;
+		return false;
+	found->decision = decision;
+	found->answering = run->hits == NIL ? -1 : ((Rule *) linitial(run->hits))->index;
 	/* Where it is explained at once, the index still has the inputs. */
 	if (!rule_index_has(decision, run->load))
 		(void) rule_index_load(decision);
-	nearness = rule_index_nearness(decision);
-	miss = rule_index_nearest_miss(decision, &nearness,
-								   is_first && answering >= 0 ? answering
-															  : decision->rule_count);
-	if (miss >= 0)
-		put_nearest_miss(b, decision, miss, texts);
-	if (run->undecided == NIL && (is_first || decision->hit_policy == HIT_UNIQUE ||
-								  decision->hit_policy == HIT_ANY))
-		put_flips(b, decision, &nearness, answering, texts);
+	found->nearness = rule_index_nearness(decision);
+	found->miss =
+		rule_index_nearest_miss(decision, &found->nearness,
+								is_first && found->answering >= 0 ? found->answering
+																  : decision->rule_count);
+	found->has_flips =
+		run->undecided == NIL && (is_first || decision->hit_policy == HIT_UNIQUE ||
+								  decision->hit_policy == HIT_ANY);
+	return true;
 }

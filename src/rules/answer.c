@@ -130,20 +130,27 @@ doc_text(const char *words)
 	return (DocText){words, (int) strlen(words)};
 }
 
-/* Something was named: the sentence goes on with its value. */
-static bool
-names_columns(const Decision *decision, const Rule *rule)
+/* The columns that the condition names: the sentence goes on with their values. */
+static void
+name_columns(const Decision *decision, const Rule *rule, RuleWords *words)
 {
 	int member = -1;
 
+	words->named =
+		palloc(sizeof(NamedColumn) * (bms_num_members(rule->when.columns) + 1));
+	words->named_count = 0;
 	while ((member = bms_next_member(rule->when.columns, member)) >= 0)
 	{
 		int attno = member + FirstLowInvalidHeapAttributeNumber;
 
-		if (attno > 0 && attno != DECISION_TIME_ATTNO(decision))
-			return true;
+		if (attno <= 0 || attno == DECISION_TIME_ATTNO(decision))
+			continue;
+		words->named[words->named_count] =
+			(NamedColumn){attno,
+						  doc_text(psprintf("%s%s = ", words->named_count > 0 ? ", " : "",
+											decision_column_name(decision, attno)))};
+		words->named_count++;
 	}
-	return false;
 }
 
 static Jsonb *
@@ -172,7 +179,8 @@ rule_words(Decision *decision, Rule *rule)
 	words = palloc(sizeof(RuleWords));
 	words->reason = doc_text(
 		psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text));
-	words->holds = names_columns(decision, rule)
+	name_columns(decision, rule, words);
+	words->holds = words->named_count > 0
 					   ? doc_text(psprintf(phrase(decision, PHRASE_RULE_HOLDS_WHERE),
 										   rule->id, rule->when.text, ""))
 					   : words->reason;

@@ -34,6 +34,13 @@ decision_column_name(const Decision *decision, int attno)
 										  : DECISION_LET_OF_ATTNO(decision, attno)->name;
 }
 
+static const ValueType *
+column_type(const Decision *decision, int attno)
+{
+	return attno <= decision->input_count ? &decision->inputs[attno - 1].value
+										  : &DECISION_LET_OF_ATTNO(decision, attno)->type;
+}
+
 /* --- as texts and documents ------------------------------------------------------- */
 
 void
@@ -92,26 +99,71 @@ value_put(DocBuilder *b, const char *name, const ValueType *type, Datum value)
 }
 
 static void
-put_column(DocBuilder *b, const Decision *decision, int attno, const ValueType *type)
+put_column(DocBuilder *b, const Decision *decision, int attno)
 {
 	const char *name = decision_column_name(decision, attno);
 
 	if (decision->slot->tts_isnull[attno - 1])
 		doc_put_null(b, name);
 	else
-		value_put(b, name, type, decision->slot->tts_values[attno - 1]);
+		value_put(b, name, column_type(decision, attno),
+				  decision->slot->tts_values[attno - 1]);
+}
+
+/* The columns of a document of values, in the order in which it is stored. */
+typedef struct ValuesShape
+{
+	DocShape shape;
+	const char **names;
+	int *attnos;
+} ValuesShape;
+
+static void
+add_column(ValuesShape *shape, int count, int attno, const char *name)
+{
+	int i = count;
+
+	for (; i > 0 && doc_compare_keys(name, shape->names[i - 1]) < 0; i--)
+	{
+		shape->names[i] = shape->names[i - 1];
+		shape->attnos[i] = shape->attnos[i - 1];
+	}
+	shape->names[i] = name;
+	shape->attnos[i] = attno;
+}
+
+static const ValuesShape *
+values_shape(Decision *decision, bool with_lets)
+{
+	ValuesShape *shape = decision->values_shapes[with_lets];
+	int most = decision->input_count + decision->let_count, count = 0;
+	MemoryContext caller;
+
+	if (shape != NULL)
+		return shape;
+	caller = MemoryContextSwitchTo(decision->context);
+	shape = palloc(sizeof(ValuesShape));
+	shape->names = palloc(sizeof(char *) * (most + 1));
+	shape->attnos = palloc(sizeof(int) * (most + 1));
+	for (int i = 0; i < decision->input_count; i++)
+		add_column(shape, count++, DECISION_INPUT_ATTNO(i), decision->inputs[i].name);
+	for (int i = 0; with_lets && i < decision->let_count; i++)
+		add_column(shape, count++, DECISION_LET_ATTNO(decision, i),
+				   decision->lets[i].name);
+	doc_shape(&shape->shape, decision->context, shape->names, count);
+	MemoryContextSwitchTo(caller);
+	return decision->values_shapes[with_lets] = shape;
 }
 
 void
-decision_put_values(DocBuilder *b, const char *name, const Decision *decision,
-					bool with_lets)
+decision_put_values(DocBuilder *b, const char *name, Decision *decision, bool with_lets)
 {
-	doc_begin_object(b, name);
-	for (int i = 0; i < decision->input_count; i++)
-		put_column(b, decision, DECISION_INPUT_ATTNO(i), &decision->inputs[i].value);
-	for (int i = 0; with_lets && i < decision->let_count; i++)
-		put_column(b, decision, DECISION_LET_ATTNO(decision, i), &decision->lets[i].type);
-	doc_end_object(b);
+	const ValuesShape *shape = values_shape(decision, with_lets);
+
+	doc_begin_shaped(b, name, &shape->shape);
+	for (int i = 0; i < shape->shape.count; i++)
+		put_column(b, decision, shape->attnos[i]);
+	doc_end_shaped(b);
 }
 
 Jsonb *
@@ -129,9 +181,9 @@ static DocText
 short_number(double value)
 {
 	char *text = palloc(NUMBER_TEXT_ROOM);
+	bool exact;
 
-	(void) number_to_text(value, 6, text);
-	return (DocText){text, (int) strlen(text)};
+	return (DocText){text, number_to_text(value, 6, text, &exact)};
 }
 
 static DocText
@@ -171,13 +223,10 @@ value_text(const ValueType *type, Datum value)
 DocText
 decision_column_text(const Decision *decision, int attno)
 {
-	const ValueType *type = attno <= decision->input_count
-								? &decision->inputs[attno - 1].value
-								: &DECISION_LET_OF_ATTNO(decision, attno)->type;
-
 	if (decision->slot->tts_isnull[attno - 1])
 		return (DocText){"NULL", 4};
-	return value_text(type, decision->slot->tts_values[attno - 1]);
+	return value_text(column_type(decision, attno),
+					  decision->slot->tts_values[attno - 1]);
 }
 
 void

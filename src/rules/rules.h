@@ -286,9 +286,10 @@ typedef struct Decision
 	MemoryContext econtext_memory; /* its own, where it is not lent the caller's */
 	char **let_errors;             /* why a let value could not be computed, or NULL */
 	struct RuleIndex *index;
-	struct Alternatives *alternatives;
-	struct RowShape *row_shape;    /* how the rows last seen fill the inputs */
-	struct JudgmentSeries *series; /* where its judgments are counted */
+	struct AlternativeTexts *alternatives;
+	struct ValuesShape *values_shapes[2]; /* without and with lets */
+	struct RowShape *row_shape;           /* how the rows last seen fill the inputs */
+	struct JudgmentSeries *series;        /* where its judgments are counted */
 	bool busy;
 } Decision;
 
@@ -460,7 +461,7 @@ extern void append_doc_text(StringInfo words, DocText text);
 extern char *explanation_render(Decision *decision, const char *template_text);
 
 /* The slot's inputs (and lets) as one document, and as a part of one. */
-extern void decision_put_values(DocBuilder *b, const char *name, const Decision *decision,
+extern void decision_put_values(DocBuilder *b, const char *name, Decision *decision,
 								bool with_lets);
 extern Jsonb *decision_values(Decision *decision, bool with_lets);
 
@@ -477,15 +478,19 @@ extern bool actions_need_approval(const List *actions);
 
 /* --- explaining -------------------------------------------------------------------------- */
 
-/* Adds what nearly was: the nearest miss, and single changes that flip the outcome. */
-extern void explain_alternatives(DocBuilder *b, const Evaluation *run,
-								 ColumnTexts *texts);
-
 /* What explanations repeat of a rule that holds, made once. */
+typedef struct NamedColumn
+{
+	int attno;
+	DocText lead; /* what goes before its value */
+} NamedColumn;
+
 typedef struct RuleWords
 {
 	DocText reason; /* where the rule says none itself */
 	DocText holds;  /* up to the values of what it names */
+	NamedColumn *named;
+	int named_count;
 	Jsonb *reference;
 } RuleWords;
 
