@@ -168,7 +168,8 @@ passes_tests(const RuleIndex *index, int rule)
 
 /*
  * Bitmaps are ANDed a chunk at a time, and no further than somebody asks.  Where a
- * rule is left, all columns were located.
+ * rule is left, all columns were located.  Once they are, to go on to the last costs
+ * less than to guess wrong where nothing is left.
  */
 static pg_attribute_always_inline void
 and_chunk(RuleIndex *index, int chunk)
@@ -176,17 +177,19 @@ and_chunk(RuleIndex *index, int chunk)
 	Size at = (Size) chunk * CHUNK_WORDS;
 	uint64 a = index->all[at], b = index->all[at + 1];
 	uint64 c = index->all[at + 2], d = index->all[at + 3];
+	int located = index->located;
 
 	for (int i = 0; i < index->column_count; i++)
 	{
-		const uint64 *now = i < index->located ? index->now[i] : locate_next(index);
+		const uint64 *now;
 
+		if (i >= located && (a | b | c | d) == 0)
+			break;
+		now = i < located ? index->now[i] : locate_next(index);
 		a &= now[at];
 		b &= now[at + 1];
 		c &= now[at + 2];
 		d &= now[at + 3];
-		if ((a | b | c | d) == 0)
-			break;
 	}
 	index->bits[0] = a;
 	index->bits[1] = b;
