@@ -186,7 +186,7 @@ extern void doc_begin_text(DocBuilder *b);
 extern void doc_append_text(DocBuilder *b, DocText piece);
 extern void doc_end_text(DocBuilder *b, const char *key);
 
-/* An object of texts. */
+/* In one of the two: an object of texts. */
 extern void doc_put_texts(DocBuilder *b, const char *key, const DocShape *shape,
 						  const DocText *texts);
 

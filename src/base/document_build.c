@@ -24,7 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
-#define FIRST_BYTES 4096
+#define FIRST_BYTES 2048
 #define FIRST_ITEMS 32
 #define FEW_KEYS 16 /* are sorted by insertion */
 

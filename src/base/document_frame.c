@@ -259,18 +259,27 @@ doc_end_text(DocBuilder *b, const char *key)
 void
 doc_put_texts(DocBuilder *b, const char *key, const DocShape *shape, const DocText *texts)
 {
-	DocFrame *frame;
+	int count = shape->count, begin = b->used, end = shape->keys_length, at;
+	Size size = sizeof(uint32) + 2 * sizeof(JEntry) * (Size) count + end;
+	JsonbContainer *target;
+	char *data;
 
-	doc_begin_shaped(b, key, shape);
-	frame = &b->frames[b->frame_count - 1];
-	for (int i = 0; i < shape->count; i++)
+	Assert(doc_in_frame(b));
+	for (int i = 0; i < count; i++)
+		size += texts[i].length;
+	align(b);
+	at = doc_reserve(b, size);
+	target = (JsonbContainer *) (b->bytes + at);
+	target->header = count | JB_FOBJECT;
+	memcpy(target->children, shape->entries, sizeof(JEntry) * count);
+	data = (char *) &target->children[2 * count];
+	memcpy(data, shape->keys, end);
+	for (int i = 0; i < count; i++)
 	{
-		int begin = doc_reserve(b, texts[i].length);
-		int index = frame->index++;
-
-		memcpy(b->bytes + begin, texts[i].data, texts[i].length);
-		container_of(b, frame)->children[index] =
-			entry_of(index, JENTRY_ISSTRING, texts[i].length, b->used - frame->data);
+		memcpy(data + end, texts[i].data, texts[i].length);
+		end += texts[i].length;
+		target->children[count + i] =
+			entry_of(count + i, JENTRY_ISSTRING, texts[i].length, end);
 	}
-	doc_end_shaped(b);
+	end_child(b, &b->frames[b->frame_count - 1], key, JENTRY_ISCONTAINER, begin);
 }

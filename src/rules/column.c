@@ -178,24 +178,23 @@ decision_values(Decision *decision, bool with_lets)
 
 /* Six digits are enough for people: 0.0198020 rather than 0.019801980198019802. */
 static DocText
-short_number(double value)
+short_number(double value, char *room)
 {
-	char *text = palloc(NUMBER_TEXT_ROOM);
 	bool exact;
 
-	return (DocText){text, number_to_text(value, 6, text, &exact)};
+	return (DocText){room, number_to_text(value, 6, room, &exact)};
 }
 
 static DocText
-whole_number(int64 value)
+whole_number(int64 value, char *room)
 {
-	char *text = palloc(MAXINT8LEN + 1);
-
-	return (DocText){text, pg_lltoa(value, text)};
+	StaticAssertStmt(NUMBER_TEXT_ROOM > MAXINT8LEN, "a bigint must fit");
+	return (DocText){room, pg_lltoa(value, room)};
 }
 
+/* Numbers are written into the room. */
 static DocText
-value_text(const ValueType *type, Datum value)
+value_text(const ValueType *type, Datum value, char *room)
 {
 	text *words;
 	char *printed;
@@ -203,13 +202,13 @@ value_text(const ValueType *type, Datum value)
 	switch (type->number_type)
 	{
 		case INT2OID:
-			return whole_number(DatumGetInt16(value));
+			return whole_number(DatumGetInt16(value), room);
 		case INT4OID:
-			return whole_number(DatumGetInt32(value));
+			return whole_number(DatumGetInt32(value), room);
 		case FLOAT4OID:
-			return short_number(DatumGetFloat4(value));
+			return short_number(DatumGetFloat4(value), room);
 		case FLOAT8OID:
-			return short_number(DatumGetFloat8(value));
+			return short_number(DatumGetFloat8(value), room);
 		case TEXTOID:
 		case VARCHAROID:
 			words = DatumGetTextPP(value);
@@ -220,20 +219,24 @@ value_text(const ValueType *type, Datum value)
 	}
 }
 
-DocText
-decision_column_text(const Decision *decision, int attno)
+static DocText
+column_text(const Decision *decision, int attno, char *room)
 {
 	if (decision->slot->tts_isnull[attno - 1])
 		return (DocText){"NULL", 4};
-	return value_text(column_type(decision, attno),
-					  decision->slot->tts_values[attno - 1]);
+	return value_text(column_type(decision, attno), decision->slot->tts_values[attno - 1],
+					  room);
 }
 
 void
 column_texts_begin(ColumnTexts *texts, const Decision *decision)
 {
+	int count = DECISION_COLUMN_COUNT(decision);
+
 	texts->decision = decision;
-	texts->of = palloc0(sizeof(DocText) * DECISION_COLUMN_COUNT(decision));
+	texts->of = palloc(count * (sizeof(DocText) + NUMBER_TEXT_ROOM));
+	texts->room = (char *) (texts->of + count);
+	memset(texts->of, 0, sizeof(DocText) * count);
 }
 
 DocText
@@ -242,7 +245,8 @@ column_texts_get(ColumnTexts *texts, int attno)
 	DocText *kept = &texts->of[attno - 1];
 
 	if (kept->data == NULL)
-		*kept = decision_column_text(texts->decision, attno);
+		*kept = column_text(texts->decision, attno,
+							texts->room + (Size) NUMBER_TEXT_ROOM * (attno - 1));
 	return *kept;
 }
 
@@ -255,6 +259,7 @@ append_doc_text(StringInfo words, DocText text)
 char *
 explanation_render(Decision *decision, const char *template_text)
 {
+	char room[NUMBER_TEXT_ROOM];
 	StringInfoData text;
 	const char *at = template_text;
 	const char *open, *close;
@@ -266,7 +271,7 @@ explanation_render(Decision *decision, const char *template_text)
 
 		appendBinaryStringInfo(&text, at, open - at);
 		if (attno > 0)
-			append_doc_text(&text, decision_column_text(decision, attno));
+			append_doc_text(&text, column_text(decision, attno, room));
 		else
 			appendBinaryStringInfo(&text, open, close - open + 1);
 		at = close + 1;

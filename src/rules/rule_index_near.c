@@ -253,7 +253,7 @@ note_beginning(const RuleIndex *index, int rule, Turns *turns)
 }
 
 /* Of all rules before the first that stands; which that is, or -1. */
-static int
+static pg_attribute_always_inline int
 note_beginnings(const RuleIndex *index, const Nearness *nearness, Turns *turns)
 {
 	for (int i = 0; i < nearness->count; i++)

@@ -443,14 +443,12 @@ extern Answer *answer_unknown(Decision *decision);
 /* {"hits": [...]} of documents that are objects, put together without parsing. */
 extern Jsonb *answer_hits(List *hits);
 
-/* The value of a column in the slot, as people read it. */
-extern DocText decision_column_text(const Decision *decision, int attno);
-
-/* The same of several columns while the slot is as it is: each text is made once. */
+/* The slot's values as people read them, while it is as it is: each text is made once. */
 typedef struct ColumnTexts
 {
 	const Decision *decision;
 	DocText *of;
+	char *room; /* of numbers */
 } ColumnTexts;
 
 extern void column_texts_begin(ColumnTexts *texts, const Decision *decision);
