@@ -99,6 +99,18 @@ before_request(void *arg, char *peer, char *self, int peer_port, int self_port)
 	return transfer->denial ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
+/* Does a header's name have that word in it, which is in lower case? */
+static bool
+name_has(const char *line, size_t length, const char *word)
+{
+	size_t wanted = strlen(word);
+
+	for (size_t i = 0; i + wanted <= length && line[i] != ':'; i++)
+		if ((line[i] | 0x20) == *word && pg_strncasecmp(line + i, word, wanted) == 0)
+			return true;
+	return false;
+}
+
 static size_t
 take_header(char *line, size_t size, size_t count, void *arg)
 {
@@ -111,6 +123,9 @@ take_header(char *line, size_t size, size_t count, void *arg)
 		transfer->too_large = true;
 		return 0;
 	}
+	transfer->says_retry |= name_has(line, size * count, "retry-after");
+	if (transfer->keep_headers != NULL)
+		transfer->says_wanted |= name_has(line, size * count, transfer->keep_headers);
 	return size * count;
 }
 

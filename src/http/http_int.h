@@ -58,7 +58,9 @@ struct HttpTransfer
 	bool no_descriptor;
 	bool too_large;
 	size_t header_bytes;
-	char *body; /* malloc'd */
+	bool says_retry;  /* a header tells when to come again */
+	bool says_wanted; /* a header's name has keep_headers in it */
+	char *body;       /* malloc'd */
 	size_t body_length;
 	size_t body_room;
 

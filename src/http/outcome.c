@@ -144,8 +144,6 @@ kept_headers(const HttpTransfer *transfer)
 	struct curl_header *header = NULL;
 	List *kept = NIL;
 
-	if (transfer->keep_headers == NULL)
-		return NIL;
 	while ((header = curl_easy_nextheader(easy, CURLH_HEADER, -1, header)) != NULL)
 	{
 		char *name = lower_case(header->name);
@@ -166,8 +164,11 @@ note_answer(HttpTransfer *transfer)
 	curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &content_type);
 	if (content_type != NULL)
 		transfer->content_type = MemoryContextStrdup(transfer->context, content_type);
-	transfer->retry_after_ms = retry_after(easy);
-	transfer->headers = kept_headers(transfer);
+	/* To look one up, curl goes through them all. */
+	if (transfer->says_retry)
+		transfer->retry_after_ms = retry_after(easy);
+	if (transfer->says_wanted)
+		transfer->headers = kept_headers(transfer);
 	end_transfer(transfer, HTTP_ANSWERED, NULL);
 }
 

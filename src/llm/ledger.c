@@ -202,20 +202,72 @@ ledger_obstacle(void)
 
 /* --- the metrics --------------------------------------------------------------------------- */
 
+typedef enum CallCount
+{
+	COUNT_SUCCESSES,
+	COUNT_DURATION,
+	COUNT_COST,
+	COUNT_INPUT,
+	COUNT_OUTPUT,
+	COUNT_KINDS
+} CallCount;
+
+/* Of the model that was called last; the tenant's name is one pointer. */
+typedef struct ModelSeries
+{
+	const char *tenant;
+	char model[NAMEDATALEN]; /* cut: a longer name is never found again */
+	struct MetricSeries *of[COUNT_KINDS];
+} ModelSeries;
+
+static ModelSeries counted;
+
+static struct MetricSeries *
+series_of(CallCount count, MetricId metric, const char *const *labels)
+{
+	if (counted.of[count] == NULL)
+		counted.of[count] = metric_series(metric, labels);
+	return counted.of[count];
+}
+
+static void
+begin_counting(const char *model)
+{
+	const char *tenant = tenant_current();
+
+	if (counted.tenant == tenant && strcmp(counted.model, model) == 0)
+		return;
+	memset(&counted, 0, sizeof(counted));
+	counted.tenant = tenant;
+	strlcpy(counted.model, model, sizeof(counted.model));
+}
+
 static void
 count_call(const char *model, const LlmAnswer *answer)
 {
-	metric_add(METRIC_LLM_CALLS, 1, METRIC_LABELS(model, outcome_word(answer->failure)));
-	metric_observe(METRIC_LLM_CALL_DURATION, answer->latency_ms / 1000.0,
-				   METRIC_LABELS(model));
+	begin_counting(model);
+	if (answer->failure == LLM_OK)
+		metric_series_add(series_of(COUNT_SUCCESSES, METRIC_LLM_CALLS,
+									METRIC_LABELS(model, outcome_word(LLM_OK))),
+						  1);
+	else
+		metric_add(METRIC_LLM_CALLS, 1,
+				   METRIC_LABELS(model, outcome_word(answer->failure)));
+	metric_series_observe(series_of(COUNT_DURATION, METRIC_LLM_CALL_DURATION,
+									METRIC_LABELS(model)),
+						  answer->latency_ms / 1000.0);
 	if (answer->cost_usd > 0)
-		metric_add(METRIC_LLM_COST_USD, answer->cost_usd, METRIC_LABELS(model));
+		metric_series_add(series_of(COUNT_COST, METRIC_LLM_COST_USD,
+									METRIC_LABELS(model)),
+						  answer->cost_usd);
 	if (answer->prompt_tokens > 0)
-		metric_add(METRIC_LLM_TOKENS, answer->prompt_tokens,
-				   METRIC_LABELS(model, "input"));
+		metric_series_add(series_of(COUNT_INPUT, METRIC_LLM_TOKENS,
+									METRIC_LABELS(model, "input")),
+						  answer->prompt_tokens);
 	if (answer->completion_tokens > 0)
-		metric_add(METRIC_LLM_TOKENS, answer->completion_tokens,
-				   METRIC_LABELS(model, "output"));
+		metric_series_add(series_of(COUNT_OUTPUT, METRIC_LLM_TOKENS,
+									METRIC_LABELS(model, "output")),
+						  answer->completion_tokens);
 }
 
 void

@@ -69,21 +69,22 @@ llm_answer_document(const LlmAnswer *answer)
 
 	doc_build(&b);
 	doc_begin_object(&b, NULL);
-	doc_put_string(&b, "text", answer->text);
+	/* In the order of documents, which spares the sorting. */
 	doc_put_doc(&b, "json", answer->json);
+	doc_put_string(&b, "text", answer->text);
+	doc_put_string(&b, "model", answer->model);
 	doc_begin_object(&b, "usage");
+	doc_put_int(&b, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
 	doc_put_int(&b, "prompt_tokens", answer->prompt_tokens);
 	doc_put_int(&b, "completion_tokens", answer->completion_tokens);
-	doc_put_int(&b, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
 	doc_end_object(&b);
-	doc_put_number(&b, "cost_usd", answer->cost_usd);
-	doc_put_decimal(&b, "latency_ms", (int64) rint(answer->latency_ms * 1000), 3);
-	doc_put_int(&b, "attempts", answer->attempts);
-	doc_put_string(&b, "model", answer->model);
-	if (answer->ladder != NULL)
-		doc_put_doc(&b, "ladder", answer->ladder);
 	if (answer->is_joined)
 		doc_put_bool(&b, "joined", true);
+	if (answer->ladder != NULL)
+		doc_put_doc(&b, "ladder", answer->ladder);
+	doc_put_int(&b, "attempts", answer->attempts);
+	doc_put_number(&b, "cost_usd", answer->cost_usd);
+	doc_put_decimal(&b, "latency_ms", (int64) rint(answer->latency_ms * 1000), 3);
 	doc_end_object(&b);
 	return doc_finish(&b);
 }

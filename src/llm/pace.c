@@ -68,6 +68,8 @@ minute_moment(GateModel *model, const GatePass *pass, TimestampTz now)
 	int64 tokens = Min(pass->tokens, pass->tokens_per_minute);
 	int64 requests, taken, second;
 
+	if (pass->requests_per_minute <= 0 && pass->tokens_per_minute <= 0)
+		return now;
 	pace_last_minute(model, now, &requests, &taken);
 	second = model->second - (PACE_SECONDS - 1);
 	while (second <= model->second &&
