@@ -1,6 +1,6 @@
 /*
  * models_client.c
- *		The same requests by plain libcurl, for bench/models to compare with.
+ *		The same requests by plain libcurl, byte for byte, for bench/models to compare with.
  *
  *	models_client URL BODY COUNT              one after the other on one handle: the
  *											  median of their times, in microseconds
@@ -37,9 +37,12 @@ make_request(const char *url, const char *body)
 	struct curl_slist *headers =
 		curl_slist_append(NULL, "Content-Type: application/json");
 
+	headers = curl_slist_append(headers, "Accept: application/json");
+
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, swallow);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");

@@ -5,11 +5,13 @@
  *	models_peer PORT CONTENT    POST /N/... is answered after N milliseconds with a chat
  *								completion whose message is CONTENT; POST
  *								/fail/... is answered with status 500 at once.  GET
- *								/count tells how many were asked.
+ *								/count tells how many were asked, GET /last what was
+ *								posted last below /seen/.
  */
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/keyvalq_struct.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,11 +19,13 @@
 #include <string.h>
 
 #define FAILING_PATH "/fail/"
+#define SEEN_PATH "/seen/"
 
 static struct event_base *base;
 static char *answer;
 static size_t answer_length;
 static long asked;
+static struct evbuffer *seen;
 
 static void
 send_answer(evutil_socket_t unused_socket, short unused_what, void *argument)
@@ -48,6 +52,25 @@ send_count(struct evhttp_request *request)
 	evbuffer_free(body);
 }
 
+/* Its headers in their order, and its body. */
+static void
+keep_seen(struct evhttp_request *request)
+{
+	struct evkeyval *header;
+
+	evbuffer_drain(seen, evbuffer_get_length(seen));
+	for (header = evhttp_request_get_input_headers(request)->tqh_first; header != NULL;
+		 header = header->next.tqe_next)
+		evbuffer_add_printf(seen, "%s: %s\n", header->key, header->value);
+	evbuffer_add_buffer(seen, evhttp_request_get_input_buffer(request));
+}
+
+static void
+send_seen(struct evhttp_request *request)
+{
+	evhttp_send_reply(request, 200, "OK", seen);
+}
+
 static void
 take_request(struct evhttp_request *request, void *unused)
 {
@@ -58,10 +81,15 @@ take_request(struct evhttp_request *request, void *unused)
 	(void) unused;
 	if (evhttp_request_get_command(request) == EVHTTP_REQ_GET)
 	{
-		send_count(request);
+		if (strcmp(path, "/last") == 0)
+			send_seen(request);
+		else
+			send_count(request);
 		return;
 	}
 	asked++;
+	if (strncmp(path, SEEN_PATH, strlen(SEEN_PATH)) == 0)
+		keep_seen(request);
 	if (strncmp(path, FAILING_PATH, strlen(FAILING_PATH)) == 0)
 		evhttp_send_error(request, 500, NULL);
 	else if (delay == 0)
@@ -90,6 +118,7 @@ main(int count, char **arguments)
 	answer = json_dumps(completion, JSON_COMPACT);
 	answer_length = strlen(answer);
 	signal(SIGPIPE, SIG_IGN);
+	seen = evbuffer_new();
 	base = event_base_new();
 	server = evhttp_new(base);
 	evhttp_set_gencb(server, take_request, NULL);
