@@ -340,15 +340,20 @@ engine_turn(void)
 	return served > 0 || due;
 }
 
+bool
+engine_is_reading(void)
+{
+	return !engine.last_is_idle && engine.last.socket != CURL_SOCKET_BAD &&
+		   engine.last.events == EPOLLIN;
+}
+
 /* --- waiting ------------------------------------------------------------------------- */
 
 /* Where curl waits for one socket to be read, there is nothing to find out. */
 static void
 note_ready(void)
 {
-	engine.last_is_ready = engine.watched == 1 && !engine.last_is_idle &&
-						   engine.last.socket != CURL_SOCKET_BAD &&
-						   engine.last.events == EPOLLIN;
+	engine.last_is_ready = engine.watched == 1 && engine_is_reading();
 }
 
 void

@@ -225,7 +225,7 @@ begin_transfer(HttpTransfer *transfer, const HttpRequest *request)
 	}
 	hand_to_engine(transfer);
 	for (int i = 0; i < HTTP_START_TURNS && transfer->handle != NULL; i++)
-		if (!engine_turn())
+		if (!engine_turn() || engine_is_reading())
 			break;
 }
 

@@ -93,6 +93,9 @@ extern void engine_drop(CURL *easy);
 /* Does all that can be done without waiting; false when nothing could. */
 extern bool engine_turn(void);
 
+/* Whether curl has sent all it has to, as far as it told last, and waits to be answered. */
+extern bool engine_is_reading(void);
+
 /* Waits until something can be done or the moment comes; raises on interrupts. */
 extern void engine_wait(TimestampTz until);
 
