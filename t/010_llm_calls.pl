@@ -169,4 +169,32 @@ is(($peer->requests)[-1]{json}{messages}[0]{content}, $defects, 'as it went out'
 is(sql("$korean, schema => '{}')->'json'->>'status'", database => 'korean'), $utf8, 'in JSON, too');
 like(sql("$korean)", database => 'korean'), qr/PF203/, 'a letter the database has not got is a clean error');
 
+# A server that answers soon is looked out for, one that does not is slept for.
+SKIP:
+{
+	skip 'no /proc here', 2 unless -r "/proc/$$/status";
+	my $session = $node->background_psql('postgres');
+	my $pid = $session->query('SELECT pg_backend_pid()');
+	my $file = sub { open my $in, '<', "/proc/$pid/$_[0]" or die "cannot read $_[0]: $!"; local $/ = undef; return scalar <$in> };
+	my $sleeps = sub { return $file->('status') =~ /^voluntary_ctxt_switches:\s*(\d+)/m ? $1 : die 'no switches' };
+	my $ticks = sub { my @fields = split / /, $file->('stat') =~ s/^.*\) //sr; return $fields[11] + $fields[12] };
+	my $calls = sub { $session->query("DO \$\$ BEGIN FOR i IN 1 .. $_[0] LOOP PERFORM factory.complete('mini', 'hi'); END LOOP; END \$\$") };
+	$peer->script(chat('hello'));
+	my %slept;
+	for my $spin (0, 10000)
+	{
+		$session->query("SET factory.http_spin = $spin");
+		$calls->(5);
+		my $before = $sleeps->();
+		$calls->(100);
+		$slept{$spin} = $sleeps->() - $before;
+	}
+	cmp_ok($slept{10000}, '<', $slept{0} / 2, "of 100 calls fewer sleep ($slept{10000} against $slept{0})");
+	$peer->script(chat('hello', delay => 0.05));
+	my $before = $ticks->();
+	$calls->(20);
+	cmp_ok($ticks->() - $before, '<', 10, 'for an answer that takes longer nobody looks out 20 times');
+	$session->quit;
+}
+
 done_testing();

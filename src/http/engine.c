@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -59,6 +61,7 @@ typedef struct Engine
 	uint32 wait_event;
 	int under_way;     /* easy handles added and not dropped */
 	bool is_wide;      /* more were under way than may stay open */
+	bool is_quick;     /* the last answer came within factory.http_spin */
 	TimestampTz timer; /* when curl wants to be called; DT_NOEND for never */
 	EngineEndCallback on_end;
 } Engine;
@@ -356,12 +359,37 @@ note_ready(void)
 	engine.last_is_ready = engine.watched == 1 && engine_is_reading();
 }
 
-void
-engine_wait(TimestampTz until)
+/*
+ * Who sleeps is woken late: on a server that answers in less time than that, its answers
+ * are looked out for.  Only where the last one came so soon, so never for long in vain;
+ * and whoever else wants this processor is let go first.
+ */
+static bool
+answer_comes_soon(TimestampTz now, TimestampTz until)
+{
+	struct pollfd wanted = {.fd = engine.last.socket, .events = POLLIN};
+	TimestampTz end = Min(now + http_spin_us, Min(until, engine.timer));
+	bool comes = false;
+
+	if (!engine.is_quick || engine.watched != 1 || !engine_is_reading())
+		return false;
+	do
+	{
+		comes = poll(&wanted, 1, 0) > 0;
+		if (!comes)
+			(void) sched_yield();
+	} while (!comes && !MyLatch->is_set && GetCurrentTimestamp() < end);
+	engine.is_quick = comes;
+	if (comes)
+		note_ready();
+	return comes;
+}
+
+static void
+sleep_until(TimestampTz now, TimestampTz until)
 {
 	WaitEvent events[3];
-	long timeout =
-		TimestampDifferenceMilliseconds(GetCurrentTimestamp(), Min(until, engine.timer));
+	long timeout = TimestampDifferenceMilliseconds(now, Min(until, engine.timer));
 	int count;
 
 	/* Nobody reads what an idle connection has; its end would wake us on and on. */
@@ -376,6 +404,17 @@ engine_wait(TimestampTz until)
 		else if (events[i].events & WL_SOCKET_READABLE)
 			note_ready();
 	}
+	engine.is_quick = engine.last_is_ready && http_spin_us > 0 &&
+					  GetCurrentTimestamp() - now <= http_spin_us;
+}
+
+void
+engine_wait(TimestampTz until)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!answer_comes_soon(now, until))
+		sleep_until(now, until);
 	CHECK_FOR_INTERRUPTS();
 }
 

@@ -23,12 +23,16 @@
 /* A request's body; what is larger was not meant to be sent. */
 #define HTTP_MAX_REQUEST_BYTES ((size_t) 128 * 1024 * 1024)
 
+/* Longer than this nobody should keep a processor from others. */
+#define HTTP_MAX_SPIN_US 10000
+
 /* http_start() sends what goes without waiting, but not for ever. */
 #define HTTP_START_TURNS 16
 
 static int connect_timeout_ms;
 static int first_byte_timeout_ms;
 static char *proxy = NULL;
+int http_spin_us;
 
 static const Setting settings[] = {
 	{"factory.http_connect_timeout",
@@ -48,6 +52,12 @@ static const Setting settings[] = {
 	 .detail =
 		 "The environment's proxies are never used.  A proxy resolves names itself, "
 		 "so it must keep requests out of your network."},
+	{"factory.http_spin",
+	 "Sets for how many microseconds an answer is looked out for before the process "
+	 "sleeps; 0 means never.",
+	 SETTING_INT, &http_spin_us, .boot = 100, .min = 0, .max = HTTP_MAX_SPIN_US,
+	 .context = PGC_USERSET,
+	 .detail = "Only where the server's last answer came within that time."},
 };
 
 void

@@ -74,6 +74,8 @@ struct HttpTransfer
 	char *reason;
 };
 
+extern int http_spin_us; /* setting factory.http_spin */
+
 /* --- engine.c: one multi handle a process -------------------------------------- */
 
 /* Called once for every transfer that curl has ended. */
