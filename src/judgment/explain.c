@@ -8,8 +8,9 @@
 #include "rules/alternatives.h"
 #include "utils/timestamp.h"
 
+/* What a model said, and maybe the rules, or a person is to. */
 static char *
-summary(const Judgment *judgment)
+summary_of_both(const Judgment *judgment)
 {
 	Evaluation *rules = judgment->evaluation;
 	const ModelVerdict *model = judgment->model;
@@ -32,6 +33,18 @@ summary(const Judgment *judgment)
 		return evaluation_reason(rules);
 	return psprintf(phrase(judgment->decision, PHRASE_AND_MODEL),
 					evaluation_reason(rules), words);
+}
+
+static DocText
+summary(const Judgment *judgment)
+{
+	char *words;
+
+	if (judgment->model == NULL && judgment->evaluation != NULL &&
+		judgment->done != POLICY_ESCALATE)
+		return evaluation_reason_text(judgment->evaluation);
+	words = summary_of_both(judgment);
+	return (DocText){words, (int) strlen(words)};
 }
 
 /* The condition, with the values of what it names. */
@@ -163,12 +176,14 @@ put_explanation(DocBuilder *b, Judgment *judgment, const Alternatives *near, int
 {
 	Decision *decision = judgment->decision;
 	ColumnTexts texts;
+	DocText said;
 
 	column_texts_begin(&texts, decision);
 	doc_begin_shaped(b, NULL, explanation_shape(parts));
 	if (parts & HAS_FLIPS)
 		alternatives_put_flips(b, near, &texts);
-	doc_put_string(b, "summary", summary(judgment));
+	said = summary(judgment);
+	doc_put_text(b, "summary", said.data, said.length);
 	decision_put_values(b, "evidence", decision, true);
 	doc_put_string(b, "language", decision->language);
 	put_reasoning(b, judgment, &texts);

@@ -177,13 +177,16 @@ rule_words(Decision *decision, Rule *rule)
 		return rule->words;
 	caller = MemoryContextSwitchTo(decision->context);
 	words = palloc(sizeof(RuleWords));
-	words->reason = doc_text(
-		psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text));
+	words->reason =
+		psprintf(phrase(decision, PHRASE_RULE_HOLDS), rule->id, rule->when.text);
+	words->reason_text = words->holds = doc_text(words->reason);
 	name_columns(decision, rule, words);
-	words->holds = words->named_count > 0
-					   ? doc_text(psprintf(phrase(decision, PHRASE_RULE_HOLDS_WHERE),
-										   rule->id, rule->when.text, ""))
-					   : words->reason;
+	if (words->named_count > 0)
+		words->holds = doc_text(psprintf(phrase(decision, PHRASE_RULE_HOLDS_WHERE),
+										 rule->id, rule->when.text, ""));
+	/* An explanation has both: of one memory where they begin alike. */
+	if (strncmp(words->holds.data, words->reason, words->reason_text.length) == 0)
+		words->reason_text.data = words->holds.data;
 	words->reference = make_reference(decision, rule);
 	rule->words = words;
 	MemoryContextSwitchTo(caller);

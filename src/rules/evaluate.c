@@ -268,7 +268,7 @@ hit_reason(Decision *decision, Rule *rule)
 		return explanation_render(decision, rule->because);
 	if (rule->then.explanation != NULL)
 		return explanation_render(decision, rule->then.explanation);
-	return unconstify(char *, rule_words(decision, rule)->reason.data);
+	return rule_words(decision, rule)->reason;
 }
 
 char *
@@ -289,6 +289,18 @@ evaluation_reason(Evaluation *run)
 															 : PHRASE_NO_DEFAULT),
 							   decision->rule_count);
 	return run->reason;
+}
+
+DocText
+evaluation_reason_text(Evaluation *run)
+{
+	Rule *rule = run->hits != NIL ? linitial(run->hits) : NULL;
+	char *reason;
+
+	if (rule != NULL && rule->because == NULL && rule->then.explanation == NULL)
+		return rule_words(run->decision, rule)->reason_text;
+	reason = evaluation_reason(run);
+	return (DocText){reason, (int) strlen(reason)};
 }
 
 static void

@@ -429,6 +429,7 @@ extern Truth rule_truth(Decision *decision, Rule *rule);
 
 /* Why it came out so, in one sentence; while the slot is as it was. */
 extern char *evaluation_reason(Evaluation *evaluation);
+extern DocText evaluation_reason_text(Evaluation *evaluation);
 
 /* All that the hits or the default gave, or NULL. */
 extern Jsonb *evaluation_outcome(Evaluation *evaluation);
@@ -485,8 +486,9 @@ typedef struct NamedColumn
 
 typedef struct RuleWords
 {
-	DocText reason; /* where the rule says none itself */
-	DocText holds;  /* up to the values of what it names */
+	char *reason; /* where the rule says none itself */
+	DocText reason_text;
+	DocText holds; /* up to the values of what it names */
 	NamedColumn *named;
 	int named_count;
 	Jsonb *reference;
