@@ -10,6 +10,7 @@
 #include "base/document.h"
 #include "base/document_text.h"
 #include "mb/pg_wchar.h"
+#include "port/pg_bitutils.h"
 
 typedef struct Picker
 {
@@ -27,12 +28,13 @@ follow(Picker *p, uint32 wanted, const char *step)
 {
 	uint32 followed = 0;
 
-	for (int i = 0; wanted >> i != 0; i++)
+	for (; wanted != 0; wanted &= wanted - 1)
 	{
+		int i = pg_rightmost_one_pos32(wanted);
 		const char *next = p->picks[i].path[p->level - 1];
 
 		/* Most differ in their first letter. */
-		if ((wanted & (1u << i)) == 0 || *next != *step || strcmp(next, step) != 0)
+		if (*next != *step || strcmp(next, step) != 0)
 			continue;
 		followed |= 1u << i;
 		p->picks[i].kind = DOC_PICK_NONE;
@@ -119,20 +121,19 @@ pick_value(Picker *p, uint32 wanted)
 	DocPick found;
 	uint32 here = 0;
 
-	for (int i = 0; wanted >> i != 0; i++)
-		if ((wanted & (1u << i)) && p->picks[i].path[p->level] == NULL)
-			here |= 1u << i;
+	for (uint32 rest = wanted; rest != 0; rest &= rest - 1)
+		if (p->picks[pg_rightmost_one_pos32(rest)].path[p->level] == NULL)
+			here |= rest & -rest;
 	plain_skip_blanks(&p->at);
 	if (!read_value(p, &found, wanted & ~here))
 		return false;
-	for (int i = 0; here >> i != 0; i++)
-		if (here & (1u << i))
-		{
-			const char *const *path = p->picks[i].path;
+	for (; here != 0; here &= here - 1)
+	{
+		DocPick *pick = &p->picks[pg_rightmost_one_pos32(here)];
 
-			p->picks[i] = found;
-			p->picks[i].path = path;
-		}
+		found.path = pick->path;
+		*pick = found;
+	}
 	return true;
 }
 

@@ -62,7 +62,7 @@ typedef struct Engine
 	int under_way;     /* easy handles added and not dropped */
 	bool is_wide;      /* more were under way than may stay open */
 	bool is_quick;     /* the last answer came within factory.http_spin */
-	TimestampTz timer; /* when curl wants to be called; DT_NOEND for never */
+	TimestampTz timer; /* when curl wants to be called; DT_NOEND for never, 0 for now */
 	EngineEndCallback on_end;
 } Engine;
 
@@ -171,6 +171,8 @@ set_timer(CURLM *multi, long timeout_ms, void *userp)
 {
 	if (timeout_ms < 0)
 		engine.timer = DT_NOEND;
+	else if (timeout_ms == 0)
+		engine.timer = 0;
 	else
 		engine.timer =
 			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) timeout_ms);
@@ -331,7 +333,8 @@ bool
 engine_turn(void)
 {
 	int served = serve_sockets();
-	bool due = engine.timer != DT_NOEND && GetCurrentTimestamp() >= engine.timer;
+	bool due = engine.timer == 0 ||
+			   (engine.timer != DT_NOEND && GetCurrentTimestamp() >= engine.timer);
 
 	if (due)
 	{

@@ -123,7 +123,7 @@ take_header(char *line, size_t size, size_t count, void *arg)
 		transfer->too_large = true;
 		return 0;
 	}
-	transfer->says_retry |= name_has(line, size * count, "retry-after");
+	transfer->says_retry |= size * count > 5 && pg_strncasecmp(line, "retry", 5) == 0;
 	if (transfer->keep_headers != NULL)
 		transfer->says_wanted |= name_has(line, size * count, transfer->keep_headers);
 	return size * count;

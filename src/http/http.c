@@ -190,10 +190,10 @@ group_has_room(const HttpTransfer *transfer)
 }
 
 static void
-hand_to_engine(HttpTransfer *transfer)
+hand_to_engine(HttpTransfer *transfer, TimestampTz now)
 {
 	dlist_push_tail(&under_way, &transfer->node);
-	transfer->handed_over = GetCurrentTimestamp();
+	transfer->handed_over = now;
 	if (!engine_add(handle_easy(transfer->handle)))
 		end_transfer(transfer, HTTP_UNREACHABLE, "libcurl could not take the request");
 }
@@ -212,7 +212,7 @@ start_queued(void)
 			continue;
 		dlist_delete(&transfer->node);
 		transfer->is_queued = false;
-		hand_to_engine(transfer);
+		hand_to_engine(transfer, GetCurrentTimestamp());
 	}
 }
 
@@ -233,7 +233,7 @@ begin_transfer(HttpTransfer *transfer, const HttpRequest *request)
 		dlist_push_tail(&queued, &transfer->node);
 		return;
 	}
-	hand_to_engine(transfer);
+	hand_to_engine(transfer, transfer->started);
 	for (int i = 0; i < HTTP_START_TURNS && transfer->handle != NULL; i++)
 		if (!engine_turn() || engine_is_reading())
 			break;

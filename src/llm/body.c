@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/document_text.h"
 #include "common/shortest_dec.h"
 #include "llm/llm_int.h"
 #include "utils/builtins.h"
@@ -22,10 +23,12 @@ body_begin(LlmBody *b)
 static bool
 is_plain(const char *text, size_t length)
 {
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char) text[i] < ' ' || text[i] == '"' || text[i] == '\\')
-			return false;
-	return true;
+	const char *end = text + length;
+
+	/* Its NUL is special, too. */
+	while (!plain_special[(unsigned char) *text])
+		text++;
+	return text == end;
 }
 
 static void

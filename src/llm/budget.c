@@ -333,8 +333,8 @@ budget_reserve(BudgetHolds *holds, const LlmModel *model, int64 prompt_tokens,
 			   int64 answer_tokens)
 {
 	Budget budgets[BUDGET_MAX_HOLDS];
-	TimestampTz now = clock_now();
 	int count = budget_find_limits(model->name, budgets);
+	TimestampTz now = count > 0 ? clock_now() : 0;
 	double cost =
 		(prompt_tokens * model->input_price + answer_tokens * model->output_price) *
 		(NANO / 1e6);

@@ -202,9 +202,9 @@ gate_allows_retry(const GatePass *pass)
 }
 
 void
-gate_learn(GatePass *pass, const HttpAnswer *got, int64 tokens, double pause_ms)
+gate_learn(GatePass *pass, const HttpAnswer *got, int64 tokens, double pause_ms,
+		   TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	GateModel *model;
 
 	LWLockAcquire(gate_shared->lock, LW_EXCLUSIVE);
@@ -215,15 +215,13 @@ gate_learn(GatePass *pass, const HttpAnswer *got, int64 tokens, double pause_ms)
 }
 
 void
-gate_end(GatePass *pass, GateOutcome outcome)
+gate_end(GatePass *pass, GateOutcome outcome, TimestampTz now)
 {
-	TimestampTz now;
 	BreakerChange change = {false};
 	GateServer *server;
 
 	if (!pass->knocked && !pass->on_trial)
 		return;
-	now = GetCurrentTimestamp();
 	LWLockAcquire(gate_shared->lock, LW_EXCLUSIVE);
 	server = find_server(pass, now);
 	breaker_takes(server, pass, outcome, now, &change);

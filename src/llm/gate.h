@@ -63,13 +63,13 @@ extern bool gate_allows_retry(const GatePass *pass);
  * 429 (-1: none).  What the server says of its limits is in the answer's headers.
  */
 extern void gate_learn(GatePass *pass, const struct HttpAnswer *got, int64 tokens,
-					   double pause_ms);
+					   double pause_ms, TimestampTz now);
 
 /* False where a server, by its name, is left alone or on trial. */
 extern bool gate_is_trusted(const char *server);
 
 /* The call is over. */
-extern void gate_end(GatePass *pass, GateOutcome outcome);
+extern void gate_end(GatePass *pass, GateOutcome outcome, TimestampTz now);
 
 /* The least time a call is given before its running out counts against the server. */
 extern int gate_min_timeout_ms;

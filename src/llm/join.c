@@ -197,17 +197,20 @@ leave_asking(const Jsonb *document)
 {
 	JoinPlace *place = &shared->places[asking_at];
 	Size size = document ? VARSIZE(document) : 0;
+	bool is_waited_for;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	is_waited_for = place->waiting > 0;
 	place->answer = 0;
-	if (place->waiting > 0 && size <= JOIN_MAX_ANSWER)
+	if (is_waited_for && size <= JOIN_MAX_ANSWER)
 	{
 		memcpy(shared->texts[asking_at], document ? (const char *) document : "", size);
 		place->answer = size;
 	}
 	place->asker = 0;
 	LWLockRelease(shared->lock);
-	ConditionVariableBroadcast(&place->changed);
+	if (is_waited_for)
+		ConditionVariableBroadcast(&place->changed);
 	asking_at = -1;
 }
 
@@ -369,8 +372,8 @@ join_begin(JoinTicket *ticket, LlmRequest *request)
 	ticket->place = asking_at;
 	if (waiting_at < 0)
 		return NULL;
-	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-										call_timeout(request, &options));
+	ticket->since = GetCurrentTimestamp();
+	until = TimestampTzPlusMilliseconds(ticket->since, call_timeout(request, &options));
 	theirs = take_their_answer(until);
 	if (theirs != NULL)
 		metric_add(METRIC_LLM_JOINED_CALLS, 1, METRIC_LABELS(request->model));

@@ -153,7 +153,7 @@ collect_row(const LlmLedgerRow *row, RowValues *values)
 	namestrcpy(caller, GetUserNameFromId(GetUserId(), false));
 	values->count = 0;
 	add_text(values, tenant_current());
-	add(values, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	add(values, TimestampTzGetDatum(row->now), false);
 	add(values, NameGetDatum(caller), false);
 	add_text(values, request->purpose);
 	add_text(values, request->subject);
@@ -178,7 +178,7 @@ write_row(const LlmLedgerRow *row)
 {
 	static TimestampTz impatient_until = 0;
 	RowValues values;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = row->now;
 
 	collect_row(row, &values);
 	if (queue_put_patiently(&ledger_rows, values.values, values.nulls,

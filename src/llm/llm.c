@@ -148,19 +148,14 @@ gate_outcome(const LlmCall *call)
 }
 
 static void
-leave_gate(LlmCall *call)
-{
-	gate_end(&call->pass, gate_outcome(call));
-}
-
-static void
 settle(LlmCall *call)
 {
 	LlmAnswer *answer = &call->answer;
-	LlmLedgerRow row = {&call->request, call->model, answer};
+	TimestampTz now = GetCurrentTimestamp();
+	LlmLedgerRow row = {&call->request, call->model, answer, now};
 
-	answer->latency_ms = (GetCurrentTimestamp() - call->started) / 1000.0;
-	leave_gate(call);
+	answer->latency_ms = (now - call->started) / 1000.0;
+	gate_end(&call->pass, gate_outcome(call), now);
 	if (call->model != NULL)
 		answer->cost_usd =
 			cost_of(call->model, answer->prompt_tokens, answer->completion_tokens);
@@ -287,10 +282,8 @@ has_try_left(const LlmCall *call, NextTry next)
 
 /* Pauses before the next try, unless the call has no try or no time left. */
 static void
-plan_next_try(LlmCall *call, NextTry next, const HttpAnswer *got)
+plan_next_try(LlmCall *call, NextTry next, const HttpAnswer *got, TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	call->moment = now;
 	if (next == NEXT_LATER)
 		call->moment = TimestampTzPlusMilliseconds(now, (int64) pause_ms(call, got));
@@ -315,14 +308,16 @@ take_transfer(LlmCall *call)
 	HttpAnswer *got = http_take_answer(call->transfer);
 	NextTry next;
 	int64 before = tokens_so_far(call);
+	TimestampTz now;
 
 	call->transfer = NULL;
 	next = call_take_result(call, got);
 	call->throttled = got->outcome == HTTP_ANSWERED && got->status == 429;
 	call->was_cut = got->outcome == HTTP_UNREACHABLE;
+	now = GetCurrentTimestamp();
 	gate_learn(&call->pass, got, tokens_so_far(call) - before,
-			   call->throttled ? pause_ms(call, got) : -1);
-	plan_next_try(call, next, got);
+			   call->throttled ? pause_ms(call, got) : -1, now);
+	plan_next_try(call, next, got, now);
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
@@ -337,7 +332,7 @@ given_up_tokens(const LlmCall *call)
 static void
 let_go(LlmCall *call)
 {
-	gate_end(&call->pass, GATE_UNCLEAR);
+	gate_end(&call->pass, GATE_UNCLEAR, GetCurrentTimestamp());
 	/* The server has read the prompt; what else it did nobody knows. */
 	budget_settle(&call->holds, given_up_tokens(call),
 				  call->model ? cost_of(call->model, given_up_tokens(call), 0) : 0);

@@ -231,7 +231,8 @@ extern void budget_attach_shmem(void);
 
 typedef struct JoinTicket
 {
-	int place; /* where others wait for our answer; -1: they do not */
+	int place;         /* where others wait for our answer; -1: they do not */
+	TimestampTz since; /* when we began to wait, where we did */
 } JoinTicket;
 
 /*
@@ -349,6 +350,7 @@ typedef struct LlmLedgerRow
 	const LlmRequest *request;
 	const LlmModel *model; /* NULL where there is none */
 	const LlmAnswer *answer;
+	TimestampTz now;
 } LlmLedgerRow;
 
 /* "ok", "timeout", ...: the ledger's and the metric's word. */

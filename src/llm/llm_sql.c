@@ -154,7 +154,6 @@ Datum
 factory_complete(PG_FUNCTION_ARGS)
 {
 	LlmRequest request = {.purpose = "complete"};
-	TimestampTz begun = GetCurrentTimestamp();
 	JoinTicket ticket;
 	Jsonb *theirs;
 
@@ -173,7 +172,7 @@ factory_complete(PG_FUNCTION_ARGS)
 		request.options = PG_GETARG_JSONB_P(4);
 	theirs = join_begin(&ticket, &request);
 	if (theirs != NULL)
-		PG_RETURN_JSONB_P(joined_document(theirs, begun));
+		PG_RETURN_JSONB_P(joined_document(theirs, ticket.since));
 	PG_RETURN_JSONB_P(complete(&request, &ticket));
 }
 
