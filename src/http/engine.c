@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -37,6 +36,9 @@
 #define ENGINE_MAX_IDLE_CONNECTIONS 64
 
 #define ENGINE_EVENTS 64
+
+/* Looking out in vain once in so many waits costs them nothing that shows. */
+#define ENGINE_MAX_WAITS_PASSED 256
 
 /* A socket, and what the epoll descriptor waits for at it. */
 typedef struct EngineSocket
@@ -62,6 +64,8 @@ typedef struct Engine
 	int under_way;     /* easy handles added and not dropped */
 	bool is_wide;      /* more were under way than may stay open */
 	bool is_quick;     /* the last answer came within factory.http_spin */
+	int waits_to_pass; /* until an answer is looked out for again */
+	int waits_passed;  /* after the last one that did not come soon */
 	TimestampTz timer; /* when curl wants to be called; DT_NOEND for never, 0 for now */
 	EngineEndCallback on_end;
 } Engine;
@@ -363,9 +367,10 @@ note_ready(void)
 }
 
 /*
- * Who sleeps is woken late: on a server that answers in less time than that, its answers
- * are looked out for.  Only where the last one came so soon, so never for long in vain;
- * and whoever else wants this processor is let go first.
+ * Who sleeps is woken late: of a server that answers in less time than that, the answer
+ * is looked out for, with the processor held.  Only where the last one came so soon; and
+ * where it does not come, as from a server that waits for this very processor, it is not
+ * tried again for twice as many waits as the time before.
  */
 static bool
 answer_comes_soon(TimestampTz now, TimestampTz until)
@@ -376,13 +381,18 @@ answer_comes_soon(TimestampTz now, TimestampTz until)
 
 	if (!engine.is_quick || engine.watched != 1 || !engine_is_reading())
 		return false;
-	do
+	if (engine.waits_to_pass > 0)
 	{
+		engine.waits_to_pass--;
+		return false;
+	}
+	do
 		comes = poll(&wanted, 1, 0) > 0;
-		if (!comes)
-			(void) sched_yield();
-	} while (!comes && !MyLatch->is_set && GetCurrentTimestamp() < end);
+	while (!comes && !MyLatch->is_set && GetCurrentTimestamp() < end);
 	engine.is_quick = comes;
+	engine.waits_passed =
+		comes ? 0 : Min(Max(2 * engine.waits_passed, 1), ENGINE_MAX_WAITS_PASSED);
+	engine.waits_to_pass = engine.waits_passed;
 	if (comes)
 		note_ready();
 	return comes;
