@@ -56,6 +56,7 @@ typedef struct JoinPlace
 typedef struct JoinShared
 {
 	LWLock *lock;
+	int busy; /* places that are not free; under lock */
 	JoinPlace places[JOIN_PLACES];
 	char texts[JOIN_PLACES]
 			  [JOIN_MAX_ANSWER]; /* a place's own: its key, then its answer */
@@ -208,6 +209,8 @@ leave_asking(const Jsonb *document)
 		place->answer = size;
 	}
 	place->asker = 0;
+	if (!is_waited_for)
+		shared->busy--;
 	LWLockRelease(shared->lock);
 	if (is_waited_for)
 		ConditionVariableBroadcast(&place->changed);
@@ -227,6 +230,8 @@ leave_waiting(char *buffer)
 	if (size > 0 && buffer != NULL)
 		memcpy(buffer, shared->texts[waiting_at], size);
 	place->waiting--;
+	if (place->asker == 0 && place->waiting == 0)
+		shared->busy--;
 	LWLockRelease(shared->lock);
 	waiting_at = -1;
 	return size;
@@ -256,21 +261,27 @@ take_place(StringInfo key)
 {
 	static bool callback_registered = false;
 	int free = -1;
+	int busy = 0;
 
 	if (!callback_registered)
 		before_shmem_exit(backend_exits, (Datum) 0);
 	callback_registered = true;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < JOIN_PLACES && waiting_at < 0; i++)
+	for (int i = 0;
+		 i < JOIN_PLACES && waiting_at < 0 && (free < 0 || busy < shared->busy); i++)
 	{
 		JoinPlace *place = &shared->places[i];
 
 		if (place->asker == 0 && place->waiting == 0)
 			free = free < 0 ? i : free;
-		else if (is_asking(i, key))
+		else
 		{
-			place->waiting++;
-			waiting_at = i;
+			busy++;
+			if (is_asking(i, key))
+			{
+				place->waiting++;
+				waiting_at = i;
+			}
 		}
 	}
 	if (waiting_at < 0 && free >= 0)
@@ -278,6 +289,7 @@ take_place(StringInfo key)
 		memcpy(shared->texts[free], key->data, key->len);
 		shared->places[free].key = key->len;
 		shared->places[free].asker = MyProcPid;
+		shared->busy++;
 		asking_at = free;
 	}
 	LWLockRelease(shared->lock);

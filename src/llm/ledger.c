@@ -105,6 +105,7 @@ typedef struct RowValues
 	Datum values[LEDGER_COLUMNS];
 	bool nulls[LEDGER_COLUMNS];
 	int count;
+	NameData caller;
 } RowValues;
 
 static void
@@ -148,13 +149,12 @@ collect_row(const LlmLedgerRow *row, RowValues *values)
 {
 	const LlmRequest *request = row->request;
 	const LlmAnswer *answer = row->answer;
-	Name caller = palloc0(sizeof(NameData));
 
-	namestrcpy(caller, GetUserNameFromId(GetUserId(), false));
+	namestrcpy(&values->caller, GetUserNameFromId(GetUserId(), false));
 	values->count = 0;
 	add_text(values, tenant_current());
 	add(values, TimestampTzGetDatum(row->now), false);
-	add(values, NameGetDatum(caller), false);
+	add(values, NameGetDatum(&values->caller), false);
 	add_text(values, request->purpose);
 	add_text(values, request->subject);
 	add(values, UUIDPGetDatum(request->execution_id), request->execution_id == NULL);

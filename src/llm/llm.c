@@ -219,6 +219,8 @@ send_try(LlmCall *call)
 	call->throttled = false;
 	call->state = CALL_SENT;
 	call->transfer = http_start(&request);
+	/* It has its own of it. */
+	pfree(body);
 }
 
 /* The gate is shut: a call that had its tries ends as the last of them did. */
@@ -318,6 +320,7 @@ take_transfer(LlmCall *call)
 	gate_learn(&call->pass, got, tokens_so_far(call) - before,
 			   call->throttled ? pause_ms(call, got) : -1, now);
 	plan_next_try(call, next, got, now);
+	pfree(got->body);
 }
 
 /* --- the door --------------------------------------------------------------------------------- */

@@ -147,6 +147,18 @@ take_quota(LlmCall *call)
 	call->answer.sqlstate = ERRCODE_FACTORY_QUOTA_EXCEEDED;
 }
 
+/* What there is nothing to mask in stays where it is. */
+static const char *
+masked(const char *text)
+{
+	char *result = llm_mask_personal(text);
+
+	if (strcmp(result, text) != 0)
+		return result;
+	pfree(result);
+	return text;
+}
+
 /* The one place that every prompt passes, whoever wrote it. */
 static void
 mask_prompt(LlmCall *call)
@@ -156,9 +168,9 @@ mask_prompt(LlmCall *call)
 	if (call->is_masked || !llm_masks_personal())
 		return;
 	call->is_masked = true;
-	request->user = llm_mask_personal(request->user);
+	request->user = masked(request->user);
 	if (request->system != NULL)
-		request->system = llm_mask_personal(request->system);
+		request->system = masked(request->system);
 }
 
 static void
