@@ -192,6 +192,10 @@ SELECT factory.create_decision('index_image', jsonb_build_object('inputs', '{"i"
 	'rules', jsonb_agg(jsonb_build_object('id', 'r' || r, 'then', jsonb_build_object('status', 'S' || r), 'because', 'i is {i}',
 		'when', format('i = %s AND t IN (''a'', ''word %s of more than sixteen bytes'') AND d > ''2026-01-0%s'' AND n <= %s.5', r, r, 1 + r % 9, r)))))
 FROM generate_series(1, 40) AS r;
+-- What is the same lies the same, byte for byte: nothing of the session's memory is in it.
+SELECT count(*) AS findings FROM factory.decision_version, factory.check_decision(replace(definition::text, 'word', repeat('other word', 99))::jsonb) WHERE decision = 'index_image';
+SELECT factory.create_decision('index_image_again', definition) FROM factory.decision_version WHERE decision = 'index_image';
+SELECT count(*), count(DISTINCT image) AS images FROM factory.rule_index WHERE decision LIKE 'index_image%';
 CREATE TABLE sound_image AS SELECT image FROM factory.rule_index WHERE decision = 'index_image';
 CREATE VIEW judged AS SELECT string_agg(j.status || coalesce(' ' || (j.explanation->'nearest_miss'->>'rule'), ''), ', ' ORDER BY i) AS statuses
 FROM generate_series(0, 41, 7) AS i,

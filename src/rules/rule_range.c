@@ -11,7 +11,8 @@
 Test *
 test_make(int column, AtNull at_null, const KeyRange *ranges, int count)
 {
-	Test *test = palloc(offsetof(Test, ranges) + sizeof(KeyRange) * count);
+	/* All of it becomes part of an image, what lies between its members, too. */
+	Test *test = palloc0(offsetof(Test, ranges) + sizeof(KeyRange) * count);
 
 	test->column = column;
 	test->at_null = at_null;
