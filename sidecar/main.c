@@ -31,6 +31,7 @@
 #include "service.h"
 #include "setup.h"
 #include "text.h"
+#include "turns.h"
 #include "watch.h"
 
 typedef struct Main
@@ -384,7 +385,7 @@ run_loop(void *argument)
 {
 	Factoryd *factoryd = argument;
 
-	event_base_dispatch(factoryd->base);
+	turns_run(factoryd);
 	return NULL;
 }
 
@@ -431,7 +432,7 @@ serve(Main *all)
 		factoryd_fail(first);
 	}
 	log_info("factoryd %s listens on %s", FACTORYD_VERSION, all->setup->config.listen);
-	event_base_dispatch(first->base);
+	turns_run(first);
 	for (int i = 1; i < started; i++)
 		pthread_join(all->loops[i].thread, NULL);
 	for (int i = 0; i < 3; i++)

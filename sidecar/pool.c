@@ -181,7 +181,7 @@ find_shared(Pool *pool, const Call *call)
 {
 	PoolConnection *connection;
 	PoolConnection *found = NULL;
-	uint64_t now_us = pool_now_us();
+	uint64_t now_us = text_clock_us();
 
 	LIST_FOREACH(connection, &pool->connections, link)
 	if (connection_may_share(connection, call, now_us) &&

@@ -148,7 +148,7 @@ describe(CallOutcome *outcome, const PGresult *error, bool refused_settings)
 static void
 note_duration(Pool *pool, const Slot *slot)
 {
-	uint64_t took = pool_now_us() - slot->began_us;
+	uint64_t took = text_clock_us() - slot->began_us;
 	uint32_t *average;
 
 	if (slot->statement < 0 || slot->statement >= pool->statement_count)
@@ -196,7 +196,7 @@ finish_slot(PoolConnection *connection)
 	else if (slot.call)
 		note_duration(pool, &slot);
 	if (connection->slot_count > 0)
-		connection_slot(connection, 0)->began_us = pool_now_us();
+		connection_slot(connection, 0)->began_us = text_clock_us();
 	else if (!connection->on_errand)
 		connection_make_idle(connection);
 	if (again)

@@ -6,7 +6,6 @@
 #define FACTORYD_POOL_INT_H
 
 #include <stdint.h>
-#include <time.h>
 
 #include "buffer.h"
 #include "errand.h"
@@ -231,14 +230,5 @@ extern void connection_make_idle(PoolConnection *connection);
 extern void connection_cancel(PoolConnection *connection);
 extern void call_socket_readable(evutil_socket_t fd, short what, void *context);
 extern void call_socket_writable(evutil_socket_t fd, short what, void *context);
-
-static inline uint64_t
-pool_now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * UINT64_C(1000000) + now.tv_nsec / 1000;
-}
 
 #endif /* FACTORYD_POOL_INT_H */

@@ -253,7 +253,7 @@ begin_slot(PoolConnection *connection, Call *call)
 	memset(slot, 0, sizeof(*slot));
 	slot->call = call;
 	slot->statement = -1;
-	slot->began_us = pool_now_us();
+	slot->began_us = text_clock_us();
 	return slot;
 }
 
@@ -279,7 +279,7 @@ is_stalled(const PoolConnection *connection, uint64_t now_us)
 void
 connection_release_stuck(PoolConnection *connection)
 {
-	if (connection->slot_count < 2 || !is_stalled(connection, pool_now_us()))
+	if (connection->slot_count < 2 || !is_stalled(connection, text_clock_us()))
 		return;
 	for (int i = 1; i < connection->slot_count; i++)
 	{

@@ -230,6 +230,15 @@ text_clock_ms(void)
 }
 
 uint64_t
+text_clock_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+uint64_t
 text_hash(const char *text)
 {
 	uint64_t hash = UINT64_C(14695981039346656037);

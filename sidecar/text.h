@@ -36,6 +36,7 @@ extern bool text_is_utf8(const char *text, size_t length);
 
 /* Milliseconds of a clock that only goes forward, to within some of them; cheap. */
 extern long long text_clock_ms(void);
+extern uint64_t text_clock_us(void);
 
 /* FNV-1a. */
 extern uint64_t text_hash(const char *text);
