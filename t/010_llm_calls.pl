@@ -197,4 +197,25 @@ SKIP:
 	$session->quit;
 }
 
+# What the ledger can lose: kill -9 takes the rows that wait for the writer, and none that it wrote.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET restart_after_crash = on');
+$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+$peer->script(chat('hello'));
+my $rows = 'SELECT count(*) FROM factory.llm_call';
+my $waiting = 'SELECT coalesce(sum(records), 0) FROM factory.queue_status';
+my $calls = sub { return $node->safe_psql('postgres', "SELECT count(factory.complete('mini', 'hi ' || i)) FROM generate_series(1, $_[0]) AS i") };
+ok($node->poll_query_until('postgres', $waiting, '0'), 'the queue runs empty');
+my $written = $node->safe_psql('postgres', $rows);
+is($calls->(20), '20', 'calls are answered');
+ok($node->poll_query_until('postgres', $rows, $written += 20), 'and written');
+is($calls->(5), '5', 'and some more are answered');
+my $writer = $node->safe_psql('postgres', q{SELECT pid FROM factory.queue_status WHERE database = 'postgres'});
+kill 'KILL', $writer;
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM factory.worker_status WHERE pid = $writer"), 'the writer is killed and the server recovers');
+my $left = $node->safe_psql('postgres', $rows);
+cmp_ok($left, '>=', $written, 'what was written is there');
+cmp_ok($left, '<=', $written + 5, 'what was not yet may be lost');
+is($calls->(3), '3', 'calls go on');
+ok($node->poll_query_until('postgres', $rows, $left + 3), 'and the ledger with them');
+
 done_testing();

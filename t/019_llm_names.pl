@@ -68,6 +68,19 @@ like(sql($call), qr/PF201: .*resolving the server's name: no such host/, 'a name
 resolves(public => '203.0.113.7');
 is(sql($call), 'hello', 'a public address');
 
+# Calls of one session ask for a name once, also where each has a connection of its own.
+sub questions { return scalar grep { $_ eq "public.scripted\n" } split /(?<=\n)/, (-e "$names.asked" ? slurp_file("$names.asked") : '') }
+for my $keep (1, 0)
+{
+	my $before = questions();
+	$peer->script(chat('hello', keep => $keep));
+	is(sql("$call;\n$call;\n$call"), "hello\nhello\nhello", 'three calls of one session');
+	my %connections = map { $_->{connection} => 1 } $peer->requests;
+	is(scalar(keys %connections), $keep ? 1 : 3, $keep ? 'on one connection' : 'on three connections');
+	is(questions() - $before, 1, 'resolve the name once');
+}
+$peer->script(chat('hello'));
+
 # The name that was public a moment ago leads inside: nothing is sent.
 for my $inside (qw(127.0.0.1 169.254.169.254 10.0.0.1 ::1 ::ffff:127.0.0.1))
 {

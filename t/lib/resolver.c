@@ -4,8 +4,9 @@
  *
  * Names below ".scripted" are answered as the file says that FACTORY_RESOLVER names,
  * read at each question: one line a name, "NAME ADDRESS" or "NAME mute", which never
- * answers.  The address 203.0.113.7, of a network for examples, stands for one that is
- * public: what connects to it is led to 127.0.0.1 and does not notice.
+ * answers.  Each name that is asked for is written down in a file beside it, ".asked".
+ * The address 203.0.113.7, of a network for examples, stands for one that is public: what
+ * connects to it is led to 127.0.0.1 and does not notice.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,6 +39,23 @@ scripted_address(const char *name, char *address)
 	return found;
 }
 
+static void
+note_question(const char *name)
+{
+	const char *path = getenv("FACTORY_RESOLVER");
+	char asked[1024];
+	FILE *file;
+
+	if (path == NULL ||
+		snprintf(asked, sizeof(asked), "%s.asked", path) >= (int) sizeof(asked))
+		return;
+	file = fopen(asked, "a");
+	if (file == NULL)
+		return;
+	fprintf(file, "%s\n", name);
+	fclose(file);
+}
+
 int
 getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 			struct addrinfo **result)
@@ -50,6 +68,7 @@ getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 		next = dlsym(RTLD_NEXT, "getaddrinfo");
 	if (name == NULL || strstr(name, ".scripted") == NULL)
 		return next(name, service, hints, result);
+	note_question(name);
 	if (!scripted_address(name, address))
 		return EAI_NONAME;
 	while (strcmp(address, "mute") == 0)
