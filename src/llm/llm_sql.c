@@ -62,22 +62,50 @@ raise_failure(const char *model, const LlmAnswer *answer)
 			 answer->hint ? errhint("%s", answer->hint) : 0));
 }
 
+static const DocShape *
+answer_shape(bool is_joined, bool has_ladder)
+{
+	static DocShape shapes[2][2];
+	const char *keys[] = {"json", "text", "model", "usage", NULL, NULL, NULL, NULL, NULL};
+	int count = 4;
+
+	if (is_joined)
+		keys[count++] = "joined";
+	if (has_ladder)
+		keys[count++] = "ladder";
+	keys[count++] = "attempts";
+	keys[count++] = "cost_usd";
+	keys[count++] = "latency_ms";
+	doc_shape_once(&shapes[is_joined][has_ladder], keys, count);
+	return &shapes[is_joined][has_ladder];
+}
+
+static void
+put_usage(DocBuilder *b, const LlmAnswer *answer)
+{
+	static const char *const keys[] = {"total_tokens", "prompt_tokens",
+									   "completion_tokens"};
+	static DocShape shape;
+
+	doc_shape_once(&shape, keys, lengthof(keys));
+	doc_begin_shaped(b, "usage", &shape);
+	doc_put_int(b, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
+	doc_put_int(b, "prompt_tokens", answer->prompt_tokens);
+	doc_put_int(b, "completion_tokens", answer->completion_tokens);
+	doc_end_shaped(b);
+}
+
 Jsonb *
 llm_answer_document(const LlmAnswer *answer)
 {
 	DocBuilder b;
 
 	doc_build(&b);
-	doc_begin_object(&b, NULL);
-	/* In the order of documents, which spares the sorting. */
+	doc_begin_shaped(&b, NULL, answer_shape(answer->is_joined, answer->ladder != NULL));
 	doc_put_doc(&b, "json", answer->json);
 	doc_put_string(&b, "text", answer->text);
 	doc_put_string(&b, "model", answer->model);
-	doc_begin_object(&b, "usage");
-	doc_put_int(&b, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
-	doc_put_int(&b, "prompt_tokens", answer->prompt_tokens);
-	doc_put_int(&b, "completion_tokens", answer->completion_tokens);
-	doc_end_object(&b);
+	put_usage(&b, answer);
 	if (answer->is_joined)
 		doc_put_bool(&b, "joined", true);
 	if (answer->ladder != NULL)
@@ -85,7 +113,7 @@ llm_answer_document(const LlmAnswer *answer)
 	doc_put_int(&b, "attempts", answer->attempts);
 	doc_put_number(&b, "cost_usd", answer->cost_usd);
 	doc_put_decimal(&b, "latency_ms", (int64) rint(answer->latency_ms * 1000), 3);
-	doc_end_object(&b);
+	doc_end_shaped(&b);
 	return doc_finish(&b);
 }
 
