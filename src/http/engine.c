@@ -52,9 +52,10 @@ typedef struct Engine
 	CURLM *multi;
 	CURLSH *share;
 	int epoll;
-	int watched;        /* sockets that curl waits for */
-	EngineSocket last;  /* the one whose wishes were told last */
-	bool last_is_idle;  /* curl waits for it no more, and it is in the epoll yet */
+	int watched;       /* sockets that curl waits for */
+	int curls_own;     /* those of them that are no transfer's: newer versions have one */
+	EngineSocket last; /* the one whose wishes were told last */
+	bool last_is_idle; /* curl waits for it no more, and it is in the epoll yet */
 	bool last_is_ready; /* a wait has said so */
 	int resolving;      /* transfers whose name was or is being resolved */
 	bool is_blocked;    /* signals are */
@@ -110,10 +111,12 @@ is_connection(CURL *easy)
 }
 
 static int
-unwatch_socket(CURL *easy, curl_socket_t socket, bool was_watched)
+unwatch_socket(CURL *easy, curl_socket_t socket, const void *known)
 {
-	if (was_watched)
+	if (known != NULL)
 		engine.watched--;
+	if (known == &engine.curls_own)
+		engine.curls_own--;
 	if (socket == engine.last.socket && is_connection(easy))
 	{
 		engine.last_is_idle = true;
@@ -144,12 +147,16 @@ watch_socket(CURL *easy, curl_socket_t socket, int what, void *userp, void *know
 	struct epoll_event event = {.data.fd = socket};
 
 	if (what == CURL_POLL_REMOVE)
-		return unwatch_socket(easy, socket, known != NULL);
+		return unwatch_socket(easy, socket, known);
 	note_phase(easy, what);
 	if (known == NULL)
 	{
+		bool is_curls_own = handle_transfer(easy) == NULL;
+
 		engine.watched++;
-		curl_multi_assign(engine.multi, socket, &engine);
+		engine.curls_own += is_curls_own;
+		curl_multi_assign(engine.multi, socket,
+						  is_curls_own ? (void *) &engine.curls_own : &engine);
 	}
 	if (what & CURL_POLL_IN)
 		event.events |= EPOLLIN;
@@ -274,7 +281,7 @@ close_connections(void)
 	(void) curl_multi_cleanup(engine.multi);
 	leave_curl();
 	engine.multi = NULL;
-	engine.watched = 0;
+	engine.watched = engine.curls_own = 0;
 	engine.timer = DT_NOEND;
 	engine.is_wide = false;
 }
@@ -359,6 +366,13 @@ engine_is_reading(void)
 
 /* --- waiting ------------------------------------------------------------------------- */
 
+/* One transfer is under way, and is to be read. */
+static bool
+one_is_awaited(void)
+{
+	return engine.watched - engine.curls_own == 1 && engine_is_reading();
+}
+
 /* Where curl waits for one socket to be read, there is nothing to find out. */
 static void
 note_ready(void)
@@ -379,7 +393,7 @@ answer_comes_soon(TimestampTz now, TimestampTz until)
 	TimestampTz end = Min(now + http_spin_us, Min(until, engine.timer));
 	bool comes = false;
 
-	if (!engine.is_quick || engine.watched != 1 || !engine_is_reading())
+	if (!engine.is_quick || !one_is_awaited())
 		return false;
 	if (engine.waits_to_pass > 0)
 	{
@@ -403,6 +417,7 @@ sleep_until(TimestampTz now, TimestampTz until)
 {
 	WaitEvent events[3];
 	long timeout = TimestampDifferenceMilliseconds(now, Min(until, engine.timer));
+	bool came = false;
 	int count;
 
 	/* Nobody reads what an idle connection has; its end would wake us on and on. */
@@ -415,9 +430,11 @@ sleep_until(TimestampTz now, TimestampTz until)
 		if (events[i].events & WL_LATCH_SET)
 			ResetLatch(MyLatch);
 		else if (events[i].events & WL_SOCKET_READABLE)
-			note_ready();
+			came = true;
 	}
-	engine.is_quick = engine.last_is_ready && http_spin_us > 0 &&
+	if (came)
+		note_ready();
+	engine.is_quick = came && one_is_awaited() && http_spin_us > 0 &&
 					  GetCurrentTimestamp() - now <= http_spin_us;
 }
 
