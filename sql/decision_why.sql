@@ -86,3 +86,16 @@ DROP TABLE why_any;
 -- Not a number is a value, too, and above all others.
 SELECT factory.create_decision('why_nan', '{"inputs": {"f": "float8"}, "rules": [{"id": "nan", "when": "f = ''NaN''", "then": {"status": "NAN"}}, {"id": "hot", "when": "f > 70", "then": {"status": "HOT"}}], "default": {"status": "NORMAL"}}');
 SELECT f, j.status, j.explanation->'flips' AS flips FROM (VALUES (1, 71), (2, 1e308), (3, 'NaN'::float8), (4, 70)) AS v(n, f), factory.judge_row('why_nan', v) AS j ORDER BY n;
+
+-- So does one of more members than jsonb keeps lengths of: seventy inputs, and as many hits and
+-- undecided rules in a list.
+SELECT factory.create_decision('why_wide', jsonb_build_object('hit_policy', 'collect', 'default', '{"status": "NONE"}'::jsonb,
+	'inputs', (SELECT jsonb_object_agg('input_' || i, CASE WHEN i % 2 = 0 THEN 'numeric' ELSE 'text' END) FROM generate_series(1, 70) AS i),
+	'rules', (SELECT jsonb_agg(jsonb_build_object('id', i::text, 'then', '{"status": "S"}'::jsonb, 'when', format('input_%s %s', i, CASE WHEN i % 2 = 0 THEN '> 1' ELSE '<> ''''' END)) ORDER BY i) FROM generate_series(1, 70) AS i)));
+SELECT missing, jsonb_array_length(e->'reasoning') AS reasons, jsonb_array_length(e->'references') AS hits, jsonb_array_length(e->'undecided') AS undecided,
+	pg_column_size(e) = pg_column_size(e::text::jsonb) AND e = e::text::jsonb AS is_stored_alike,
+	(SELECT count(*) FROM jsonb_each_text(e->'evidence') AS v WHERE v.value = regexp_replace(v.key, '\D', '', 'g')) AS evidence, e->'evidence'->>'input_70' AS last
+FROM unnest('{0,1,40,70}'::int[]) AS missing, LATERAL (SELECT explanation AS e FROM factory.judge('why_wide',
+	(SELECT coalesce(jsonb_object_agg('input_' || i, CASE WHEN i % 2 = 0 THEN to_jsonb(i) ELSE to_jsonb(i::text) END), '{}') FROM generate_series(missing + 1, 70) AS i))) AS j ORDER BY missing;
+SELECT factory.create_decision('why_bare', '{"inputs": {}, "rules": [{"id": "r", "when": "true", "then": {"status": "S"}}]}');
+SELECT explanation, pg_column_size(explanation) = pg_column_size(explanation::text::jsonb) AS is_stored_alike FROM factory.judge('why_bare', '{}');
