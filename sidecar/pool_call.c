@@ -181,11 +181,11 @@ finish_slot(PoolConnection *connection)
 	Pool *pool = connection->pool;
 	Slot slot = *connection_slot(connection, 0);
 	CallOutcome outcome = {CALL_FINE, slot.result, "00000", "", NULL, NULL};
+	bool misses = slot_misses_extension(connection, &slot);
 	bool again = slot.call && !slot.call->repeated &&
-				 (slot_misses_extension(connection, &slot) ||
-				  was_hit_by_mistake(connection, &slot));
+				 (misses || was_hit_by_mistake(connection, &slot));
 
-	if (again && slot_misses_extension(connection, &slot))
+	if (again && misses)
 		pool_forget_statements(pool);
 	memset(connection_slot(connection, 0), 0, sizeof(Slot));
 	connection->first = (connection->first + 1) % SLOTS_MOST;

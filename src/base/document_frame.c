@@ -3,8 +3,8 @@
  *		Objects with known keys, and lists of known length, built where they stay.
  *
  * Their header, entries and keys can be written when they begin; what is put into them
- * goes behind, where it stays, and is not copied again.  That makes explanations, which
- * have the same keys each time, at half the cost.
+ * goes behind, where it stays, and is not copied again.  Explanations, which have the
+ * same keys each time, are built so.
  */
 #include "postgres.h"
 
@@ -173,7 +173,7 @@ end_root(DocBuilder *b)
 {
 	b->result = (Jsonb *) b->bytes;
 	SET_VARSIZE(b->result, b->used);
-	if (b->room <= WASTE_MOST * b->used)
+	if (b->room / WASTE_MOST <= b->used)
 		return;
 	b->result = palloc(b->used);
 	memcpy(b->result, b->bytes, b->used);

@@ -27,7 +27,7 @@ relation_changed(Datum argument, Oid relation)
 bool
 watch_holds(TableWatch *watch)
 {
-	/* Nothing is opened here that would take the news in; of a drop it is some, too. */
+	/* Nothing is opened here that would take the news in; that it was dropped is some. */
 	AcceptInvalidationMessages();
 	return watch->holds;
 }

@@ -67,7 +67,7 @@ typedef struct Engine
 	bool is_quick;     /* the last answer came within factory.http_spin */
 	int waits_to_pass; /* until an answer is looked out for again */
 	int waits_passed;  /* after the last one that did not come soon */
-	TimestampTz timer; /* when curl wants to be called; DT_NOEND for never, 0 for now */
+	TimestampTz timer; /* when curl wants to be called; DT_NOEND: never, 0: at once */
 	EngineEndCallback on_end;
 } Engine;
 

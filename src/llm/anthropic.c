@@ -62,6 +62,7 @@ write_request(LlmBody *b, const LlmPrompt *given)
 {
 	LlmPrompt prompt = *given;
 	const char *system;
+
 	if (prompt.form == LLM_FORM_SCHEMA && !is_object_schema(prompt.schema))
 		prompt.form = LLM_FORM_OBJECT;
 	system = prompt_system_text(&prompt);

@@ -75,6 +75,7 @@ static void
 write_request(LlmBody *b, const LlmPrompt *prompt)
 {
 	const char *system = prompt_system_text(prompt);
+
 	body_begin_object(b, NULL);
 	if (system != NULL)
 		put_content(b, "systemInstruction", NULL, system);

@@ -305,11 +305,11 @@ first_in_segment(const RuleIndex *index, const Nearness *nearness, int at, int s
 
 /* False where it is too far away, or nothing can be promised of the rule. */
 static bool
-step_to(const RuleIndex *index, const Nearness *nearness, int at, uint64 turn,
+step_to(const RuleIndex *index, const Nearness *nearness, int at, uint64 nearest,
 		bool upward, IndexStep *step)
 {
 	const IndexColumn *column = &index->columns[at];
-	uint32 distance = (uint32) (turn >> 32), rule = (uint32) turn;
+	uint32 distance = (uint32) (nearest >> 32), rule = (uint32) nearest;
 	int segment;
 
 	if (distance > STEPS_LOOKED_AT)
