@@ -30,8 +30,8 @@
 #include "route.h"
 #include "service.h"
 #include "setup.h"
+#include "slice.h"
 #include "text.h"
-#include "turns.h"
 #include "watch.h"
 
 typedef struct Main
@@ -385,7 +385,8 @@ run_loop(void *argument)
 {
 	Factoryd *factoryd = argument;
 
-	turns_run(factoryd);
+	slice_ask_short();
+	event_base_dispatch(factoryd->base);
 	return NULL;
 }
 
@@ -432,7 +433,8 @@ serve(Main *all)
 		factoryd_fail(first);
 	}
 	log_info("factoryd %s listens on %s", FACTORYD_VERSION, all->setup->config.listen);
-	turns_run(first);
+	slice_ask_short();
+	event_base_dispatch(first->base);
 	for (int i = 1; i < started; i++)
 		pthread_join(all->loops[i].thread, NULL);
 	for (int i = 0; i < 3; i++)

@@ -172,5 +172,14 @@ PERL
 	close $until;
 	waitpid($resting, 0);
 }
+# Slices of a thread are asked for since Linux 6.12; what tells them is not in every kernel.
+SKIP:
+{
+	my ($usual) = (-r '/proc/self/sched' ? slurp_file('/proc/self/sched') : '') =~ /^se\.slice\s*:\s*(\d+)/m;
+	my ($major, $minor) = slurp_file('/proc/sys/kernel/osrelease') =~ /^(\d+)\.(\d+)/;
+	skip 'this kernel has no slices of a thread', 1 if !$usual || $major < 6 || ($major == 6 && $minor < 12);
+	my @slices = map { slurp_file($_) =~ /^se\.slice\s*:\s*(\d+)/m } glob "/proc/$factoryd->{pid}/task/*/sched";
+	is_deeply([ grep { $_ > 200_000 } @slices ], [], 'every loop has short slices');
+}
 is($factoryd->stop, 0, 'it ends well');
 done_testing();
