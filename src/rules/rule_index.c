@@ -198,30 +198,82 @@ and_chunk(RuleIndex *index, int chunk)
 	index->chunk = chunk;
 }
 
+/* The same where there is no more than a short chunk. */
+static pg_attribute_always_inline void
+and_few(RuleIndex *index)
+{
+	uint64 a = index->all[0], b = index->all[1];
+
+	for (int i = 0; i < index->located; i++)
+	{
+		a &= index->now[i][0];
+		b &= index->now[i][1];
+	}
+	while (index->located < index->column_count && (a | b) != 0)
+	{
+		const uint64 *now = locate_next(index);
+
+		a &= now[0];
+		b &= now[1];
+	}
+	index->bits[0] = a;
+	index->bits[1] = b;
+	index->chunk = 0;
+}
+
+/* The first of these rules that passes its tests; -1: none. */
+static pg_attribute_always_inline int
+first_passing(const RuleIndex *index, int word, uint64 bits, RuleStanding *standing)
+{
+	for (; bits != 0; bits &= bits - 1)
+	{
+		int rule = word * 64 + pg_rightmost_one_pos64(bits);
+
+		if (!index->exact && !passes_tests(index, rule))
+			continue;
+		*standing = has_rule(index->residue, rule) ? RULE_OPEN
+					: is_null(index, rule)         ? RULE_NULL
+												   : RULE_HOLDS;
+		return rule;
+	}
+	return -1;
+}
+
+static pg_noinline int
+next_of_few(RuleIndex *index, int from, RuleStanding *standing)
+{
+	uint64 mask = ~UINT64CONST(0) << (from % 64);
+	int rule = -1;
+
+	if (index->chunk != 0)
+		and_few(index);
+	if (from < 64)
+	{
+		rule = first_passing(index, 0, index->bits[0] & mask, standing);
+		mask = ~UINT64CONST(0);
+	}
+	if (rule < 0 && from < 64 * FEW_WORDS)
+		rule = first_passing(index, 1, index->bits[1] & mask, standing);
+	return rule;
+}
+
 int
 rule_index_next(const Decision *decision, int from, RuleStanding *standing)
 {
 	RuleIndex *index = decision->index;
 	uint64 mask = ~UINT64CONST(0) << (from % 64);
 
+	if (index->word_count == FEW_WORDS)
+		return next_of_few(index, from, standing);
 	for (int word = from / 64; word < index->word_count; word++, mask = ~UINT64CONST(0))
 	{
-		uint64 bits;
+		int rule;
 
 		if (word / CHUNK_WORDS != index->chunk)
 			and_chunk(index, word / CHUNK_WORDS);
-		bits = index->bits[word % CHUNK_WORDS] & mask;
-		for (; bits != 0; bits &= bits - 1)
-		{
-			int rule = word * 64 + pg_rightmost_one_pos64(bits);
-
-			if (!index->exact && !passes_tests(index, rule))
-				continue;
-			*standing = has_rule(index->residue, rule) ? RULE_OPEN
-						: is_null(index, rule)         ? RULE_NULL
-													   : RULE_HOLDS;
+		rule = first_passing(index, word, index->bits[word % CHUNK_WORDS] & mask, standing);
+		if (rule >= 0)
 			return rule;
-		}
 	}
 	return -1;
 }

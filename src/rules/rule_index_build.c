@@ -361,7 +361,10 @@ index_begin(RuleIndex *index, int rule_count)
 {
 	int columns = Max(index->set.column_count, 1);
 
-	index->word_count = TYPEALIGN(CHUNK_WORDS, Max((rule_count + 63) / 64, 1));
+	index->word_count = (rule_count + 63) / 64;
+	index->word_count = index->word_count <= FEW_WORDS
+							? FEW_WORDS
+							: TYPEALIGN(CHUNK_WORDS, index->word_count);
 	index->exact = true;
 	index->all = new_bitmap(index);
 	index->residue = new_bitmap(index);

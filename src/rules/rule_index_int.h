@@ -10,7 +10,9 @@
 
 #include <math.h>
 
-#define CHUNK_WORDS 4 /* a bitmap's length is a multiple of it */
+/* A bitmap's length is a multiple of the one, or it is the other. */
+#define CHUNK_WORDS 4
+#define FEW_WORDS 2
 
 /* A word of a dictionary by its first and its last bytes; up to 16 that is all of it. */
 typedef struct IndexWord

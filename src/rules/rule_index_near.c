@@ -21,6 +21,29 @@ typedef struct NearRules
 	uint64 one;  /* that stand in all but one */
 } NearRules;
 
+static pg_attribute_always_inline void
+add_near(const RuleIndex *index, Nearness *near, int at, int words)
+{
+	uint64 fails[CHUNK_WORDS] = {0}, fails_twice[CHUNK_WORDS] = {0};
+
+	for (int i = 0; i < index->column_count; i++)
+		for (int k = 0; k < words; k++)
+		{
+			uint64 here = ~index->now[i][at + k];
+
+			fails_twice[k] |= fails[k] & here;
+			fails[k] |= here;
+		}
+	for (int k = 0; k < words; k++)
+	{
+		uint64 close = index->all[at + k] & ~fails_twice[k];
+
+		near->rules[near->count] =
+			(NearRules){at + k, close & ~fails[k], close & fails[k]};
+		near->count += close != 0;
+	}
+}
+
 Nearness
 rule_index_nearness(const Decision *decision)
 {
@@ -28,27 +51,11 @@ rule_index_nearness(const Decision *decision)
 	Nearness near = {0, palloc(sizeof(NearRules) * index->word_count)};
 
 	rule_index_locate_all(index);
-	for (int chunk = 0; chunk < index->word_count; chunk += CHUNK_WORDS)
-	{
-		uint64 fails[CHUNK_WORDS] = {0}, fails_twice[CHUNK_WORDS] = {0};
-
-		for (int i = 0; i < index->column_count; i++)
-			for (int k = 0; k < CHUNK_WORDS; k++)
-			{
-				uint64 here = ~index->now[i][chunk + k];
-
-				fails_twice[k] |= fails[k] & here;
-				fails[k] |= here;
-			}
-		for (int k = 0; k < CHUNK_WORDS; k++)
-		{
-			uint64 close = index->all[chunk + k] & ~fails_twice[k];
-
-			near.rules[near.count] =
-				(NearRules){chunk + k, close & ~fails[k], close & fails[k]};
-			near.count += close != 0;
-		}
-	}
+	if (index->word_count < CHUNK_WORDS)
+		add_near(index, &near, 0, FEW_WORDS);
+	else
+		for (int at = 0; at < index->word_count; at += CHUNK_WORDS)
+			add_near(index, &near, at, CHUNK_WORDS);
 	return near;
 }
 
