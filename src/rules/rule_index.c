@@ -271,7 +271,8 @@ rule_index_next(const Decision *decision, int from, RuleStanding *standing)
 
 		if (word / CHUNK_WORDS != index->chunk)
 			and_chunk(index, word / CHUNK_WORDS);
-		rule = first_passing(index, word, index->bits[word % CHUNK_WORDS] & mask, standing);
+		rule =
+			first_passing(index, word, index->bits[word % CHUNK_WORDS] & mask, standing);
 		if (rule >= 0)
 			return rule;
 	}

@@ -112,6 +112,7 @@ make_word_table(RuleIndex *index, IndexColumn *column)
 	while (size < (uint32) column->key->word_count * 2)
 		size *= 2;
 	column->word_mask = size - 1;
+	column->word_shift = 64 - pg_leftmost_one_pos32(size);
 	column->words = index_alloc(index, sizeof(IndexWord) * size);
 	for (uint32 i = 0; i < size; i++)
 		column->words[i].length = -1;

@@ -46,6 +46,7 @@ typedef struct IndexColumn
 	int32 *by_key;    /* dictionaries: the segment of key - 1 */
 	IndexWord *words; /* KEY_WORD: a hash table with open addressing */
 	uint32 word_mask;
+	int word_shift;
 	double grid_low;
 	double grid_scale;
 	double last_cell;
@@ -172,10 +173,11 @@ word_ends(const char *data, int length, uint64 *head, uint64 *tail)
 static pg_attribute_always_inline uint32
 place_of_word(const IndexColumn *column, uint64 head, uint64 tail, int length)
 {
-	uint64 hash = (head ^ (uint64) length << 56) * UINT64CONST(0x9E3779B97F4A7C15);
+	/* Both products are made at once; every bit of a factor goes up into the last ones. */
+	uint64 hash = (head ^ (uint64) length << 56) * UINT64CONST(0x9E3779B97F4A7C15) +
+				  tail * UINT64CONST(0x9FB21C651E98DF25);
 
-	hash = (hash ^ hash >> 32 ^ tail) * UINT64CONST(0x9FB21C651E98DF25);
-	return (uint32) (hash >> 32) & column->word_mask;
+	return (uint32) (hash >> column->word_shift);
 }
 
 /* NaN, above all numbers, has the last cell. */
