@@ -320,7 +320,7 @@ for my $crash ([ 'the server', \&crash_server ], [ 'the worker', \&crash_worker 
 {
 	my ($whose, $happens) = @$crash;
 	$peer->script({ hang => 1 });
-	my ($retry, $fail, $ask) = map { sql("SELECT factory.complete_async('mini', 'crash', on_unknown => '$_')") } qw(retry fail ask);
+	my ($retry, $fail, $ask) = map { sql("SELECT factory.complete_async('mini', 'crash $_', on_unknown => '$_')") } qw(retry fail ask);
 	$peer->wait_requests(3);
 	$happens->();
 	ends($retry, 'done', "after a crash of $whose one is asked again");

@@ -4,13 +4,16 @@
  *
  * Who asks first takes a place in shared memory with all that the call depends on, its
  * key: tenant, role, the model's row, prompt, schema, options; of what is long, a digest,
- * which would cost a call of the usual size more than all else here.  Who asks the same
- * while the first waits for his model waits for him.  When he is through he puts the
- * answer there for those who wait, and leaves; the last of them frees the place.  Nothing
- * is kept for later: that is the cache's matter.
+ * which would cost a call of the usual size more than all else here.  A call of the same
+ * while the first waits for his model follows him.  When he is through he puts the
+ * answer there for those who follow, and leaves; the last of them frees the place.
+ * Nothing is kept for later: that is the cache's matter.
  *
- * Where the first fails, is cancelled or ends, each who waits asks for himself.  Who is
- * waited for does not wait, so no two wait for each other.
+ * Where the first fails, is cancelled or ends, each who follows asks for himself; so he
+ * does where the first is not through in time.  A call that follows is one of those that
+ * a process drives, and holds none of them up.  But one that is made within another, by
+ * the query whose rows are the prompts, does: it neither follows nor is followed, so no
+ * two wait for each other.
  */
 #include "postgres.h"
 
@@ -23,6 +26,7 @@
 #include "base/tenant.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "http/http.h"
 #include "lib/stringinfo.h"
 #include "llm/llm_int.h"
 #include "metrics/metrics.h"
@@ -35,8 +39,8 @@
 
 #define JOIN_TRANCHE "pg_factory_joins"
 
-/* Calls that others can wait for, of all databases. */
-#define JOIN_PLACES 64
+/* Calls that others can follow, of all databases. */
+#define JOIN_PLACES 256
 
 /* An answer that is longer is its caller's alone. */
 #define JOIN_MAX_ANSWER (16 * 1024)
@@ -46,17 +50,20 @@
 
 typedef struct JoinPlace
 {
-	int asker;   /* process; 0: through, or free; under lock, as all but changed */
-	int waiting; /* sessions; 0 and no asker: free */
-	Size key;    /* bytes of it, while there is an asker */
-	Size answer; /* bytes of it, once the asker is through; 0: none */
+	int asker;         /* process; 0: through, or free; under lock, as all but changed */
+	int waiting;       /* calls that follow; 0 and no asker: free */
+	TimestampTz until; /* the asker is to be through by then */
+	Size key;          /* bytes of it, while there is an asker */
+	Size answer;       /* bytes of it, once the asker is through; 0: none */
 	ConditionVariable changed; /* told when the asker is through */
 } JoinPlace;
 
 typedef struct JoinShared
 {
 	LWLock *lock;
-	int busy; /* places that are not free; under lock */
+	int busy;                 /* places that are not free; under lock */
+	pg_atomic_uint64 endings; /* askers that were followed and are through */
+	ConditionVariable ended;  /* told of each */
 	JoinPlace places[JOIN_PLACES];
 	char texts[JOIN_PLACES]
 			  [JOIN_MAX_ANSWER]; /* a place's own: its key, then its answer */
@@ -65,13 +72,16 @@ typedef struct JoinShared
 static JoinShared *shared = NULL;
 static bool is_enabled = true;
 
-/* What this process has to leave when it ends; -1: none. */
-static int asking_at = -1;
-static int waiting_at = -1;
+/* What this process has to leave when it ends, by place. */
+static bool asking[JOIN_PLACES];
+static int following[JOIN_PLACES];
+static int asking_count = 0;
+static int following_count = 0;
 
 static const Setting settings[] = {
 	{"factory.llm_join",
-	 "Enables giving one answer to all sessions that ask a model the same at once.",
+	 "Enables giving one answer to all sessions and jobs that ask a model the same at "
+	 "once.",
 	 SETTING_BOOL, &is_enabled, .boot = true, .context = PGC_USERSET},
 };
 
@@ -99,6 +109,8 @@ join_attach_shmem(void)
 	{
 		memset(shared, 0, offsetof(JoinShared, texts));
 		shared->lock = &GetNamedLWLockTranche(JOIN_TRANCHE)->lock;
+		pg_atomic_init_u64(&shared->endings, 0);
+		ConditionVariableInit(&shared->ended);
 		for (int i = 0; i < JOIN_PLACES; i++)
 			ConditionVariableInit(&shared->places[i].changed);
 	}
@@ -194,56 +206,69 @@ make_key(StringInfo key, const LlmRequest *request, const LlmModel *model)
 /* --- places -------------------------------------------------------------------------------- */
 
 static void
-leave_asking(const Jsonb *document)
+leave_asking(int position, const Jsonb *document)
 {
-	JoinPlace *place = &shared->places[asking_at];
+	JoinPlace *place = &shared->places[position];
 	Size size = document ? VARSIZE(document) : 0;
-	bool is_waited_for;
+	bool is_followed;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	is_waited_for = place->waiting > 0;
+	is_followed = place->waiting > 0;
 	place->answer = 0;
-	if (is_waited_for && size <= JOIN_MAX_ANSWER)
+	if (is_followed && size <= JOIN_MAX_ANSWER)
 	{
-		memcpy(shared->texts[asking_at], document ? (const char *) document : "", size);
+		memcpy(shared->texts[position], document ? (const char *) document : "", size);
 		place->answer = size;
 	}
 	place->asker = 0;
-	if (!is_waited_for)
+	if (is_followed)
+		(void) pg_atomic_fetch_add_u64(&shared->endings, 1);
+	else
 		shared->busy--;
 	LWLockRelease(shared->lock);
-	if (is_waited_for)
+	if (is_followed)
+	{
 		ConditionVariableBroadcast(&place->changed);
-	asking_at = -1;
+		ConditionVariableBroadcast(&shared->ended);
+	}
+	asking[position] = false;
+	asking_count--;
 }
 
 /* With the answer in the buffer, if it is there; its size, 0 for none. */
 static Size
-leave_waiting(char *buffer)
+leave_following(int position, char *buffer, bool *is_late)
 {
-	JoinPlace *place = &shared->places[waiting_at];
+	JoinPlace *place = &shared->places[position];
 	Size size = 0;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	if (place->asker == 0)
 		size = place->answer;
 	if (size > 0 && buffer != NULL)
-		memcpy(buffer, shared->texts[waiting_at], size);
+		memcpy(buffer, shared->texts[position], size);
+	*is_late = place->asker != 0 && place->until <= GetCurrentTimestamp();
 	place->waiting--;
 	if (place->asker == 0 && place->waiting == 0)
 		shared->busy--;
 	LWLockRelease(shared->lock);
-	waiting_at = -1;
+	following[position]--;
+	following_count--;
 	return size;
 }
 
 static void
 backend_exits(int code, Datum argument)
 {
-	if (asking_at >= 0)
-		leave_asking(NULL);
-	if (waiting_at >= 0)
-		(void) leave_waiting(NULL);
+	bool ignored;
+
+	for (int i = 0; i < JOIN_PLACES && asking_count + following_count > 0; i++)
+	{
+		if (asking[i])
+			leave_asking(i, NULL);
+		while (following[i] > 0)
+			(void) leave_following(i, NULL, &ignored);
+	}
 }
 
 static bool
@@ -255,44 +280,68 @@ is_asking(int position, StringInfo key)
 		   memcmp(shared->texts[position], key->data, key->len) == 0;
 }
 
-/* Either asking_at or waiting_at is set; neither where all places are taken. */
-static void
-take_place(StringInfo key)
+/* Where the same is asked, or a free place, or -1; under lock. */
+static int
+find_place(StringInfo key)
 {
-	static bool callback_registered = false;
 	int free = -1;
 	int busy = 0;
+
+	for (int i = 0; i < JOIN_PLACES && (free < 0 || busy < shared->busy); i++)
+	{
+		const JoinPlace *place = &shared->places[i];
+
+		if (place->asker == 0 && place->waiting == 0)
+			free = free < 0 ? i : free;
+		else if (is_asking(i, key))
+			return i;
+		else
+			busy++;
+	}
+	return free;
+}
+
+static void
+follow(int position, LlmCall *call)
+{
+	shared->places[position].waiting++;
+	following[position]++;
+	following_count++;
+	call->state = CALL_FOLLOWING;
+}
+
+static void
+be_followed(int position, StringInfo key, TimestampTz until)
+{
+	JoinPlace *place = &shared->places[position];
+
+	memcpy(shared->texts[position], key->data, key->len);
+	place->key = key->len;
+	place->asker = MyProcPid;
+	place->until = until;
+	shared->busy++;
+	asking[position] = true;
+	asking_count++;
+}
+
+/* None where all places are taken. */
+static void
+take_place(StringInfo key, LlmCall *call)
+{
+	static bool callback_registered = false;
+	int position;
 
 	if (!callback_registered)
 		before_shmem_exit(backend_exits, (Datum) 0);
 	callback_registered = true;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	for (int i = 0;
-		 i < JOIN_PLACES && waiting_at < 0 && (free < 0 || busy < shared->busy); i++)
-	{
-		JoinPlace *place = &shared->places[i];
-
-		if (place->asker == 0 && place->waiting == 0)
-			free = free < 0 ? i : free;
-		else
-		{
-			busy++;
-			if (is_asking(i, key))
-			{
-				place->waiting++;
-				waiting_at = i;
-			}
-		}
-	}
-	if (waiting_at < 0 && free >= 0)
-	{
-		memcpy(shared->texts[free], key->data, key->len);
-		shared->places[free].key = key->len;
-		shared->places[free].asker = MyProcPid;
-		shared->busy++;
-		asking_at = free;
-	}
+	position = find_place(key);
+	if (position >= 0 && shared->places[position].asker != 0)
+		follow(position, call);
+	else if (position >= 0)
+		be_followed(position, key, call->moment);
 	LWLockRelease(shared->lock);
+	call->place = position + 1;
 }
 
 static bool
@@ -306,15 +355,29 @@ is_asked(const JoinPlace *place)
 	return result;
 }
 
-static void
-wait_for(JoinPlace *place, TimestampTz until)
+static bool
+is_followed(const JoinPlace *place)
+{
+	bool result;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	result = place->waiting > 0;
+	LWLockRelease(shared->lock);
+	return result;
+}
+
+/* --- waiting ------------------------------------------------------------------------------- */
+
+void
+join_wait_alone(const LlmCall *call)
 {
 	static uint32 wait_event = 0;
+	JoinPlace *place = &shared->places[call->place - 1];
 
 	ConditionVariablePrepareToSleep(&place->changed);
 	while (is_asked(place))
 	{
-		long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), call->moment);
 
 		if (left <= 0 ||
 			ConditionVariableTimedSleep(&place->changed, Min(left, (long) INT_MAX),
@@ -324,31 +387,39 @@ wait_for(JoinPlace *place, TimestampTz until)
 	ConditionVariableCancelSleep();
 }
 
-/* NULL where there is none. */
-static Jsonb *
-take_their_answer(TimestampTz until)
+/*
+ * Whoever is through meanwhile sets our latch.  Who was it before we would have been
+ * told is counted; and what was counted before is known, since each call is looked at
+ * between two waits.
+ */
+void
+join_wait(TimestampTz until)
 {
-	char *buffer = palloc(JOIN_MAX_ANSWER);
+	static uint64 known = 0;
 
-	PG_TRY();
+	if (following_count == 0)
 	{
-		wait_for(&shared->places[waiting_at], until);
+		http_wait(until);
+		return;
 	}
-	PG_CATCH();
-	{
-		ConditionVariableCancelSleep();
-		(void) leave_waiting(NULL);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	return leave_waiting(buffer) > 0 ? (Jsonb *) buffer : NULL;
+	ConditionVariablePrepareToSleep(&shared->ended);
+	if (pg_atomic_read_u64(&shared->endings) == known)
+		http_wait(until);
+	ConditionVariableCancelSleep();
+	known = pg_atomic_read_u64(&shared->endings);
 }
 
 /* --- the door ---------------------------------------------------------------------------------- */
 
+bool
+join_is_free(void)
+{
+	return asking_count + following_count == 0;
+}
+
 /*
- * A call that may not be made, or is one within another, is nobody's to share; nor is the
- * one that tries whether a failing server is back: who asks meanwhile is told at once.
+ * A call that may not be made is nobody's to share; nor is the one that tries whether a
+ * failing server is back: who asks meanwhile is told at once.
  */
 static const LlmModel *
 model_to_join(const LlmRequest *request)
@@ -356,48 +427,95 @@ model_to_join(const LlmRequest *request)
 	const LlmModel *model;
 	const char *reason;
 
-	if (!is_enabled || asking_at >= 0 || ledger_obstacle() != NULL ||
-		!house_may_act(&reason))
+	if (!is_enabled || ledger_obstacle() != NULL || !house_may_act(&reason))
 		return NULL;
 	model = model_glance(request->model);
 	return model != NULL && gate_is_trusted(model->server) ? model : NULL;
 }
 
-Jsonb *
-join_begin(JoinTicket *ticket, LlmRequest *request)
+bool
+join_begin(LlmCall *call)
 {
-	const LlmModel *model = model_to_join(request);
+	const LlmModel *model = model_to_join(&call->request);
 	StringInfoData key;
 	LlmOptions options;
-	TimestampTz until;
-	Jsonb *theirs;
 
-	ticket->place = -1;
 	if (model == NULL)
-		return NULL;
+		return false;
 	options = model->options;
-	if (request->options != NULL)
-		options_read(&options, request->options);
-	make_key(&key, request, model);
-	take_place(&key);
+	if (call->request.options != NULL)
+		options_read(&options, call->request.options);
+	make_key(&key, &call->request, model);
+	call->started = GetCurrentTimestamp();
+	call->moment = call_deadline(call, &options);
+	take_place(&key, call);
 	pfree(key.data);
-	ticket->place = asking_at;
-	if (waiting_at < 0)
-		return NULL;
-	ticket->since = GetCurrentTimestamp();
-	until = TimestampTzPlusMilliseconds(ticket->since, call_timeout(request, &options));
-	theirs = take_their_answer(until);
-	if (theirs != NULL)
-		metric_add(METRIC_LLM_JOINED_CALLS, 1, METRIC_LABELS(request->model));
-	/* What is left of the time, where one asks for oneself after all. */
-	request->not_after = until;
-	return theirs;
+	return call->state == CALL_FOLLOWING;
+}
+
+bool
+join_is_over(const LlmCall *call)
+{
+	return !is_asked(&shared->places[call->place - 1]) ||
+		   GetCurrentTimestamp() >= call->moment;
+}
+
+/* An answer that another's call brought: this one took nothing but time. */
+static void
+take_their_answer(LlmCall *call, Jsonb *theirs)
+{
+	LlmAnswer *answer = &call->answer;
+
+	answer->text = doc_get_string(theirs, "text");
+	answer->json = doc_get_doc(theirs, "json");
+	answer->model = doc_get_string(theirs, "model");
+	answer->ladder = doc_get_doc(theirs, "ladder");
+	answer->is_joined = true;
+	answer->latency_ms = (GetCurrentTimestamp() - call->started) / 1000.0;
+	call->state = CALL_ENDED;
+	metric_add(METRIC_LLM_JOINED_CALLS, 1, METRIC_LABELS(call->request.model));
+}
+
+bool
+join_take(LlmCall *call)
+{
+	static char theirs[JOIN_MAX_ANSWER];
+	bool is_late;
+	Size size = leave_following(call->place - 1, theirs, &is_late);
+
+	call->place = 0;
+	call->state = CALL_PAUSED;
+	if (size > 0)
+		take_their_answer(call, memcpy(palloc(size), theirs, size));
+	/* Who was held up by something else has cost us our time: it begins anew. */
+	else if (!is_late)
+		call->request.not_after = call->moment;
+	return size > 0;
 }
 
 void
-join_end(JoinTicket *ticket, const Jsonb *document)
+join_answer(LlmCall *call)
 {
-	if (ticket->place >= 0 && ticket->place == asking_at)
-		leave_asking(document);
-	ticket->place = -1;
+	const Jsonb *document = NULL;
+
+	if (call->answer.failure == LLM_OK && is_followed(&shared->places[call->place - 1]))
+		document = llm_answer_document(&call->answer);
+	leave_asking(call->place - 1, document);
+	call->place = 0;
+}
+
+void
+join_end(LlmCall *call)
+{
+	int position = call->place - 1;
+	bool ignored;
+
+	call->place = 0;
+	/* A process that ends may have left before. */
+	if (position < 0 || join_is_free())
+		return;
+	if (call->state == CALL_FOLLOWING)
+		(void) leave_following(position, NULL, &ignored);
+	else
+		leave_asking(position, NULL);
 }

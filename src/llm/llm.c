@@ -4,10 +4,11 @@
  *
  * Everything of a call lives in the context it was started in.  Between start and
  * finish nothing is held but memory and a connection.  A call is a machine of
- * four states, driven from outside, so that one loop can drive many:
+ * five states, driven from outside, so that one loop can drive many:
  *
  *		paused	its moment comes: it is sent
  *		sent	the answer, or a limit of time, comes: it ends or pauses
+ *		following	another's call of the same ends (join.c): it ends, or is sent
  *		climbing	its next model is to be asked at once (ladder.c)
  *		ended	the answer is there
  */
@@ -164,6 +165,8 @@ settle(LlmCall *call)
 	quota_add(QUOTA_TOKENS, answer->prompt_tokens + answer->completion_tokens);
 	ledger_enter(&row);
 	call->state = call->ladder && ladder_climbs(call) ? CALL_CLIMBING : CALL_ENDED;
+	if (call->place != 0 && call->state == CALL_ENDED)
+		join_answer(call);
 }
 
 /* --- one try -------------------------------------------------------------------------------- */
@@ -335,6 +338,7 @@ given_up_tokens(const LlmCall *call)
 static void
 let_go(LlmCall *call)
 {
+	join_end(call);
 	gate_end(&call->pass, GATE_UNCLEAR, GetCurrentTimestamp());
 	/* The server has read the prompt; what else it did nobody knows. */
 	budget_settle(&call->holds, given_up_tokens(call),
@@ -385,7 +389,8 @@ llm_start(const LlmRequest *request)
 	call->on_reset.func = call_is_reset;
 	call->on_reset.arg = call;
 	MemoryContextRegisterResetCallback(call->context, &call->on_reset);
-	begin(call);
+	if (!request->joins || !join_begin(call))
+		begin(call);
 	return call;
 }
 
@@ -400,6 +405,8 @@ llm_ready(LlmCall *call)
 			return GetCurrentTimestamp() >= call->moment;
 		case CALL_SENT:
 			return http_ended(call->transfer);
+		case CALL_FOLLOWING:
+			return join_is_over(call);
 		case CALL_CLIMBING:
 		case CALL_ENDED:
 			break;
@@ -418,8 +425,10 @@ llm_step(LlmCall *call)
 			begin_next_model(call);
 		else if (call->state == CALL_PAUSED)
 			start_try(call);
-		else
+		else if (call->state == CALL_SENT)
 			take_transfer(call);
+		else if (!join_take(call))
+			begin(call);
 	}
 	MemoryContextSwitchTo(caller);
 	return call->state == CALL_ENDED;
@@ -431,6 +440,7 @@ llm_next_moment(const LlmCall *call)
 	switch (call->state)
 	{
 		case CALL_PAUSED:
+		case CALL_FOLLOWING:
 			return call->moment;
 		case CALL_SENT:
 			return http_next_moment(call->transfer);
@@ -444,7 +454,7 @@ llm_next_moment(const LlmCall *call)
 void
 llm_wait(TimestampTz until)
 {
-	http_wait(until);
+	join_wait(until);
 }
 
 int
@@ -460,7 +470,10 @@ llm_wait_any(LlmCall *const *calls, int count)
 				return i;
 			nearest = Min(nearest, llm_next_moment(calls[i]));
 		}
-		http_wait(nearest);
+		if (count == 1 && calls[0]->state == CALL_FOLLOWING)
+			join_wait_alone(calls[0]);
+		else
+			join_wait(nearest);
 	}
 }
 

@@ -37,6 +37,7 @@ typedef struct LlmRequest
 	const pg_uuid_t *execution_id; /* the judgment this is for, or NULL */
 	bool ladder;              /* the next tier is asked where this one is not enough */
 	double ladder_confidence; /* of a ladder: so sure an answer must be */
+	bool joins;               /* one call for all who ask the same at once */
 } LlmRequest;
 
 typedef struct LlmAnswer
@@ -55,7 +56,7 @@ typedef struct LlmAnswer
 	int attempts;
 	char *asked;     /* of a ladder: the name of the model that answered, or failed */
 	Jsonb *ladder;   /* of a ladder: who was asked, and why; else NULL */
-	bool is_joined;  /* another session's call brought it */
+	bool is_joined;  /* another's call brought it */
 	bool is_stopgap; /* of a ladder: a higher tier was wanted and could not be had */
 } LlmAnswer;
 

@@ -227,34 +227,13 @@ extern void budget_define_settings(void);
 extern void budget_request_shmem(void);
 extern void budget_attach_shmem(void);
 
-/* --- join.c: who asks the same at once is given one answer ----------------------------- */
-
-typedef struct JoinTicket
-{
-	int place;         /* where others wait for our answer; -1: they do not */
-	TimestampTz since; /* when we began to wait, where we did */
-} JoinTicket;
-
-/*
- * Where another session asks the same just now: waits for its answer, and gives it as
- * complete() does.  NULL: it is ours to ask, in what is left of the request's time, and
- * others may be waiting until join_end().  Raises only on cancel and shutdown.
- */
-extern Jsonb *join_begin(JoinTicket *ticket, LlmRequest *request);
-
-/* NULL: there is no answer, and each asks for himself. */
-extern void join_end(JoinTicket *ticket, const Jsonb *document);
-
-extern void join_define_settings(void);
-extern void join_request_shmem(void);
-extern void join_attach_shmem(void);
-
 /* --- llm.c: a call under way --------------------------------------------------------- */
 
 typedef enum CallState
 {
 	CALL_PAUSED,
 	CALL_SENT,
+	CALL_FOLLOWING,
 	CALL_CLIMBING,
 	CALL_ENDED
 } CallState;
@@ -273,7 +252,8 @@ struct LlmCall
 	CallState state;
 	TimestampTz started;
 	TimestampTz deadline;          /* of a ladder: over all its models */
-	TimestampTz moment;            /* paused until then */
+	TimestampTz moment;            /* paused, or following, until then */
+	int place;                     /* where it follows or is followed; 0: nowhere */
 	struct HttpTransfer *transfer; /* of the try under way */
 	GatePass pass;
 	BudgetHolds holds;
@@ -290,8 +270,8 @@ struct LlmCall
 extern int llm_timeout_ms;
 extern int llm_max_prompt_kb;
 
-/* A request's time over all its tries, in milliseconds. */
-extern int call_timeout(const LlmRequest *request, const LlmOptions *options);
+/* By when a call that has started is to end, with all its tries. */
+extern TimestampTz call_deadline(const LlmCall *call, const LlmOptions *options);
 
 extern void call_fail(LlmCall *call, LlmFailure failure, const char *reason,
 					  const char *hint);
@@ -299,6 +279,39 @@ extern void call_fail(LlmCall *call, LlmFailure failure, const char *reason,
 /* The same, and it is over. */
 extern void call_end(LlmCall *call, LlmFailure failure, const char *reason,
 					 const char *hint);
+
+/* --- join.c: who asks the same at once is given one answer ----------------------------- */
+
+/* No call of this process is followed or follows: one that waits holds none up. */
+extern bool join_is_free(void);
+
+/*
+ * Where the same is asked just now, the call follows that one until its moment: true.
+ * Else it is ours to ask, and others may follow it until join_answer() or join_end().
+ */
+extern bool join_begin(LlmCall *call);
+
+/* The one it follows is through, or its own moment has come. */
+extern bool join_is_over(const LlmCall *call);
+
+/* False: it brought no answer, and the call is to ask in what is left of its time. */
+extern bool join_take(LlmCall *call);
+
+/* The call has ended: who follows it is given its answer, or asks for himself. */
+extern void join_answer(LlmCall *call);
+
+/* The call is given up; at no place it does nothing. */
+extern void join_end(LlmCall *call);
+
+/* Until a call that is followed by ours is through, a transfer goes on, or that moment. */
+extern void join_wait(TimestampTz until);
+
+/* Where nothing is under way but this one, which follows. */
+extern void join_wait_alone(const LlmCall *call);
+
+extern void join_define_settings(void);
+extern void join_request_shmem(void);
+extern void join_attach_shmem(void);
 
 /* --- prepare.c: what a call needs before a byte is sent ---------------------------------- */
 

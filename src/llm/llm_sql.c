@@ -13,7 +13,6 @@
 #include "llm/llm.h"
 #include "llm/llm_int.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 FACTORY_FUNCTION(factory_check_model_options);
 
@@ -117,43 +116,14 @@ llm_answer_document(const LlmAnswer *answer)
 	return doc_finish(&b);
 }
 
-/* An answer that another session's call brought: this one took nothing but time. */
 static Jsonb *
-joined_document(Jsonb *theirs, TimestampTz since)
+complete(const LlmRequest *request)
 {
-	LlmAnswer answer = {.text = doc_get_string(theirs, "text"),
-						.json = doc_get_doc(theirs, "json"),
-						.model = doc_get_string(theirs, "model"),
-						.ladder = doc_get_doc(theirs, "ladder"),
-						.is_joined = true};
+	LlmAnswer *answer = llm_finish(llm_start(request));
 
-	answer.latency_ms = (GetCurrentTimestamp() - since) / 1000.0;
-	return llm_answer_document(&answer);
-}
-
-/* Asks, and gives the answer to whoever asked the same meanwhile. */
-static Jsonb *
-complete(LlmRequest *request, JoinTicket *ticket)
-{
-	LlmAnswer *answer;
-	Jsonb *volatile document = NULL;
-
-	PG_TRY();
-	{
-		answer = llm_finish(llm_start(request));
-		if (answer->failure == LLM_OK)
-			document = llm_answer_document(answer);
-		join_end(ticket, document);
-	}
-	PG_CATCH();
-	{
-		join_end(ticket, NULL);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	if (document == NULL)
+	if (answer->failure != LLM_OK)
 		raise_failure(request->model, answer);
-	return document;
+	return llm_answer_document(answer);
 }
 
 static void
@@ -181,9 +151,7 @@ FACTORY_FUNCTION(factory_complete);
 Datum
 factory_complete(PG_FUNCTION_ARGS)
 {
-	LlmRequest request = {.purpose = "complete"};
-	JoinTicket ticket;
-	Jsonb *theirs;
+	LlmRequest request = {.purpose = "complete", .joins = join_is_free()};
 
 	require_argument(fcinfo, 0, "model");
 	require_argument(fcinfo, 1, "prompt");
@@ -198,10 +166,7 @@ factory_complete(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(4))
 		request.options = PG_GETARG_JSONB_P(4);
-	theirs = join_begin(&ticket, &request);
-	if (theirs != NULL)
-		PG_RETURN_JSONB_P(joined_document(theirs, ticket.since));
-	PG_RETURN_JSONB_P(complete(&request, &ticket));
+	PG_RETURN_JSONB_P(complete(&request));
 }
 
 /* --- templates and schemas, for those who write them ---------------------------------------- */

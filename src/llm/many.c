@@ -319,7 +319,7 @@ FACTORY_FUNCTION(factory_complete_many);
 Datum
 factory_complete_many(PG_FUNCTION_ARGS)
 {
-	Many many = {.request = {.purpose = "complete"}};
+	Many many = {.request = {.purpose = "complete", .joins = join_is_free()}};
 	char *query = required_argument(fcinfo, 1, "query");
 
 	many.request.model = required_argument(fcinfo, 0, "model");

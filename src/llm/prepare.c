@@ -14,12 +14,22 @@
 /* What an answer is expected to take where max_tokens does not say. */
 #define LLM_EXPECTED_ANSWER_TOKENS 256
 
-int
+static int
 call_timeout(const LlmRequest *request, const LlmOptions *options)
 {
 	if (request->deadline_ms > 0)
 		return request->deadline_ms;
 	return options->timeout_ms > 0 ? options->timeout_ms : llm_timeout_ms;
+}
+
+TimestampTz
+call_deadline(const LlmCall *call, const LlmOptions *options)
+{
+	const LlmRequest *request = &call->request;
+	TimestampTz deadline =
+		TimestampTzPlusMilliseconds(call->started, call_timeout(request, options));
+
+	return request->not_after != 0 ? Min(deadline, request->not_after) : deadline;
 }
 
 static size_t
@@ -101,13 +111,8 @@ take_ladder(LlmCall *call)
 static void
 take_deadline(LlmCall *call)
 {
-	if (call->deadline != 0)
-		return;
-	call->deadline =
-		TimestampTzPlusMilliseconds(call->started,
-									call_timeout(&call->request, &call->options));
-	if (call->request.not_after != 0)
-		call->deadline = Min(call->deadline, call->request.not_after);
+	if (call->deadline == 0)
+		call->deadline = call_deadline(call, &call->options);
 }
 
 /* What is switched off, or is a copy that nobody has activated, spends nothing. */

@@ -102,7 +102,7 @@ const MetricRow metric_table[METRIC_COUNT] = {
 						   {"model", "direction"}},
 	[METRIC_LLM_JOINED_CALLS] = {"llm_joined_calls_total",
 								 METRIC_COUNTER,
-								 "Calls that were given the answer of another session's.",
+								 "Calls that were given the answer of another's.",
 								 {"model"}},
 	[METRIC_LLM_LADDER_STEPS] = {"llm_ladder_steps_total",
 								 METRIC_COUNTER,

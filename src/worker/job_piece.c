@@ -68,6 +68,7 @@ begin_completion(Job *job)
 		.schema = object_of(input, "schema"),
 		.options = object_of(input, "options"),
 		.purpose = "complete",
+		.joins = true,
 	};
 	job->asks = true;
 }
