@@ -12,7 +12,7 @@ SET ROLE audit_boss;
 SELECT factory.pause_workers('stocktaking');
 RESET ROLE;
 RESET factory.trace_id;
-SELECT tenant_id, actor, actor_type, session_role = session_user AS by_session, acting_role, action, object_type, object,
+SELECT tenant_id, actor, actor_type, session_role = session_user AS by_session, acting_role, action, object_type, object = current_database() AS here,
 	before, after, source_address, application, trace_id, created_at <= clock_timestamp() AS in_time FROM factory.audit_log WHERE application = 'audit test';
 -- A request through factoryd names its subject; what the server knows stays beside it.
 BEGIN;
