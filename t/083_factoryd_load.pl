@@ -179,7 +179,7 @@ SKIP:
 	my ($major, $minor) = slurp_file('/proc/sys/kernel/osrelease') =~ /^(\d+)\.(\d+)/;
 	skip 'this kernel has no slices of a thread', 1 if !$usual || $major < 6 || ($major == 6 && $minor < 12);
 	my @slices = map { slurp_file($_) =~ /^se\.slice\s*:\s*(\d+)/m } glob "/proc/$factoryd->{pid}/task/*/sched";
-	is_deeply([ grep { $_ > 200_000 } @slices ], [], 'every loop has short slices');
+	ok(@slices && !grep({ $_ > 200_000 } @slices), "every loop has short slices: @slices ns");
 }
 is($factoryd->stop, 0, 'it ends well');
 done_testing();

@@ -46,7 +46,7 @@ typedef struct IndexColumn
 	int32 *by_key;    /* dictionaries: the segment of key - 1 */
 	IndexWord *words; /* KEY_WORD: a hash table with open addressing */
 	uint32 word_mask;
-	int word_shift;
+	int word_shift; /* leaves as many bits of a hash as the mask has */
 	double grid_low;
 	double grid_scale;
 	double last_cell;

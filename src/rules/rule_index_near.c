@@ -51,7 +51,7 @@ rule_index_nearness(const Decision *decision)
 	Nearness near = {0, palloc(sizeof(NearRules) * index->word_count)};
 
 	rule_index_locate_all(index);
-	if (index->word_count < CHUNK_WORDS)
+	if (index->word_count == FEW_WORDS)
 		add_near(index, &near, 0, FEW_WORDS);
 	else
 		for (int at = 0; at < index->word_count; at += CHUNK_WORDS)
