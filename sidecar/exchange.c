@@ -49,7 +49,7 @@ take_identifier(char *target, const HttpRequest *request, const char *header)
 	if (given && is_identifier(given))
 		strcpy(target, given);
 	else
-		text_unique_hex(target, 32);
+		text_unique_hex(target);
 }
 
 Exchange *
@@ -462,7 +462,25 @@ is_secret(const char *header)
 	return false;
 }
 
-/* The headers as PostgREST hands them on, without what authenticates. */
+/* A name or value in which nothing is to be escaped, as one of an object's members. */
+static void
+add_plain(Buffer *text, const char *plain, char end)
+{
+	size_t length = strlen(plain);
+	char *place = buffer_reserve(text, length + 3);
+
+	*place++ = '"';
+	memcpy(place, plain, length);
+	place[length] = '"';
+	place[length + 1] = end;
+	text->length += length + 3;
+}
+
+/*
+ * The headers as PostgREST hands them on, without what authenticates.  Their names are
+ * tokens and our identifiers have no other characters than names: neither has any that
+ * JSON escapes.
+ */
 static const char *
 describe_headers(Exchange *exchange)
 {
@@ -478,15 +496,14 @@ describe_headers(Exchange *exchange)
 		if (is_secret(header->name) || strcmp(header->name, "x-request-id") == 0 ||
 			strcmp(header->name, "x-trace-id") == 0)
 			continue;
-		buffer_add_json(text, header->name);
-		buffer_add_char(text, ':');
+		add_plain(text, header->name, ':');
 		buffer_add_json(text, header->value);
 		buffer_add_char(text, ',');
 	}
-	add_member(text, "x-request-id", exchange->request_id);
-	buffer_add_char(text, ',');
-	add_member(text, "x-trace-id", exchange->trace_id);
-	buffer_add_char(text, '}');
+	add_plain(text, "x-request-id", ':');
+	add_plain(text, exchange->request_id, ',');
+	add_plain(text, "x-trace-id", ':');
+	add_plain(text, exchange->trace_id, '}');
 	return buffer_text(text);
 }
 

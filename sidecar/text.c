@@ -145,22 +145,31 @@ next_random(void)
 	return result;
 }
 
-void
-text_unique_hex(char *target, size_t length)
+/* Four bits of each byte as a hexadecimal digit, eight at a time. */
+static uint64_t
+digits_of(uint64_t bits)
 {
-	static const char digits[] = "0123456789abcdef";
-	uint64_t bits = 0;
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t values = bits & (ones * 15);
+	uint64_t letters = ((values + ones * 6) >> 4) & ones; /* those of ten and more */
 
-	for (size_t i = 0; i < length; i++, bits >>= 4)
-	{
-		if (i % 16 == 0)
-			bits = next_random();
-		target[i] = digits[bits & 15];
-	}
-	target[length] = '\0';
+	return values + ones * '0' + letters * ('a' - '0' - 10);
 }
 
-/* How many bytes from here on are ASCII and none is zero, in steps of eight. */
+void
+text_unique_hex(char *target)
+{
+	for (int i = 0; i < TEXT_UNIQUE_LENGTH; i += 16)
+	{
+		uint64_t bits = next_random();
+		uint64_t digits[2] = {digits_of(bits), digits_of(bits >> 4)};
+
+		memcpy(target + i, digits, sizeof(digits));
+	}
+	target[TEXT_UNIQUE_LENGTH] = '\0';
+}
+
+/* How many bytes from here on are ASCII and none is zero. */
 static size_t
 plain_length(const unsigned char *at, size_t length)
 {
@@ -174,6 +183,8 @@ plain_length(const unsigned char *at, size_t length)
 			UINT64_C(0x8080808080808080))
 			break;
 	}
+	while (plain < length && at[plain] > 0 && at[plain] < 0x80)
+		plain++;
 	return plain;
 }
 
@@ -193,13 +204,6 @@ text_is_utf8(const char *text, size_t length)
 		if (at == end)
 			break;
 		code = *at++;
-
-		if (code < 0x80)
-		{
-			if (code == 0)
-				return false;
-			continue;
-		}
 		if (code >= 0xc2 && code <= 0xdf)
 			more = 1, least = 0x80, code &= 0x1f;
 		else if (code >= 0xe0 && code <= 0xef)

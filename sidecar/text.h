@@ -26,10 +26,11 @@ extern int text_distance(const char *from, const char *to);
 extern bool text_is_near(const char *given, const char *meant, int distance);
 
 /*
- * length hexadecimal digits, with a zero byte: a name that nobody else has.  It can be
+ * So many hexadecimal digits, with a zero byte: a name that nobody else has.  It can be
  * guessed: no secret.
  */
-extern void text_unique_hex(char *target, size_t length);
+#define TEXT_UNIQUE_LENGTH 32
+extern void text_unique_hex(char *target);
 
 /* Whether it is well-formed UTF-8 without a zero byte. */
 extern bool text_is_utf8(const char *text, size_t length);

@@ -1,7 +1,7 @@
 /*
  * http.c
  *		Feeds bytes to factoryd's parsers: request heads, chunk sizes, query strings with
- *		their aggregates and spreads, forms, CSV, JSON members, bearer tokens.
+ *		their aggregates and spreads, forms, CSV, JSON members, bearer tokens, text.
  *
  * Built with libFuzzer (make -C sidecar fuzz, needs clang) it searches; built with
  * REPLAY it runs the files it is given once, which is what the tests do.
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "csv.h"
 #include "form.h"
 #include "http_parse.h"
@@ -135,6 +136,27 @@ try_token(const uint8_t *data, size_t size)
 	free(text);
 }
 
+/* Any text becomes a JSON string: itself where it is UTF-8, as another parser sees it. */
+static void
+try_text(const uint8_t *data, size_t size)
+{
+	char *text = copy_bytes(data, size);
+	bool good = text_is_utf8(text, strlen(text));
+	json_t *string = json_string(text);
+	Buffer written = {0};
+	json_t *read;
+
+	buffer_add_json(&written, text);
+	read = json_loadb(buffer_bytes(&written), written.length, JSON_DECODE_ANY, NULL);
+	if (good != (string != NULL) || !json_is_string(read) ||
+		strcmp(json_string_value(read), good ? text : "(not UTF-8)") != 0)
+		abort();
+	json_decref(string);
+	json_decref(read);
+	buffer_free(&written);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -147,6 +169,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_csv(data, size);
 	try_json(data, size);
 	try_token(data, size);
+	try_text(data, size);
 	return 0;
 }
 
