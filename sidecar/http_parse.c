@@ -12,23 +12,18 @@
 #include <strings.h>
 
 /* The characters of a token (RFC 9110, 5.6.2). */
-static bool
-is_token_character(unsigned char c)
-{
-	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-		return true;
-	return c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL;
-}
+static const bool token_characters[256] = {
+	['a' ... 'z'] = true,  ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['!'] = true,
+	['#' ... '\''] = true, ['*'] = true,         ['+'] = true,         ['-'] = true,
+	['.'] = true,          ['^' ... '`'] = true, ['|'] = true,         ['~'] = true};
 
-static bool
-is_token(const char *text)
+/* Behind the token that the text begins with. */
+static char *
+skip_token(char *text)
 {
-	if (*text == '\0')
-		return false;
-	for (; *text; text++)
-		if (!is_token_character(*text))
-			return false;
-	return true;
+	while (token_characters[(unsigned char) *text])
+		text++;
+	return text;
 }
 
 /* Whether none of eight bytes ends a line or is a control character. */
@@ -46,11 +41,11 @@ is_plain(const char *bytes)
 }
 
 /*
- * Cuts the next line off the text; NULL where it is not ended by CR LF, or holds
- * a control character.
+ * Cuts the next line off the text and tells its end; NULL where it is not ended by
+ * CR LF, or holds a control character.
  */
 static char *
-cut_line(char **text, char *end)
+cut_line(char **text, char *end, char **line_end)
 {
 	char *line = *text;
 	char *stop = line;
@@ -67,6 +62,7 @@ cut_line(char **text, char *end)
 	if (stop + 1 >= end || stop[1] != '\n')
 		return NULL;
 	*stop = '\0';
+	*line_end = stop;
 	*text = stop + 2;
 	return line;
 }
@@ -75,15 +71,15 @@ cut_line(char **text, char *end)
 static int
 parse_request_line(char *line, HttpHead *head, const char **why)
 {
-	char *target = strchr(line, ' ');
+	char *target = skip_token(line);
 	char *version;
 
 	*why = "The request line is not \"METHOD target HTTP/1.1\".";
-	if (target == NULL)
+	if (target == line || *target != ' ')
 		return 400;
 	*target++ = '\0';
 	version = strchr(target, ' ');
-	if (version == NULL || strchr(version + 1, ' ') || !is_token(line))
+	if (version == NULL || strchr(version + 1, ' '))
 		return 400;
 	*version++ = '\0';
 	if (strncmp(version, "HTTP/", 5) != 0)
@@ -113,27 +109,31 @@ parse_request_line(char *line, HttpHead *head, const char **why)
 }
 
 static bool
-parse_header(char *line, HttpHeader *header)
+is_blank(char c)
 {
-	char *colon = strchr(line, ':');
-	char *value;
-	size_t length;
+	return c == ' ' || c == '\t';
+}
 
-	if (colon == NULL)
+static bool
+parse_header(char *line, char *end, HttpHeader *header)
+{
+	char *colon = skip_token(line);
+	char *value = colon + 1;
+
+	if (colon == line || *colon != ':')
 		return false;
 	*colon = '\0';
-	if (!is_token(line))
-		return false;
 	for (char *c = line; *c; c++)
 		if (*c >= 'A' && *c <= 'Z')
 			*c += 'a' - 'A';
-	value = colon + 1 + strspn(colon + 1, " \t");
-	length = strlen(value);
-	while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t'))
-		length--;
-	value[length] = '\0';
+	while (is_blank(*value))
+		value++;
+	while (end > value && is_blank(end[-1]))
+		end--;
+	*end = '\0';
 	header->name = line;
 	header->value = value;
+	header->name_length = colon - line;
 	return true;
 }
 
@@ -175,34 +175,42 @@ typedef struct Framing
 	int encodings;
 } Framing;
 
+static bool
+is_named(const HttpHeader *header, const char *name, size_t length)
+{
+	return header->name_length == length && memcmp(header->name, name, length) == 0;
+}
+
+#define IS_NAMED(header, name) is_named(header, name, sizeof(name) - 1)
+
 /* Notes a header that says how the request is framed; 0 or a status. */
 static int
 note_framing(HttpHead *head, const HttpHeader *header, Framing *seen, const char **why)
 {
-	if (strcmp(header->name, "content-length") == 0)
+	if (IS_NAMED(header, "content-length"))
 	{
 		*why = "Content-Length is not one whole number.";
 		if (seen->lengths++ || !parse_length(header->value, &head->body_length))
 			return 400;
 		head->body = head->body_length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
 	}
-	else if (strcmp(header->name, "transfer-encoding") == 0)
+	else if (IS_NAMED(header, "transfer-encoding"))
 	{
 		*why = "The only Transfer-Encoding understood is \"chunked\".";
 		if (seen->encodings++ || strcasecmp(header->value, "chunked") != 0)
 			return 501;
 		head->body = HTTP_BODY_CHUNKED;
 	}
-	else if (strcmp(header->name, "host") == 0)
+	else if (IS_NAMED(header, "host"))
 		seen->hosts++;
-	else if (strcmp(header->name, "connection") == 0)
+	else if (IS_NAMED(header, "connection"))
 	{
 		if (list_has(header->value, "close"))
 			head->keep_alive = false;
 		else if (head->minor == 0 && list_has(header->value, "keep-alive"))
 			head->keep_alive = true;
 	}
-	else if (strcmp(header->name, "expect") == 0)
+	else if (IS_NAMED(header, "expect"))
 	{
 		*why = "The only expectation understood is \"100-continue\".";
 		if (strcasecmp(header->value, "100-continue") != 0)
@@ -237,11 +245,13 @@ int
 http_parse_head(char *text, size_t length, HttpHead *head, const char **why)
 {
 	char *end = text + length;
-	char *line = cut_line(&text, end);
+	char *line_end;
+	char *line = cut_line(&text, end, &line_end);
 	Framing seen = {0};
 	int status;
 
 	head->header_count = 0;
+	head->names = 0;
 	head->body = HTTP_BODY_NONE;
 	head->body_length = 0;
 	head->expects_continue = false;
@@ -256,7 +266,7 @@ http_parse_head(char *text, size_t length, HttpHead *head, const char **why)
 	{
 		HttpHeader *header = &head->headers[head->header_count];
 
-		line = cut_line(&text, end);
+		line = cut_line(&text, end, &line_end);
 		if (line == NULL)
 		{
 			*why =
@@ -270,7 +280,7 @@ http_parse_head(char *text, size_t length, HttpHead *head, const char **why)
 			*why = "The request has more than 100 headers.";
 			return 431;
 		}
-		if (!parse_header(line, header))
+		if (!parse_header(line, line_end, header))
 		{
 			*why = "A header is not \"Name: value\".";
 			return 400;
@@ -278,16 +288,16 @@ http_parse_head(char *text, size_t length, HttpHead *head, const char **why)
 		status = note_framing(head, header, &seen, why);
 		if (status)
 			return status;
+		head->names |= http_name_bit(header->name, header->name_length);
 		head->header_count++;
 	}
 }
 
 const char *
-http_head_value(const HttpHead *head, const char *name)
+http_find_value(const HttpHead *head, const char *name, size_t length)
 {
 	for (int i = 0; i < head->header_count; i++)
-		if (head->headers[i].name[0] == name[0] &&
-			strcmp(head->headers[i].name, name) == 0)
+		if (is_named(&head->headers[i], name, length))
 			return head->headers[i].value;
 	return NULL;
 }

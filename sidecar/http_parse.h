@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define HTTP_HEADERS_MOST 100
 
@@ -17,6 +18,7 @@ typedef struct HttpHeader
 {
 	char *name; /* lower case */
 	char *value;
+	size_t name_length;
 } HttpHeader;
 
 typedef enum HttpBodyKind
@@ -39,6 +41,7 @@ typedef struct HttpHead
 	uint64_t body_length;
 	HttpHeader headers[HTTP_HEADERS_MOST];
 	int header_count;
+	uint64_t names; /* a bit for each of the headers' names; some share one */
 } HttpHead;
 
 /*
@@ -47,8 +50,24 @@ typedef struct HttpHead
  */
 extern int http_parse_head(char *text, size_t length, HttpHead *head, const char **why);
 
-/* A header's value by its lower-case name, or NULL. */
-extern const char *http_head_value(const HttpHead *head, const char *name);
+static inline uint64_t
+http_name_bit(const char *name, size_t length)
+{
+	return UINT64_C(1) << ((name[0] + 5 * length) % 64);
+}
+
+/* The same as http_head_value(), by looking at each header. */
+extern const char *http_find_value(const HttpHead *head, const char *name, size_t length);
+
+/* A header's value by its lower-case name, or NULL: most that are asked for are not there. */
+static inline const char *
+http_head_value(const HttpHead *head, const char *name)
+{
+	size_t length = strlen(name);
+
+	return head->names & http_name_bit(name, length) ? http_find_value(head, name, length)
+													 : NULL;
+}
 
 /* The size in a chunk's first line, extensions ignored; false where it has none. */
 extern bool http_parse_chunk_size(const char *line, uint64_t *size);

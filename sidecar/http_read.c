@@ -75,6 +75,24 @@ ends_line_wrongly(const Buffer *input)
 	return end && (end == bytes || end[-1] != '\r');
 }
 
+/* The empty line behind a head, in bytes from there on; NULL where it has not come. */
+static const char *
+find_end_of_head(const Buffer *input, size_t from)
+{
+	const char *end = buffer_bytes(input) + input->length;
+	const char *at = buffer_bytes(input) + from;
+
+	while ((at = memchr(at, '\r', end - at)) != NULL)
+	{
+		if (end - at < 4)
+			return NULL;
+		if (memcmp(at, "\r\n\r\n", 4) == 0)
+			return at;
+		at++;
+	}
+	return NULL;
+}
+
 static bool
 read_head(Client *client)
 {
@@ -91,8 +109,7 @@ read_head(Client *client)
 		buffer_take(input, 2);
 	if (input->length == 0)
 		return false;
-	end = memmem(buffer_bytes(input) + client->head_scanned,
-				 input->length - client->head_scanned, "\r\n\r\n", 4);
+	end = find_end_of_head(input, client->head_scanned);
 	if (end == NULL)
 	{
 		client_set_timer(client, TIMER_READ);

@@ -12,7 +12,8 @@
 /* A form of answer that is understood. */
 typedef struct RestMedia
 {
-	const char *type;   /* as it is asked for */
+	const char *type; /* as it is asked for */
+	size_t type_length;
 	const char *answer; /* Content-Type */
 	RestShape shape;
 	bool single;
@@ -22,6 +23,7 @@ typedef struct RestMedia
 typedef struct RestRaw
 {
 	const char *type;
+	size_t type_length;
 	const char *answer;
 	const char *of; /* type that it is the form of; NULL for any */
 	bool binary;    /* hex in the database's answer */

@@ -216,7 +216,10 @@ rest_serve_change(Exchange *exchange, const CatalogRelation *relation, const cha
 						 .defaults = rest->prefer.defaults && change == CHANGE_INSERT,
 						 .max_affected = rest->prefer.max_affected};
 	if (rest->media.shape == SHAPE_COLUMNS)
-		rest->media = (RestMedia){"application/json", JSON_TYPE, SHAPE_JSON, false};
+	{
+		rest->media.shape = SHAPE_JSON;
+		rest->media.answer = JSON_TYPE;
+	}
 	if (write->single && write->returns != RETURN_ROWS)
 		write->single = false;
 	if (change == CHANGE_PUT)

@@ -11,24 +11,27 @@
 #include "rest.h"
 #include "text.h"
 
+/* A type with its length. */
+#define TYPE(type) type, sizeof(type) - 1
+
 static const RestMedia media[] = {
-	{"application/json", JSON_TYPE, SHAPE_JSON, false},
-	{"application/vnd.pgrst.object+json",
+	{TYPE("application/json"), JSON_TYPE, SHAPE_JSON, false},
+	{TYPE("application/vnd.pgrst.object+json"),
 	 "application/vnd.pgrst.object+json; charset=utf-8", SHAPE_JSON, true},
-	{"application/vnd.pgrst.object", "application/vnd.pgrst.object+json; charset=utf-8",
-	 SHAPE_JSON, true},
-	{"application/vnd.pgrst.array+json", JSON_TYPE, SHAPE_JSON, false},
-	{"application/vnd.pgrst.array", JSON_TYPE, SHAPE_JSON, false},
-	{"text/csv", "text/csv; charset=utf-8", SHAPE_COLUMNS, false},
-	{"application/*", JSON_TYPE, SHAPE_JSON, false},
-	{"text/*", "text/csv; charset=utf-8", SHAPE_COLUMNS, false},
-	{"*/*", JSON_TYPE, SHAPE_JSON, false},
+	{TYPE("application/vnd.pgrst.object"),
+	 "application/vnd.pgrst.object+json; charset=utf-8", SHAPE_JSON, true},
+	{TYPE("application/vnd.pgrst.array+json"), JSON_TYPE, SHAPE_JSON, false},
+	{TYPE("application/vnd.pgrst.array"), JSON_TYPE, SHAPE_JSON, false},
+	{TYPE("text/csv"), "text/csv; charset=utf-8", SHAPE_COLUMNS, false},
+	{TYPE("application/*"), JSON_TYPE, SHAPE_JSON, false},
+	{TYPE("text/*"), "text/csv; charset=utf-8", SHAPE_COLUMNS, false},
+	{TYPE("*/*"), JSON_TYPE, SHAPE_JSON, false},
 };
 
 static const RestRaw raws[] = {
-	{"text/plain", "text/plain; charset=utf-8", NULL, false},
-	{"text/xml", "text/xml; charset=utf-8", "pg_catalog.xml", false},
-	{"application/octet-stream", "application/octet-stream", NULL, true},
+	{TYPE("text/plain"), "text/plain; charset=utf-8", NULL, false},
+	{TYPE("text/xml"), "text/xml; charset=utf-8", "pg_catalog.xml", false},
+	{TYPE("application/octet-stream"), "application/octet-stream", NULL, true},
 };
 
 /* The next of a comma-separated list, its length without white space; NULL at the end. */
@@ -58,8 +61,7 @@ static const RestRaw *
 find_raw(const char *type, size_t length)
 {
 	for (size_t i = 0; i < sizeof(raws) / sizeof(raws[0]); i++)
-		if (strlen(raws[i].type) == length &&
-			strncasecmp(raws[i].type, type, length) == 0)
+		if (raws[i].type_length == length && strncasecmp(raws[i].type, type, length) == 0)
 			return &raws[i];
 	return NULL;
 }
@@ -81,7 +83,7 @@ rest_read_accept(Exchange *exchange)
 			exchange->rest->raw = find_raw(one, type);
 		for (size_t i = 0; i < sizeof(media) / sizeof(media[0]); i++)
 		{
-			if (strlen(media[i].type) != type ||
+			if (media[i].type_length != type ||
 				strncasecmp(media[i].type, one, type) != 0)
 				continue;
 			exchange->rest->media = media[i];
