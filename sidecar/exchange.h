@@ -10,6 +10,7 @@
 #include "auth.h"
 #include "factoryd.h"
 #include "http.h"
+#include "json_scan.h"
 #include "pool.h"
 #include "service.h"
 #include "values.h"
@@ -54,8 +55,10 @@ struct Exchange
 	Buffer headers;     /* request.headers */
 	char *sql;          /* owned, where the call's is made for it */
 	Values values;      /* of the call's statement */
-	json_t *body;       /* parsed, where it was asked for */
-	struct Rest *rest;  /* of PostgREST's conventions */
+	json_t *body;       /* parsed, where it was asked for and is not plain */
+	JsonPlain plain;    /* the body where it is */
+	bool is_plain;
+	struct Rest *rest;                  /* of PostgREST's conventions */
 	void (*resume)(Exchange *exchange); /* once the catalogue is there */
 	/* Answers a call that is fine; NULL for the result as it is. */
 	void (*answer)(Exchange *exchange, CallOutcome *outcome);

@@ -10,7 +10,9 @@
 static const char *
 skip_space(const char *at)
 {
-	return at + strspn(at, " \t\r\n");
+	while (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n')
+		at++;
+	return at;
 }
 
 /* Behind the closing quote. */
@@ -94,4 +96,128 @@ json_scan_member(const char *object, const char *name, const char **value, size_
 			at = skip_space(at + 1);
 	}
 	return found;
+}
+
+/* --- plain objects ------------------------------------------------------------------- */
+
+/* A longer number may be too great for a parser. */
+#define PLAIN_NUMBER_MOST 40
+
+/* Behind a string of ASCII without escapes; NULL where there is none. */
+static const char *
+skip_plain_string(const char *at)
+{
+	if (*at != '"')
+		return NULL;
+	for (at++; *at != '"'; at++)
+		if ((unsigned char) *at < ' ' || (unsigned char) *at >= 0x80 || *at == '\\')
+			return NULL;
+	return at + 1;
+}
+
+static const char *
+skip_digits(const char *at)
+{
+	while (*at >= '0' && *at <= '9')
+		at++;
+	return at;
+}
+
+/* Behind a number without an exponent; NULL where there is none. */
+static const char *
+skip_plain_number(const char *number)
+{
+	const char *whole = number + (*number == '-');
+	const char *at = skip_digits(whole);
+
+	if (at == whole || (*whole == '0' && at > whole + 1))
+		return NULL;
+	if (*at == '.')
+	{
+		const char *fraction = at + 1;
+
+		at = skip_digits(fraction);
+		if (at == fraction)
+			return NULL;
+	}
+	return at - number <= PLAIN_NUMBER_MOST ? at : NULL;
+}
+
+static const char *
+skip_plain_value(const char *at)
+{
+	static const char *const words[] = {"true", "false", "null"};
+
+	if (*at == '"')
+		return skip_plain_string(at);
+	if (*at == '-' || (*at >= '0' && *at <= '9'))
+		return skip_plain_number(at);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strncmp(at, words[i], strlen(words[i])) == 0)
+			return at + strlen(words[i]);
+	return NULL;
+}
+
+/* The place behind a member and the space that follows; NULL where it is not plain. */
+static const char *
+take_plain_member(const char *at, JsonMember *member)
+{
+	const char *end = skip_plain_string(at);
+
+	if (end == NULL)
+		return NULL;
+	member->name = at + 1;
+	member->name_length = end - at - 2;
+	at = skip_space(end);
+	if (*at != ':')
+		return NULL;
+	member->value = skip_space(at + 1);
+	end = skip_plain_value(member->value);
+	if (end == NULL)
+		return NULL;
+	member->length = end - member->value;
+	return skip_space(end);
+}
+
+static const JsonMember *
+find_member(const JsonPlain *plain, const char *name, size_t length)
+{
+	for (int i = 0; i < plain->count; i++)
+		if (plain->members[i].name_length == length &&
+			memcmp(plain->members[i].name, name, length) == 0)
+			return &plain->members[i];
+	return NULL;
+}
+
+const JsonMember *
+json_plain_member(const JsonPlain *plain, const char *name)
+{
+	return find_member(plain, name, strlen(name));
+}
+
+bool
+json_scan_plain(const char *text, size_t length, JsonPlain *plain)
+{
+	const char *at = skip_space(text);
+	bool more;
+
+	plain->count = 0;
+	if (*at != '{')
+		return false;
+	at = skip_space(at + 1);
+	more = *at != '}';
+	while (more)
+	{
+		JsonMember member;
+
+		at = take_plain_member(at, &member);
+		if (at == NULL || plain->count == JSON_PLAIN_MOST ||
+			find_member(plain, member.name, member.name_length))
+			return false;
+		plain->members[plain->count++] = member;
+		more = *at == ',';
+		if (more)
+			at = skip_space(at + 1);
+	}
+	return *at == '}' && skip_space(at + 1) == text + length;
 }

@@ -255,21 +255,13 @@ reply_bad_body(Exchange *exchange, const char *message, const char *detail)
 						   detail, "Send one JSON object, in UTF-8.");
 }
 
-bool
-route_parse_body(Exchange *exchange)
+/* Into exchange->body; false, and answered, where it is no JSON object. */
+static bool
+parse_wholly(Exchange *exchange)
 {
 	const HttpRequest *request = exchange->request;
 	json_error_t error;
 
-	if (!body_is_declared_json(request))
-	{
-		exchange_reply_problem(exchange, 415,
-							   exchange->style == STYLE_API ? "ERR_MEDIA_TYPE"
-															: "PGRST107",
-							   "The body is not declared as JSON.", NULL,
-							   "Send the header \"Content-Type: application/json\".");
-		return false;
-	}
 	if (request->body_length == 0)
 		exchange->body = json_object();
 	else
@@ -294,6 +286,25 @@ route_parse_body(Exchange *exchange)
 		return false;
 	}
 	return true;
+}
+
+bool
+route_parse_body(Exchange *exchange)
+{
+	const HttpRequest *request = exchange->request;
+
+	if (!body_is_declared_json(request))
+	{
+		exchange_reply_problem(exchange, 415,
+							   exchange->style == STYLE_API ? "ERR_MEDIA_TYPE"
+															: "PGRST107",
+							   "The body is not declared as JSON.", NULL,
+							   "Send the header \"Content-Type: application/json\".");
+		return false;
+	}
+	exchange->is_plain =
+		json_scan_plain(request->body, request->body_length, &exchange->plain);
+	return exchange->is_plain || parse_wholly(exchange);
 }
 
 static char *

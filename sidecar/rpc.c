@@ -70,22 +70,56 @@ rpc_takes_json(const CatalogArgument *argument)
 		   strcmp(argument->type, "pg_catalog.jsonb") == 0;
 }
 
+bool
+rpc_is_given(const Exchange *exchange, const char *name)
+{
+	return exchange->is_plain ? json_plain_member(&exchange->plain, name) != NULL
+							  : json_object_get(exchange->body, name) != NULL;
+}
+
+size_t
+rpc_given_count(const Exchange *exchange)
+{
+	return exchange->is_plain ? (size_t) exchange->plain.count
+							  : json_object_size(exchange->body);
+}
+
 /* --- the statement ---------------------------------------------------------------- */
 
 /* Whether the argument's own type can read it: a list may be an array of any type. */
 static bool
-is_bound_alone(const CatalogArgument *argument, const json_t *value)
+is_bound_alone(const Exchange *exchange, const CatalogArgument *argument)
 {
-	return rpc_takes_json(argument) || !(json_is_array(value) || json_is_object(value));
+	const json_t *value;
+
+	if (exchange->is_plain || rpc_takes_json(argument))
+		return true;
+	value = json_object_get(exchange->body, argument->name);
+	return !(json_is_array(value) || json_is_object(value));
+}
+
+static char *
+text_of_plain(const JsonMember *given, bool as_json)
+{
+	if (given->value[0] == 'n') /* null: nothing else begins so */
+		return NULL;
+	if (given->value[0] == '"' && !as_json)
+		return strndup(given->value + 1, given->length - 2);
+	return strndup(given->value, given->length);
 }
 
 /* As it was sent: a parser's numbers are not exact. */
 static char *
-text_of(const Exchange *exchange, const CatalogArgument *argument, const json_t *value)
+text_of(const Exchange *exchange, const CatalogArgument *argument)
 {
+	const json_t *value;
 	const char *text;
 	size_t length;
 
+	if (exchange->is_plain)
+		return text_of_plain(json_plain_member(&exchange->plain, argument->name),
+							 rpc_takes_json(argument));
+	value = json_object_get(exchange->body, argument->name);
 	if (json_is_null(value))
 		return NULL;
 	if (json_is_string(value) && (rpc_has_words(exchange) || !rpc_takes_json(argument)))
@@ -107,8 +141,8 @@ add_parameter(Buffer *sql, int number, const char *type)
 
 /* "a" => $2::pg_catalog.int4, or "a" => given."a" with a column of that name. */
 static void
-pass_argument(Exchange *exchange, const CatalogArgument *argument, const json_t *value,
-			  bool variadic, Buffer *passed, Buffer *columns)
+pass_argument(Exchange *exchange, const CatalogArgument *argument, bool variadic,
+			  Buffer *passed, Buffer *columns)
 {
 	if (passed->length)
 		buffer_add_text(passed, ", ");
@@ -116,10 +150,9 @@ pass_argument(Exchange *exchange, const CatalogArgument *argument, const json_t 
 		buffer_add_text(passed, "VARIADIC ");
 	buffer_add_identifier(passed, argument->name);
 	buffer_add_text(passed, " => ");
-	if (is_bound_alone(argument, value))
+	if (is_bound_alone(exchange, argument))
 	{
-		add_parameter(passed,
-					  values_take(&exchange->values, text_of(exchange, argument, value)),
+		add_parameter(passed, values_take(&exchange->values, text_of(exchange, argument)),
 					  argument->type);
 		return;
 	}
@@ -175,10 +208,9 @@ write_call(Exchange *exchange, const CatalogFunction *function, Fit fit, Buffer 
 	for (int i = 0; fit == FIT_NAMED && i < function->argument_count; i++)
 	{
 		const CatalogArgument *argument = &function->arguments[i];
-		const json_t *value = json_object_get(exchange->body, argument->name);
 
-		if (value)
-			pass_argument(exchange, argument, value,
+		if (rpc_is_given(exchange, argument->name))
+			pass_argument(exchange, argument,
 						  function->is_variadic && i == function->argument_count - 1,
 						  &passed, columns);
 	}

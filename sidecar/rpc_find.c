@@ -12,7 +12,8 @@
 static Fit
 fit_of(const Exchange *exchange, const CatalogFunction *function)
 {
-	const char *whole = exchange->body ? NULL : rpc_whole_body_type(exchange);
+	const char *whole =
+		exchange->body || exchange->is_plain ? NULL : rpc_whole_body_type(exchange);
 	size_t used = 0;
 	bool complete = true;
 
@@ -29,13 +30,13 @@ fit_of(const Exchange *exchange, const CatalogFunction *function)
 	{
 		const CatalogArgument *argument = &function->arguments[i];
 
-		if (argument->name[0] && json_object_get(exchange->body, argument->name))
+		if (argument->name[0] && rpc_is_given(exchange, argument->name))
 			used++;
 		else if (argument->required &&
 				 !(function->is_variadic && i == function->argument_count - 1))
 			complete = false;
 	}
-	return complete && used == json_object_size(exchange->body) ? FIT_NAMED : FIT_NOT;
+	return complete && used == rpc_given_count(exchange) ? FIT_NAMED : FIT_NOT;
 }
 
 const CatalogFunction *
@@ -75,17 +76,26 @@ rpc_find(const Exchange *exchange, const char *schema, const char *name, Fit *fi
 
 /* --- what cannot be called ----------------------------------------------------------- */
 
+static void
+add_key(Buffer *list, const char *key, size_t length)
+{
+	buffer_add_text(list, list->length ? ", " : "");
+	buffer_add(list, key, length);
+}
+
 static char *
-list_keys(json_t *arguments)
+list_keys(const Exchange *exchange)
 {
 	Buffer list = {0};
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(arguments, key, value)
+	for (int i = 0; exchange->is_plain && i < exchange->plain.count; i++)
+		add_key(&list, exchange->plain.members[i].name,
+				exchange->plain.members[i].name_length);
+	json_object_foreach(exchange->body, key, value)
 	{
-		buffer_add_text(&list, list.length ? ", " : "");
-		buffer_add_text(&list, key);
+		add_key(&list, key, strlen(key));
 	}
 	return buffer_detach(&list);
 }
@@ -135,7 +145,7 @@ void
 rpc_reply_not_found(Exchange *exchange, const char *name)
 {
 	const CatalogFunction *nearest = nearest_function(exchange, name);
-	char *keys = list_keys(exchange->body);
+	char *keys = list_keys(exchange);
 	char *message =
 		text_format("Could not find the function %s(%s) in the schema cache", name, keys);
 	char *detail =

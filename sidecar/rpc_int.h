@@ -22,6 +22,10 @@ extern const char *rpc_whole_body_type(const Exchange *exchange);
 extern bool rpc_has_words(const Exchange *exchange);
 extern bool rpc_takes_json(const CatalogArgument *argument);
 
+/* Whether the request has an argument of that name, and how many it has. */
+extern bool rpc_is_given(const Exchange *exchange, const char *name);
+extern size_t rpc_given_count(const Exchange *exchange);
+
 /*
  * rpc_find.c: the function that is meant, or NULL; *also is another of the same schema
  * that fits as well.  Names go before a nameless argument.

@@ -27,6 +27,7 @@ GRANT ALL ON api.note, closed.box TO clerk;
 GRANT SELECT (id), UPDATE (id) ON api.plan TO guest;
 CREATE FUNCTION api.add(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a + b';
 CREATE FUNCTION api.words(VARIADIC w text[]) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT array_to_string(w, '+') $$;
+CREATE FUNCTION api.say(v text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT coalesce(v, 'nothing') $$;
 CREATE FUNCTION api.echo(j json) RETURNS json LANGUAGE sql IMMUTABLE AS 'SELECT j';
 CREATE FUNCTION api.picture() RETURNS bytea LANGUAGE sql IMMUTABLE AS $$ SELECT '\x00ff0d0a41'::bytea $$;
 CREATE FUNCTION api.page() RETURNS xml LANGUAGE sql IMMUTABLE AS $$ SELECT '<p>&amp;</p>'::xml $$;
@@ -54,6 +55,30 @@ sub answer_is
 }
 my @form = ('content-type' => 'application/x-www-form-urlencoded');
 my @rows = (Prefer => 'return=representation');
+
+# --- JSON: what is read at a glance and what a parser reads are answered alike ------------
+
+my %said = ('{"v":"plain"}' => 'plain', " { \"v\" :\t\"a b\"}\r\n" => 'a b', '{"v":null}' => 'nothing', '{"v":"null"}' => 'null',
+	'{"v":true}' => 'true', '{"v":1.10}' => '1.10', '{"v":-0}' => '-0', '{"v":1e2}' => '1e2', '{"v":' . '12' x 30 . '}' => '12' x 30,
+	'{"v":1,"v":"last"}' => 'last', '{"\u0076":"name"}' => 'name', '{"v":"\u0041\"\\\\"}' => 'A"\\',
+	"{\"v\":\"\xea\xb2\x80\"}" => "\xea\xb2\x80");
+answer_is("200 $said{$_}", "JSON: $_", POST => '/rpc/say', $_, Accept => 'text/plain') for sort keys %said;
+answer_is('200 {"a":"x","b":1}', 'a member that is JSON', POST => '/rpc/echo', '{"j":{"a":"x","b":1}}');
+answer_is('200 x', 'a string is JSON, too', POST => '/rpc/echo', '{"j":"x"}');
+answer_is('200 7', 'two arguments', POST => '/rpc/add', '{"b":"4","a":3}');
+answer_is('200 4', 'and a default', POST => '/rpc/add', '{"a":3}');
+answer_is('200 1', 'none', POST => '/rpc/hidden', ' {} ');
+for my $sent ('{"c":1,"a":2}', '{"c":[],"a":2}')
+{
+	($status, $body) = $factoryd->call(POST => '/rpc/add', $sent);
+	is("$status $body->{message}", '404 Could not find the function add(c, a) in the schema cache', "no such arguments: $sent");
+}
+for my $broken ('{"a":3,}', '{"a":3 , }', '{,}', '{"a":03}', '{"a":3.}', '{"a":-}', '{"a":1e400}', '{"a":3}x', '{"a":3', '{"a" 3}', '{"a":tru}',
+	'{a:3}', "{'a':3}", "{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}", "{\"a\":3}\0", '{"a":"\u0000"}', '[' x 3000, '[{"a":3}]', '3')
+{
+	($status, $body) = $factoryd->call(POST => '/rpc/add', $broken);
+	is("$status $body->{code}", '400 PGRST102', 'no JSON object: ' . substr($broken, 0, 20));
+}
 
 # --- forms ------------------------------------------------------------------------------
 

@@ -123,6 +123,43 @@ try_json(const uint8_t *data, size_t size)
 }
 
 static void
+compare_member(const char *text, const json_t *object, const JsonMember *member)
+{
+	char *name = strndup(member->name, member->name_length);
+	json_t *value = json_loadb(member->value, member->length,
+							   JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+	const char *found;
+	size_t length;
+
+	if (!json_equal(value, json_object_get(object, name)) ||
+		!json_scan_member(text, name, &found, &length) || found != member->value ||
+		length != member->length)
+		abort();
+	json_decref(value);
+	free(name);
+}
+
+/* What is read as plain is what a parser reads. */
+static void
+try_plain(const uint8_t *data, size_t size)
+{
+	char *text = copy_bytes(data, size);
+	JsonPlain plain;
+	json_t *object;
+
+	if (json_scan_plain(text, size, &plain))
+	{
+		object = json_loadb(text, size, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+		if (!json_is_object(object) || json_object_size(object) != (size_t) plain.count)
+			abort();
+		for (int i = 0; i < plain.count; i++)
+			compare_member(text, object, &plain.members[i]);
+		json_decref(object);
+	}
+	free(text);
+}
+
+static void
 try_token(const uint8_t *data, size_t size)
 {
 	static JwtKeys *keys;
@@ -168,6 +205,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_form(data, size);
 	try_csv(data, size);
 	try_json(data, size);
+	try_plain(data, size);
 	try_token(data, size);
 	try_text(data, size);
 	return 0;
