@@ -95,5 +95,6 @@ _PG_init(void)
 	if (IsBinaryUpgrade)
 		return;
 	audit_install_hooks();
+	judgment_install_hooks();
 	worker_register_launcher();
 }

@@ -197,6 +197,16 @@ compat_replace_setting(const char *name, int *index, const char *text)
 	PortalRun(portal, FETCH_ALL, top_level, true, receiver, receiver, completion)
 #endif
 
+/* And so did what runs a plan. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count
+#define COMPAT_RUN_ARGUMENTS query, direction, count
+#else
+#define COMPAT_RUN_PARAMETERS \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define COMPAT_RUN_ARGUMENTS query, direction, count, once
+#endif
+
 /* 17 lets parallel workers have subtransactions of their own. */
 #if PG_VERSION_NUM >= 170000
 #define compat_subtransaction_is_allowed() true

@@ -9,6 +9,7 @@
 #include "llm/llm.h"
 
 extern void judgment_define_settings(void);
+extern void judgment_install_hooks(void);
 
 /* By what an answer is kept: the key, whose judgment it was, how long. */
 typedef struct JudgmentKeeping

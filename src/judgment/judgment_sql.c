@@ -140,7 +140,7 @@ typedef struct CallSite
 {
 	DecisionPin pin;
 	DecisionPin canary;
-	ResultShape result;
+	const ResultShape *result;
 	bool takes_row; /* argument 2 is one */
 } CallSite;
 
@@ -149,14 +149,13 @@ call_site(FunctionCallInfo fcinfo)
 {
 	FmgrInfo *call = fcinfo->flinfo;
 	CallSite *site = call->fn_extra;
-	MemoryContext caller;
+	Oid type;
 
 	if (site != NULL)
 		return site;
-	caller = MemoryContextSwitchTo(call->fn_mcxt);
-	site = palloc0(sizeof(CallSite));
-	result_shape_init(fcinfo, &site->result);
-	MemoryContextSwitchTo(caller);
+	type = get_fn_expr_rettype(call);
+	site = MemoryContextAllocZero(call->fn_mcxt, sizeof(CallSite));
+	site->result = result_shape(OidIsValid(type) ? type : get_func_rettype(call->fn_oid));
 	call->fn_extra = site;
 	return site;
 }
@@ -315,7 +314,7 @@ factory_judge(PG_FUNCTION_ARGS)
 	CallSite *site = call_site(fcinfo);
 
 	limit_input(name, request.input);
-	return result_make(&site->result,
+	return result_make(site->result,
 					   judge(decision_for_request(site, name, &request), &request),
 					   explain);
 }
@@ -339,7 +338,7 @@ factory_judge_row(PG_FUNCTION_ARGS)
 								"factory.judge takes JSON.")));
 	site->takes_row = true;
 	request.row = PG_GETARG_HEAPTUPLEHEADER(1);
-	return result_make(&site->result,
+	return result_make(site->result,
 					   judge(decision_for_request(site, name, &request), &request),
 					   explain);
 }
@@ -360,7 +359,7 @@ factory_decide(PG_FUNCTION_ARGS)
 	inputs_from_json(decision, input);
 	judgment = judgment_decide(decision);
 	judgment->log = "not written: decide() logs nothing";
-	return result_make(&site->result, judgment, true);
+	return result_make(site->result, judgment, true);
 }
 
 /*

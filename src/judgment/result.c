@@ -27,30 +27,6 @@
 #include "utils/memutils.h"
 #include "utils/typcache.h"
 
-/* The order of the columns of type factory.judgment. */
-enum
-{
-	J_EXECUTION_ID,
-	J_DECISION,
-	J_VERSION,
-	J_RESULT,
-	J_STATUS,
-	J_SEVERITY,
-	J_CONFIDENCE,
-	J_ACTIONS,
-	J_METHOD,
-	J_POLICY,
-	J_MATCHED_RULES,
-	J_OUTCOME,
-	J_EXPLANATION,
-	J_COMPONENTS,
-	J_FROM_CACHE,
-	J_DEGRADED,
-	J_TIME,
-	J_CREATED_AT,
-	J_COLUMNS
-};
-
 typedef struct LazyResult LazyResult;
 
 /* A document that is made when it is read. */
@@ -142,6 +118,20 @@ lazy_document(LazyResult *result, LazyDocument *document, Jsonb *(*make)(Judgmen
 	return EOHPGetRODatum(&document->header);
 }
 
+Jsonb *
+result_document(Datum column)
+{
+	LazyDocument *document;
+
+	if (!VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(column)))
+		return DatumGetJsonbP(column);
+	document = (LazyDocument *) DatumGetEOHP(column);
+	Assert(document->header.eoh_methods == &document_methods);
+	if (document->made == NULL)
+		document_make(document);
+	return document->made;
+}
+
 static Jsonb *
 make_actions(Judgment *judgment)
 {
@@ -182,6 +172,21 @@ result_flatten(ExpandedObjectHeader *header, void *target, Size size)
 }
 
 static const ExpandedObjectMethods result_methods = {result_size, result_flatten};
+
+bool
+result_columns(Datum value, const Datum **values, const bool **nulls)
+{
+	LazyResult *result;
+
+	if (!VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(value)))
+		return false;
+	result = (LazyResult *) DatumGetEOHP(value);
+	if (result->record.hdr.eoh_methods != &result_methods)
+		return false;
+	*values = result->values;
+	*nulls = result->nulls;
+	return true;
+}
 
 static void
 result_begin(LazyResult *result, const ResultShape *shape, Judgment *judgment)
@@ -380,22 +385,38 @@ result_of_failure(const ResultShape *shape, const char *decision, const char *po
 	return HeapTupleGetDatum(heap_form_tuple(shape->columns, values, nulls));
 }
 
-void
-result_shape_of_type(ResultShape *shape)
+/* --- shapes ------------------------------------------------------------------------------ */
+
+static const ResultShape *last_shape = NULL;
+
+Oid
+result_type(void)
 {
-	shape->columns = lookup_rowtype_tupdesc_copy(judgment_result_type(), -1);
-	shape->identifier =
-		assign_record_type_identifier(shape->columns->tdtypeid, shape->columns->tdtypmod);
-	Assert(shape->columns->natts == J_COLUMNS);
+	return last_shape ? last_shape->columns->tdtypeid : InvalidOid;
 }
 
-void
-result_shape_init(FunctionCallInfo fcinfo, ResultShape *shape)
+/* Shapes are kept for ever: results point to them, and types are hardly ever altered. */
+static const ResultShape *
+make_shape(const TypeCacheEntry *type)
 {
-	if (get_call_result_type(fcinfo, NULL, &shape->columns) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	shape->columns = BlessTupleDesc(shape->columns);
-	shape->identifier =
-		assign_record_type_identifier(shape->columns->tdtypeid, shape->columns->tdtypmod);
+	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+	ResultShape *shape = palloc(sizeof(ResultShape));
+
+	shape->columns = CreateTupleDescCopyConstr(type->tupDesc);
+	shape->identifier = type->tupDesc_identifier;
+	MemoryContextSwitchTo(caller);
 	Assert(shape->columns->natts == J_COLUMNS);
+	return shape;
+}
+
+const ResultShape *
+result_shape(Oid type)
+{
+	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_TUPDESC);
+
+	if (entry->tupDesc == NULL)
+		elog(ERROR, "return type must be a row type");
+	if (last_shape == NULL || last_shape->identifier != entry->tupDesc_identifier)
+		last_shape = make_shape(entry);
+	return last_shape;
 }

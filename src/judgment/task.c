@@ -169,19 +169,14 @@ judgment_task_complete(JudgmentTask *task, LlmAnswer *answer)
 Datum
 judgment_task_result(JudgmentTask *task)
 {
-	ResultShape shape;
-
 	judgment_log(task->judgment, task->input);
 	judgment_count_end(task->judgment);
-	result_shape_of_type(&shape);
-	return result_make(&shape, task->judgment, true);
+	return result_make(result_shape(judgment_result_type()), task->judgment, true);
 }
 
 Datum
 judgment_task_failure(const JudgmentTask *task, const ErrorData *error)
 {
-	ResultShape shape;
-
-	result_shape_of_type(&shape);
-	return result_of_failure(&shape, task->decision, task->policy, error);
+	return result_of_failure(result_shape(judgment_result_type()), task->decision,
+							 task->policy, error);
 }

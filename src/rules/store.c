@@ -82,6 +82,7 @@ static List *retired = NIL;        /* of Decision *, freed at the transaction's 
 static uint64 decisions_freed = 0; /* how often retired ones were freed */
 static Oid deployment_relation = InvalidOid;
 static Oid dependency_relation = InvalidOid;
+static bool relations_known = false; /* they are what the catalogue says */
 
 /* --- invalidation --------------------------------------------------------------------- */
 
@@ -108,6 +109,10 @@ relation_changed(Datum argument, Oid relation)
 		functions_changed++;
 	if (used || relation == deployment_relation)
 		forget_in_force();
+	/* A dropped and created extension has others. */
+	if (relation == InvalidOid || relation == dependency_relation ||
+		relation == deployment_relation)
+		relations_known = false;
 }
 
 static void
@@ -159,12 +164,17 @@ void
 store_prepare(void)
 {
 	HASHCTL control = {.keysize = sizeof(CachedKey), .entrysize = sizeof(CachedName)};
+	uint64 before = times_forgotten;
 
-	/* A dropped and created extension has another table. */
+	if (relations_known)
+		return;
 	deployment_relation = house_relation("deployment");
 	dependency_relation = house_relation("decision_dependency");
 	if (cached_names != NULL)
+	{
+		relations_known = times_forgotten == before;
 		return;
+	}
 	control.hcxt = CacheMemoryContext;
 	cached_names = hash_create("pg_factory decisions", 64, &control,
 							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
