@@ -8,6 +8,7 @@
 #include "exchange_int.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,6 +27,17 @@
 
 /* Memory for replies that a loop keeps. */
 #define KEEP_REPLY 65536
+
+/*
+ * Ended exchanges that a loop keeps for those to come, and what a buffer of theirs may
+ * have.  None where a sanitizer is to see who touches one that has ended.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define SPARE_MOST 0
+#else
+#define SPARE_MOST 64
+#endif
+#define KEEP_BUFFER 2048
 
 /* --- identifiers ---------------------------------------------------------------- */
 
@@ -52,11 +64,61 @@ take_identifier(char *target, const HttpRequest *request, const char *header)
 		text_unique_hex(target);
 }
 
+/* --- life ------------------------------------------------------------------------- */
+
+static Exchange *
+take_spare(Factoryd *factoryd)
+{
+	Exchange *exchange = factoryd->spare;
+
+	if (exchange == NULL)
+		return memory_new(sizeof(Exchange));
+	factoryd->spare = exchange->next_spare;
+	factoryd->spare_count--;
+	exchange->next_spare = NULL;
+	return exchange;
+}
+
+static void
+free_exchange(Exchange *exchange)
+{
+	rest_free(exchange->rest);
+	buffer_free(&exchange->claims);
+	buffer_free(&exchange->path);
+	buffer_free(&exchange->headers);
+	buffer_free(&exchange->extra);
+	free(exchange);
+}
+
+/* Nothing of the request may be left when the next one comes. */
+static void
+keep_spare(Factoryd *factoryd, Exchange *exchange)
+{
+	size_t kept = offsetof(Exchange, factoryd);
+
+	rest_clear(exchange->rest);
+	buffer_clear(&exchange->claims, KEEP_BUFFER);
+	buffer_clear(&exchange->path, KEEP_BUFFER);
+	buffer_clear(&exchange->headers, KEEP_BUFFER);
+	buffer_clear(&exchange->extra, KEEP_BUFFER);
+	memset((char *) exchange + kept, 0, sizeof(Exchange) - kept);
+	exchange->next_spare = factoryd->spare;
+	factoryd->spare = exchange;
+	factoryd->spare_count++;
+}
+
+void
+exchange_free_spare(Factoryd *factoryd)
+{
+	while (factoryd->spare)
+		free_exchange(take_spare(factoryd));
+}
+
 Exchange *
 exchange_begin(Factoryd *factoryd, HttpRequest *request, ReplyStyle style,
 			   Service service)
 {
-	Exchange *exchange = memory_new(sizeof(Exchange));
+	Exchange *exchange = take_spare(factoryd);
 
 	exchange->factoryd = factoryd;
 	exchange->request = request;
@@ -90,8 +152,10 @@ ms_since_received(const Exchange *exchange)
 static void
 end_exchange(Exchange *exchange)
 {
+	Factoryd *factoryd = exchange->factoryd;
+
 	if (exchange->waits)
-		catalog_forget(exchange->factoryd->catalog, exchange);
+		catalog_forget(factoryd->catalog, exchange);
 	if (exchange->runs)
 		pool_abandon(exchange->call.pool, &exchange->call);
 	COUNT(exchange->counters->active, -1);
@@ -99,15 +163,13 @@ end_exchange(Exchange *exchange)
 		service_note_answer(exchange->counters, exchange->answered, exchange->took_us);
 	auth_release(exchange->token);
 	json_decref(exchange->body);
-	rest_free(exchange->rest);
-	buffer_free(&exchange->path);
-	buffer_free(&exchange->headers);
-	buffer_free(&exchange->extra);
-	buffer_free(&exchange->claims);
 	free(exchange->role);
 	free(exchange->sql);
 	values_free(&exchange->values);
-	free(exchange);
+	if (factoryd->spare_count < SPARE_MOST)
+		keep_spare(factoryd, exchange);
+	else
+		free_exchange(exchange);
 }
 
 void

@@ -31,7 +31,14 @@ typedef enum ReplyStyle
 
 struct Exchange
 {
-	Factoryd *factoryd;
+	/* Memory that the loop's next exchange takes over; all else begins as zeros. */
+	Buffer claims;     /* where they are made for the call */
+	Buffer path;       /* decoded */
+	Buffer headers;    /* request.headers */
+	Buffer extra;      /* header lines of the answer */
+	struct Rest *rest; /* of PostgREST's conventions */
+
+	Factoryd *factoryd; /* must be the first that is zeroed */
 	HttpRequest *request;
 	ReplyStyle style;
 	Service service;
@@ -48,17 +55,13 @@ struct Exchange
 	bool reads;         /* may go to the standby */
 	bool tried_read;    /* and was away there */
 	Token *token;       /* NULL without one */
-	Buffer claims;      /* where they are made for it */
 	char *role;         /* owned, likewise */
 	const char *tenant; /* what X-Tenant-ID says, where the database has to know */
-	Buffer path;        /* decoded */
-	Buffer headers;     /* request.headers */
 	char *sql;          /* owned, where the call's is made for it */
 	Values values;      /* of the call's statement */
 	json_t *body;       /* parsed, where it was asked for and is not plain */
 	JsonPlain plain;    /* the body where it is */
 	bool is_plain;
-	struct Rest *rest;                  /* of PostgREST's conventions */
 	void (*resume)(Exchange *exchange); /* once the catalogue is there */
 	/* Answers a call that is fine; NULL for the result as it is. */
 	void (*answer)(Exchange *exchange, CallOutcome *outcome);
@@ -66,13 +69,16 @@ struct Exchange
 	bool (*answer_failure)(Exchange *exchange, const CallOutcome *outcome);
 	const struct Route *route;
 	void (*next)(Exchange *exchange); /* once it is known who asks */
-	Buffer extra;                     /* header lines of the answer */
 	TAILQ_ENTRY(Exchange) waiting;
-	bool waits; /* for the catalogue */
-	bool runs;  /* the call is the pool's */
+	Exchange *next_spare; /* of the loop, once it has ended */
+	bool waits;           /* for the catalogue */
+	bool runs;            /* the call is the pool's */
 	bool streams;
 	Call call;
 };
+
+/* Frees what the loop keeps for exchanges to come. */
+extern void exchange_free_spare(Factoryd *factoryd);
 
 /* Takes the request on; the request's owner is the exchange. */
 extern Exchange *exchange_begin(Factoryd *factoryd, HttpRequest *request,

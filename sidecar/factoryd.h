@@ -37,6 +37,8 @@ struct Factoryd
 	struct ServiceCounters *services;
 	Buffer headers; /* of the reply being written */
 	Buffer body;
+	struct Exchange *spare; /* ended ones, for those to come */
+	int spare_count;
 	bool failed;       /* the exit status says so */
 	bool no_strangers; /* the anonymous role has turned out not to be fit for any */
 };

@@ -20,6 +20,7 @@
 
 #include "auth.h"
 #include "catalog.h"
+#include "exchange.h"
 #include "factoryd.h"
 #include "http.h"
 #include "listener.h"
@@ -376,6 +377,7 @@ end_loop(Factoryd *factoryd)
 		event_base_free(factoryd->base);
 	setup_release(factoryd->setup);
 	free(factoryd->services);
+	exchange_free_spare(factoryd);
 	buffer_free(&factoryd->headers);
 	buffer_free(&factoryd->body);
 }

@@ -7,6 +7,7 @@
  */
 #include "rest_int.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +15,18 @@
 #include "status.h"
 #include "text.h"
 
+/* What a buffer may have for the next exchange. */
+#define KEEP_BUFFER 2048
+
 /* Rows are sent on where so many bytes of them are there. */
 #define SEND_SIZE 32768
 
 /* count=estimated counts up to here, and asks the planner beyond. */
 #define ESTIMATED_MOST 1000
 
-void
-rest_free(struct Rest *rest)
+static void
+free_members(Rest *rest)
 {
-	if (rest == NULL)
-		return;
 	rest_query_free(&rest->query);
 	rest_problem_free(&rest->problem);
 	for (int i = 0; i < 2; i++)
@@ -32,12 +34,35 @@ rest_free(struct Rest *rest)
 		values_free(&rest->count_values[i]);
 		buffer_free(&rest->count_sql[i]);
 	}
-	buffer_free(&rest->sql);
-	buffer_free(&rest->rows);
 	json_decref(rest->body);
 	free(rest->columns);
 	free(rest->body_text);
+}
+
+void
+rest_free(struct Rest *rest)
+{
+	if (rest == NULL)
+		return;
+	free_members(rest);
+	buffer_free(&rest->sql);
+	buffer_free(&rest->rows);
+	buffer_free(&rest->call);
 	free(rest);
+}
+
+void
+rest_clear(struct Rest *rest)
+{
+	size_t kept = offsetof(Rest, query);
+
+	if (rest == NULL)
+		return;
+	free_members(rest);
+	buffer_clear(&rest->sql, KEEP_BUFFER);
+	buffer_clear(&rest->rows, KEEP_BUFFER);
+	buffer_clear(&rest->call, KEEP_BUFFER);
+	memset((char *) rest + kept, 0, sizeof(Rest) - kept);
 }
 
 void

@@ -54,7 +54,12 @@ typedef struct RestPreferences
 /* What an exchange needs for these conventions; its arena's texts live as long. */
 typedef struct Rest
 {
-	RestQuery query;
+	/* Memory that the next exchange takes over; all else begins as zeros. */
+	Buffer sql;
+	Buffer rows; /* of the answer, as far as they are not sent */
+	Buffer call; /* of a function, as a part of the statement */
+
+	RestQuery query; /* must be the first that is zeroed */
 	RestMedia media;
 	const RestRaw *raw; /* asked for before media; NULL for none */
 	bool only_raw;      /* and media was not asked for */
@@ -62,9 +67,7 @@ typedef struct Rest
 	RestProblem problem;
 	Values count_values[2];
 	Buffer count_sql[2];
-	Buffer sql;
-	Buffer rows;      /* of the answer, as far as they are not sent */
-	long long count;  /* of them, ever */
+	long long count;  /* of rows of the answer, ever */
 	bool scalar;      /* not a list but its only value */
 	bool head;        /* HEAD: rows are only counted */
 	bool offset_over; /* a range that nothing is in */
@@ -114,6 +117,8 @@ extern void rest_run_select(Exchange *exchange, const RestSource *source);
 /* Runs a statement that gives one JSON text a row. */
 extern void rest_run_rows(Exchange *exchange, const char *sql);
 
-extern void rest_free(struct Rest *rest); /* NULL is none */
+/* Frees all, or all but what the next exchange takes over; NULL is none. */
+extern void rest_free(struct Rest *rest);
+extern void rest_clear(struct Rest *rest);
 
 #endif /* FACTORYD_REST_H */

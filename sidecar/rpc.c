@@ -144,8 +144,6 @@ static void
 pass_argument(Exchange *exchange, const CatalogArgument *argument, bool variadic,
 			  Buffer *passed, Buffer *columns)
 {
-	if (passed->length)
-		buffer_add_text(passed, ", ");
 	if (variadic)
 		buffer_add_text(passed, "VARIADIC ");
 	buffer_add_identifier(passed, argument->name);
@@ -198,27 +196,28 @@ static void
 write_call(Exchange *exchange, const CatalogFunction *function, Fit fit, Buffer *call,
 		   Buffer *columns)
 {
-	Buffer passed = {0};
+	bool first = true;
 
+	buffer_add_text(call, function->quoted);
+	buffer_add_char(call, '(');
 	if (fit == FIT_NAMED && function->is_variadic && rpc_has_words(exchange))
 		list_variadic(exchange, function);
 	if (fit == FIT_WHOLE)
-		add_parameter(&passed, values_take(&exchange->values, whole_body(exchange)),
+		add_parameter(call, values_take(&exchange->values, whole_body(exchange)),
 					  function->arguments[0].type);
 	for (int i = 0; fit == FIT_NAMED && i < function->argument_count; i++)
 	{
 		const CatalogArgument *argument = &function->arguments[i];
 
-		if (rpc_is_given(exchange, argument->name))
-			pass_argument(exchange, argument,
-						  function->is_variadic && i == function->argument_count - 1,
-						  &passed, columns);
+		if (!rpc_is_given(exchange, argument->name))
+			continue;
+		buffer_add_text(call, first ? "" : ", ");
+		pass_argument(exchange, argument,
+					  function->is_variadic && i == function->argument_count - 1, call,
+					  columns);
+		first = false;
 	}
-	buffer_add_text(call, function->quoted);
-	buffer_add_char(call, '(');
-	buffer_add(call, buffer_bytes(&passed), passed.length);
 	buffer_add_char(call, ')');
-	buffer_free(&passed);
 }
 
 /* " FROM json_to_record(...) AS given(...)" where the call needs it. */
@@ -343,7 +342,7 @@ answer_void(Exchange *exchange, CallOutcome *outcome)
 static void
 run_function(Exchange *exchange, const CatalogFunction *function, Fit fit)
 {
-	Buffer call = {0};
+	Buffer *call = &exchange->rest->call;
 	Buffer columns = {0};
 	Buffer given = {0};
 
@@ -356,21 +355,20 @@ run_function(Exchange *exchange, const CatalogFunction *function, Fit fit)
 	}
 	exchange->call.read_only = !function->may_write;
 	exchange->reads = !function->may_write;
-	write_call(exchange, function, fit, &call, &columns);
+	write_call(exchange, function, fit, call, &columns);
 	write_given(exchange, &columns, &given);
 	if (function->is_void)
 	{
-		exchange->sql = text_format("SELECT %s%s%s", buffer_text(&call),
+		exchange->sql = text_format("SELECT %s%s%s", buffer_text(call),
 									given.length ? " FROM " : "", buffer_text(&given));
 		exchange->call.main.sql = exchange->sql;
 		exchange->answer = answer_void;
 		exchange_run(exchange);
 	}
 	else if (function->is_composite)
-		run_rows(exchange, function, &call, &given);
+		run_rows(exchange, function, call, &given);
 	else
-		run_scalar(exchange, function, &call, &given);
-	buffer_free(&call);
+		run_scalar(exchange, function, call, &given);
 	buffer_free(&columns);
 	buffer_free(&given);
 }
