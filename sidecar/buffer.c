@@ -49,6 +49,11 @@ buffer_add_number(Buffer *buffer, long long number)
 	unsigned long long left =
 		number < 0 ? 0ULL - (unsigned long long) number : (unsigned long long) number;
 
+	if (number >= 0 && number < 10)
+	{
+		buffer_add_char(buffer, (char) ('0' + number));
+		return;
+	}
 	do
 		*--at = (char) ('0' + left % 10);
 	while ((left /= 10) > 0);

@@ -105,11 +105,14 @@ static void
 pack_field(Buffer *packed, const char *field)
 {
 	size_t length = strlen(field);
+	char *place;
 
 	buffer_add_number(packed, (long long) length);
-	buffer_add_char(packed, ':');
-	buffer_add(packed, field, length);
-	buffer_add_char(packed, ',');
+	place = buffer_reserve(packed, length + 2);
+	*place = ':';
+	memcpy(place + 1, field, length);
+	place[length + 1] = ',';
+	packed->length += length + 2;
 }
 
 /* As src/api/request.c reads them: the tenant, the last, may be missing. */

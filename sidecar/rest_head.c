@@ -28,6 +28,8 @@ static const RestMedia media[] = {
 	{TYPE("*/*"), JSON_TYPE, SHAPE_JSON, false},
 };
 
+#define MEDIA_ANY (sizeof(media) / sizeof(media[0]) - 1)
+
 static const RestRaw raws[] = {
 	{TYPE("text/plain"), "text/plain; charset=utf-8", NULL, false},
 	{TYPE("text/xml"), "text/xml; charset=utf-8", "pg_catalog.xml", false},
@@ -74,7 +76,10 @@ rest_read_accept(Exchange *exchange)
 	size_t length;
 
 	if (accept == NULL || *accept == '\0')
-		accept = "*/*";
+	{
+		exchange->rest->media = media[MEDIA_ANY];
+		return true;
+	}
 	while ((one = next_in_list(&accept, &length)) != NULL)
 	{
 		size_t type = strcspn(one, ";, ");
@@ -206,6 +211,8 @@ rest_read_prefer(Exchange *exchange)
 	char *detail;
 
 	prefer->max_affected = -1;
+	if (http_head_value(head, "prefer") == NULL)
+		return true;
 	for (int i = 0; i < head->header_count; i++)
 	{
 		const char *list = head->headers[i].value;

@@ -245,9 +245,18 @@ text_clock_us(void)
 uint64_t
 text_hash(const char *text)
 {
+	const uint64_t prime = UINT64_C(1099511628211);
 	uint64_t hash = UINT64_C(14695981039346656037);
+	size_t length = strlen(text);
+	uint64_t eight;
 
-	for (; *text; text++)
-		hash = (hash ^ (unsigned char) *text) * UINT64_C(1099511628211);
+	for (; length >= 8; text += 8, length -= 8)
+	{
+		memcpy(&eight, text, 8);
+		hash = (hash ^ eight) * prime;
+		hash ^= hash >> 32;
+	}
+	for (; length > 0; text++, length--)
+		hash = (hash ^ (unsigned char) *text) * prime;
 	return hash;
 }

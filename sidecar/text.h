@@ -39,7 +39,7 @@ extern bool text_is_utf8(const char *text, size_t length);
 extern long long text_clock_ms(void);
 extern uint64_t text_clock_us(void);
 
-/* FNV-1a. */
+/* FNV-1a, eight bytes at a time. */
 extern uint64_t text_hash(const char *text);
 
 #endif /* FACTORYD_TEXT_H */

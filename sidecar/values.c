@@ -74,6 +74,8 @@ values_copy(Values *values, const char *text, size_t length)
 void
 values_free(Values *values)
 {
+	if (values->capacity == 0)
+		return;
 	for (int i = 0; i < values->count; i++)
 		free(values->owned[i]);
 	if (values->items != values->few_items)
