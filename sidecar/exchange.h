@@ -55,7 +55,7 @@ struct Exchange
 	bool reads;         /* may go to the standby */
 	bool tried_read;    /* and was away there */
 	Token *token;       /* NULL without one */
-	char *role;         /* owned, likewise */
+	char *role;         /* owned, where it is no token's */
 	const char *tenant; /* what X-Tenant-ID says, where the database has to know */
 	char *sql;          /* owned, where the call's is made for it */
 	Values values;      /* of the call's statement */

@@ -52,14 +52,9 @@ cut_line(char **text, char *end, char **line_end)
 
 	while (end - stop >= 8 && is_plain(stop))
 		stop += 8;
-	for (; stop < end && *stop != '\r'; stop++)
-	{
-		unsigned char c = *stop;
-
-		if ((c < ' ' && c != '\t') || c == 127)
-			return NULL;
-	}
-	if (stop + 1 >= end || stop[1] != '\n')
+	while (stop < end && ((unsigned char) *stop >= ' ' ? *stop != 127 : *stop == '\t'))
+		stop++;
+	if (stop + 1 >= end || stop[0] != '\r' || stop[1] != '\n')
 		return NULL;
 	*stop = '\0';
 	*line_end = stop;
