@@ -26,7 +26,7 @@ extern int bi_max_bytes_kb;
 extern int bi_cache_ttl_ms;
 extern int bi_memory_kb;
 
-/* --- catalogue (catalog.c, catalog_check.c) -------------------------------- */
+/* --- catalogue (catalog.c, catalog_build.c, catalog_words.c, catalog_check.c) -- */
 
 typedef enum Grain
 {
@@ -231,6 +231,12 @@ extern bool catalog_read_values(Catalog *catalog, bool forced);
 /* With a list of VerifiedQuestion *, as that user sees it (InvalidOid: all of it). */
 extern Catalog *catalog_build(List *documents, const char *tenant, List *verified,
 							  Oid user);
+extern void catalog_add_word(Catalog *catalog, Word *word);
+extern void catalog_add_names(Catalog *catalog, const char *name, char **label,
+							  List *synonyms, WordKind kind, void *item);
+extern void dimension_add_value(Catalog *catalog, Dimension *dimension, char *value);
+extern void dimension_add_alias(Catalog *catalog, Dimension *dimension, char *alias,
+								char *value);
 extern List *catalog_findings(Jsonb *document);
 extern void catalog_check_document(Jsonb *document);
 extern void catalog_check_sql(Catalog *catalog, Jsonb *document);
