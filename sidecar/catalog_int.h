@@ -32,6 +32,15 @@ struct Catalog
 	Call call;
 };
 
+/* What is to be known of the role that a parameter names. */
+#define CATALOG_ROLE(parameter) \
+	"(SELECT pg_catalog.json_build_object('superuser', rolsuper," \
+	"  'member', pg_catalog.pg_has_role(session_user, oid, 'MEMBER'))" \
+	" FROM pg_catalog.pg_roles WHERE rolname = " parameter ")"
+
+/* catalog_sql.c */
+extern const char catalog_sql[];
+
 /* catalog_read.c: makes it what the database's document says, instead of what it was. */
 extern void catalog_read(Catalog *catalog, const json_t *document);
 extern void catalog_empty(Catalog *catalog);

@@ -38,6 +38,18 @@ CREATE FUNCTION api.label(api.line) RETURNS text LANGUAGE sql STABLE AS $$SELECT
 CREATE FUNCTION api.fast(api.plant) RETURNS SETOF api.line LANGUAGE sql STABLE AS $$SELECT * FROM api.line l WHERE l.plant_id = $1.id AND l.rate >= 0.05$$;
 CREATE FUNCTION api.first_line(api.plant) RETURNS SETOF api.line ROWS 1 LANGUAGE sql STABLE AS $$SELECT * FROM api.line l WHERE l.plant_id = $1.id ORDER BY id LIMIT 1$$;
 CREATE VIEW api.big AS SELECT i, 'line ' || i AS name FROM generate_series(1, 1000000) i;
+CREATE SCHEMA base;
+CREATE TABLE base.lot (maker int, number int, line_id int REFERENCES api.line, PRIMARY KEY (maker, number));
+CREATE TABLE base.check (id int PRIMARY KEY, maker int, lot int, FOREIGN KEY (maker, lot) REFERENCES base.lot);
+CREATE TABLE base.seal (maker int, lot int, worker_id int REFERENCES api.worker, PRIMARY KEY (maker, lot, worker_id), FOREIGN KEY (maker, lot) REFERENCES base.lot);
+CREATE VIEW api.lot AS SELECT number AS "no (1)", maker, line_id AS "1st line" FROM base.lot WHERE EXISTS (SELECT 1 FROM base.check);
+CREATE VIEW api.recheck AS SELECT c.id, c.lot, c.maker AS by FROM base.check AS c JOIN base.lot AS l ON l.maker = c.maker AND l.number = c.lot;
+CREATE VIEW api.recheck_late AS SELECT r.by AS who, r.id, r.lot AS which FROM (SELECT * FROM api.recheck WHERE id > 1) AS r;
+CREATE VIEW api.seal AS SELECT * FROM base.seal;
+CREATE VIEW api.crew AS SELECT * FROM api.shift;
+CREATE VIEW api.half AS SELECT maker FROM base.check;
+CREATE VIEW api.either AS SELECT id, maker, lot FROM base.check UNION ALL SELECT id, maker, lot FROM base.check;
+CREATE MATERIALIZED VIEW api.kept AS SELECT id, plant_id AS plant FROM api.line;
 GRANT ALL ON ALL TABLES IN SCHEMA api TO clerk;
 GRANT SELECT (id, name) ON api.plant TO guest;
 INSERT INTO api.plant VALUES (1, 'seoul', '{"city": {"zip": "04524", "n": [1, 2, 3]}}'), (2, 'busan', NULL);
@@ -47,6 +59,10 @@ INSERT INTO api.line (id, plant_id, code, kind, tags, rate, span) VALUES
 ALTER TABLE api.line ALTER id RESTART 10;
 INSERT INTO api.worker VALUES (1, 'kim', NULL), (2, 'lee', 1), (3, 'park', 1);
 INSERT INTO api.shift VALUES (1, 1), (1, 2), (2, 2);
+INSERT INTO base.lot VALUES (7, 1, 1), (7, 2, 2);
+INSERT INTO base.check VALUES (1, 7, 1), (2, 7, 2);
+INSERT INTO base.seal VALUES (7, 1, 1), (7, 1, 3);
+REFRESH MATERIALIZED VIEW api.kept;
 INSERT INTO api."Odd ""Name"" %" VALUES (1, 'from');
 SQL
 my $database = 'postgresql:///postgres?host=' . $node->host . '&port=' . $node->port . '&user=web';
@@ -126,6 +142,21 @@ get_is('/worker?select=name,...line(code)&id=eq.3', '200 [{"code":[],"name":"par
 get_is('/line?select=id,label&label=eq.LINE-A/press', '200 [{"id":1,"label":"LINE-A/press"}]', 'a function of a row is a column');
 get_is('/plant?select=name,fast(code)&order=id', '200 [{"fast":[{"code":"LINE-A"}],"name":"seoul"},{"fast":[],"name":"busan"}]', 'or a relationship');
 get_is('/plant?select=name,first_line(code,plant(id))&order=first_line(code).desc', '200 [{"first_line":{"code":"LINE-A","plant":{"id":1}},"name":"seoul"},{"first_line":{"code":"LINE, \"C\"","plant":{"id":2}},"name":"busan"}]', 'to one row, and ordered by it');
+
+# Views have the keys of the tables under them, served or not, as far as they show them.
+get_is('/lot?select="no%20(1)",line(code)&order="no%20(1)".desc', '200 [{"line":{"code":"LINE-B"},"no (1)":2},{"line":{"code":"LINE-A"},"no (1)":1}]', 'of a view to a table');
+get_is('/line?select=code,lot(maker)&id=eq.1', '200 [{"code":"LINE-A","lot":[{"maker":7}]}]', 'and back');
+get_is('/recheck?select=id,lot_of:lot!check_maker_lot_fkey("no%20(1)",line(plant(name)))&id=eq.2', '200 [{"id":2,"lot_of":{"line":{"plant":{"name":"seoul"}},"no (1)":2}}]', 'of a view to a view, by two columns');
+get_is('/lot?select=maker,recheck_late(id,which)&maker=eq.7&order="no%20(1)"', '200 [{"maker":7,"recheck_late":[]},{"maker":7,"recheck_late":[{"id":2,"which":2}]}]', 'to a view of a view');
+get_is('/lot?select="no%20(1)",worker(name)&"no%20(1)"=eq.1&worker.order=id', '200 [{"no (1)":1,"worker":[{"name":"kim"},{"name":"park"}]}]', 'through a view to many, its table not served');
+get_is('/line?select=code,worker(name)&id=eq.2', '200 [{"code":"LINE-B","worker":[{"name":"lee"}]}]', 'through a table that is served, not through its view');
+get_is('/crew?select=worker(name),line(code)&line_id=eq.2', '200 [{"line":{"code":"LINE-B"},"worker":{"name":"lee"}}]', 'of that view');
+get_is('/kept?select=id,plant(name)&id=eq.3', '200 [{"id":3,"plant":{"name":"busan"}}]', 'of a materialized view');
+for my $view (qw(half either busy))
+{
+	($status, $body) = $factoryd->call(GET => "/$view?select=lot(maker)");
+	is("$status $body->{code}", '400 PGRST200', "$view shows no key");
+}
 
 # --- functions ----------------------------------------------------------------------------
 
