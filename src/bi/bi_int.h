@@ -329,7 +329,7 @@ extern bool period_before(const PeriodSpan *period, PeriodUnit unit, PeriodSpan 
 extern bool period_is_month_start(DateADT date);
 extern int period_months_between(DateADT from, DateADT until);
 
-/* --- plan (planner.c, dataset.c, compile.c, plan_document.c) ----------------- */
+/* --- plan (planner.c, plan_*.c, dataset.c, compile.c) ------------------------ */
 
 typedef enum Operation
 {
@@ -492,6 +492,12 @@ extern void plan_ask_average(QuestionPlan *plan);
 extern void plan_ask_share(QuestionPlan *plan, Dimension *dimension);
 extern void plan_ask_apart(QuestionPlan *plan);
 extern void plan_ask_split(QuestionPlan *plan, Metric *metric, Dimension *dimension);
+
+/* Whether a metric of the plan adds up that way. */
+extern bool plan_any_metric(QuestionPlan *plan, const char *additivity);
+extern void plan_settle_period(Reading *reading, DateADT today);
+extern void plan_settle_order(Reading *reading);
+extern void plan_settle_shape(Reading *reading);
 extern QuestionPlan *plan_question(const char *question, Jsonb *context);
 extern MetricSource *dataset_metric(Metric *metric, Dataset *dataset);
 extern bool dataset_choose(QuestionPlan *plan);
