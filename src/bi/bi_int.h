@@ -329,7 +329,7 @@ extern bool period_before(const PeriodSpan *period, PeriodUnit unit, PeriodSpan 
 extern bool period_is_month_start(DateADT date);
 extern int period_months_between(DateADT from, DateADT until);
 
-/* --- plan (planner.c, plan_*.c, dataset.c, compile.c) ------------------------ */
+/* --- plan (planner.c, plan_*.c, dataset.c) ----------------------------------- */
 
 typedef enum Operation
 {
@@ -507,13 +507,25 @@ extern Jsonb *plan_to_document(QuestionPlan *plan);
 extern void plan_put_clarification(DocBuilder *b, QuestionPlan *plan);
 extern void plan_put_period(DocBuilder *b, const char *key, QuestionPlan *plan);
 extern void plan_put_filters(DocBuilder *b, const char *key, QuestionPlan *plan);
-extern void plan_compile(QuestionPlan *plan);
 extern void plan_ask_back(QuestionPlan *plan, double confidence, char *text,
 						  List *choices);
 extern const char *grain_name(Grain grain);
 extern Grain grain_from_name(const char *name);
 extern const char *metric_label(Metric *metric, bool korean);
 extern const char *dimension_label(Dimension *dimension, bool korean);
+
+/* --- its SQL (compile.c, compile_rows.c) ------------------------------------- */
+
+extern void plan_compile(QuestionPlan *plan);
+extern void plan_compile_join_check(QuestionPlan *plan);
+
+/* FROM and WHERE: the rows of that period that the plan is about. */
+extern void plan_append_rows(StringInfo sql, QuestionPlan *plan,
+							 const PeriodSpan *period);
+extern char *plan_time_expression(QuestionPlan *plan);
+extern char *plan_local_day(QuestionPlan *plan);
+extern const char *dimension_column(Dimension *dimension);
+extern char *filter_condition(const char *column, PlanFilter *filter);
 
 /* --- guard (guard.c, guard_walk.c, allowed.c) ------------------------------- */
 
