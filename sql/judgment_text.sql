@@ -12,9 +12,9 @@ SELECT factory.create_decision('odd "words", (here)', $json$ {
     {"id": "a \"quoted\" id", "when": "n > 1", "then": {"status": "two words", "recommended_actions": ["(a), b", "tab\there"]}},
     {"id": "back\\slash {x}", "when": "word LIKE '%\\\\%'", "then": {"status": "\\", "line\nbreak": "\u0001\b\f\r\u007f", "deep": {"": [[], {}, [1, -2.50, 1e3, null, true, false, "한글 \"따옴표\""]]}}},
     {"id": "empty", "when": "flag", "then": {"status": "EMPTY", "list": [], "object": {}, "number": 12345678901234567890.0987654321}}]} $json$) \g /dev/null
-SELECT factory.create_decision('plain', '{"inputs": {"n": "integer"}, "rules": [{"id": "high", "when": "n > 5", "then": {"status": "HIGH"}}, {"id": "none", "when": "n < 0", "then": {"status": ""}}]}') \g /dev/null
+SELECT factory.create_decision('worded', '{"inputs": {"n": "integer"}, "rules": [{"id": "high", "when": "n > 5", "then": {"status": "HIGH"}}, {"id": "none", "when": "n < 0", "then": {"status": ""}}]}') \g /dev/null
 -- The session knows the type once it has made a value of it.
-SELECT (factory.judge('plain', '{"n": 1}')).result;
+SELECT (factory.judge('worded', '{"n": 1}')).result;
 
 -- Shown is what the client is given, written what record_out() makes of the same value.
 CREATE FUNCTION pg_temp.same(shown text, written text) RETURNS text LANGUAGE sql AS $$
@@ -22,7 +22,7 @@ CREATE FUNCTION pg_temp.same(shown text, written text) RETURNS text LANGUAGE sql
               ELSE 'same, ' || sign(length(written))::text END $$;
 \set compare '\\unset shown \\\\ SELECT j AS shown, j::text AS written FROM (SELECT factory.judge(:\'decision\', :\'input\') AS j OFFSET 0) AS s \\gset \\\\ SELECT pg_temp.same(:\'shown\', :\'written\');'
 
-\set decision plain
+\set decision worded
 \set input '{"n": 1}'
 :compare
 \set input '{"n": 7}'
@@ -47,20 +47,20 @@ SELECT jsonb_build_object('word', :'word', 'n', 3) AS input \gset
 :compare
 
 -- Without an explanation, of a row, of the rules alone, and of one that failed.
-SELECT j AS shown, j::text AS written FROM (SELECT factory.judge('plain', '{"n": 9}', need_explanation => false) AS j OFFSET 0) AS s \gset
+SELECT j AS shown, j::text AS written FROM (SELECT factory.judge('worded', '{"n": 9}', need_explanation => false) AS j OFFSET 0) AS s \gset
 SELECT pg_temp.same(:'shown', :'written');
-SELECT j AS shown, j::text AS written FROM (SELECT factory.judge_row('plain', t) AS j FROM (VALUES (8)) AS t(n) OFFSET 0) AS s \gset
+SELECT j AS shown, j::text AS written FROM (SELECT factory.judge_row('worded', t) AS j FROM (VALUES (8)) AS t(n) OFFSET 0) AS s \gset
 SELECT pg_temp.same(:'shown', :'written');
-SELECT j AS shown, j::text AS written FROM (SELECT factory.decide('plain', '{"n": 6}') AS j OFFSET 0) AS s \gset
+SELECT j AS shown, j::text AS written FROM (SELECT factory.decide('worded', '{"n": 6}') AS j OFFSET 0) AS s \gset
 SELECT pg_temp.same(:'shown', :'written');
-SELECT j AS shown, j::text AS written FROM factory.judge_many('plain', $$SELECT 0, '{"n": "x"}'::jsonb$$) AS m(i, j) \gset
+SELECT j AS shown, j::text AS written FROM factory.judge_many('worded', $$SELECT 0, '{"n": "x"}'::jsonb$$) AS m(i, j) \gset
 SELECT pg_temp.same(:'shown', :'written');
 
 -- Beside other columns, twice, absent, and from where it was stored.
 SELECT 1 AS one, a AS shown, 'x, "y"'::text AS word, NULL::factory.judgment AS absent, a::text AS written, b AS shown_too, b::text AS written_too
-FROM (SELECT factory.decide('plain', '{"n": 6}') AS a, factory.decide('plain', '{"n": 1}') AS b OFFSET 0) AS s \gset
+FROM (SELECT factory.decide('worded', '{"n": 6}') AS a, factory.decide('worded', '{"n": 1}') AS b OFFSET 0) AS s \gset
 SELECT pg_temp.same(:'shown', :'written'), pg_temp.same(:'shown_too', :'written_too'), :one, :'word', :{?absent};
-CREATE TEMPORARY TABLE kept AS SELECT factory.decide('plain', '{"n": 6}') AS j;
+CREATE TEMPORARY TABLE kept AS SELECT factory.decide('worded', '{"n": 6}') AS j;
 SELECT j AS shown, j::text AS written FROM kept \gset
 SELECT pg_temp.same(:'shown', :'written');
 SELECT max(j::text) AS written FROM kept \gset
