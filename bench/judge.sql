@@ -108,8 +108,11 @@ FROM generate_series(1, :rounds) AS round, bench.contender ORDER BY round, size,
 
 \pset footer off
 SELECT size AS rules, name, round(median)::bigint AS "decisions per CPU second", round((1e9 / median)::numeric) AS "ns each",
-       round((median / first_value(median) OVER (PARTITION BY size ORDER BY name <> 'CASE'))::numeric, 2) AS "times CASE (the first)"
-FROM (SELECT size, name, percentile_cont(0.5) WITHIN GROUP (ORDER BY rate) AS median FROM bench.measured GROUP BY size, name) AS m
+       round(times::numeric, 2) AS "times CASE of its round"
+FROM (SELECT m.size, m.name, percentile_cont(0.5) WITHIN GROUP (ORDER BY m.rate) AS median,
+             percentile_cont(0.5) WITHIN GROUP (ORDER BY m.rate / base.rate) AS times
+      FROM bench.measured AS m LEFT JOIN bench.measured AS base ON (base.round, base.size, base.name) = (m.round, m.size, 'CASE')
+      GROUP BY m.size, m.name) AS m
 ORDER BY size, name;
 
 -- What check_decision() takes for 7 inputs: all pairs of rules, hidden rules, gaps, each with a witness.

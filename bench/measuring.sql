@@ -6,7 +6,7 @@ $$ SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e9
 -- Repeats the statement until it took long enough to be told from noise.
 CREATE FUNCTION bench.decisions_per_second(expression text) RETURNS float8 LANGUAGE plpgsql AS $$
 DECLARE
-	least_seconds CONSTANT float8 := 0.4;
+	least_seconds CONSTANT float8 := 0.2;
 	begun float8;
 	taken float8 := 0;
 	decided bigint := 0;

@@ -32,7 +32,8 @@ typedef struct ResultSender
 {
 	DestReceiver receiver; /* first: it is what the executor knows */
 	DestReceiver *client;
-	TupleTableSlot *slot; /* a row with its judgments written */
+	TupleTableSlot *slot;  /* a row with its judgments written */
+	MemoryContext context; /* all of this */
 	MemoryContext row;
 	Bitmapset *judgments; /* columns, from 0 */
 } ResultSender;
@@ -88,11 +89,9 @@ send_startup(DestReceiver *self, int operation, TupleDesc columns)
 static void
 send_shutdown(DestReceiver *self)
 {
-	ResultSender *sender = (ResultSender *) self;
+	DestReceiver *client = ((ResultSender *) self)->client;
 
-	sender->client->rShutdown(sender->client);
-	ExecDropSingleTupleTableSlot(sender->slot);
-	MemoryContextDelete(sender->row);
+	client->rShutdown(client);
 }
 
 /* The client's own is its portal's to end. */
@@ -148,9 +147,14 @@ written_columns(TupleDesc columns, const Bitmapset *judgments)
 	return written;
 }
 
-static DestReceiver *
+/* A portal may be run many times: what a run takes ends with it. */
+static ResultSender *
 result_sender(const QueryDesc *query, Bitmapset *judgments)
 {
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_factory judgments for a client",
+							  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
 	ResultSender *sender = palloc0(sizeof(ResultSender));
 
 	sender->receiver = (DestReceiver){.receiveSlot = send_row,
@@ -161,10 +165,12 @@ result_sender(const QueryDesc *query, Bitmapset *judgments)
 	sender->client = query->dest;
 	sender->slot = MakeSingleTupleTableSlot(written_columns(query->tupDesc, judgments),
 											&TTSOpsVirtual);
-	sender->row = AllocSetContextCreate(CurrentMemoryContext, "pg_factory judgment text",
+	sender->context = context;
+	sender->row = AllocSetContextCreate(context, "pg_factory judgment text",
 										ALLOCSET_DEFAULT_SIZES);
 	sender->judgments = judgments;
-	return &sender->receiver;
+	MemoryContextSwitchTo(caller);
+	return sender;
 }
 
 static void
@@ -172,15 +178,22 @@ run(COMPAT_RUN_PARAMETERS)
 {
 	DestReceiver *client = query->dest;
 	Bitmapset *judgments = judgments_for_client(query);
+	ResultSender *sender = NULL;
 
 	/* After an error nothing of the query is used again. */
 	if (judgments != NULL)
-		query->dest = result_sender(query, judgments);
+	{
+		sender = result_sender(query, judgments);
+		query->dest = &sender->receiver;
+	}
 	if (previous_run)
 		previous_run(COMPAT_RUN_ARGUMENTS);
 	else
 		standard_ExecutorRun(COMPAT_RUN_ARGUMENTS);
 	query->dest = client;
+	if (sender != NULL)
+		MemoryContextDelete(sender->context);
+	bms_free(judgments);
 }
 
 void
