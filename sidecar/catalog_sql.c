@@ -95,7 +95,9 @@
 /*
  * A view has the keys of the tables under it, as far as it shows their columns.  Where a
  * column comes from the parser has noted in the view's rule, for every query in it; a
- * column of one name and place that two of them have from elsewhere is left out.
+ * column of one name and place that two of them have from elsewhere is left out.  A
+ * column that was renamed has its old name there: then the view's own note, which comes
+ * after those of the queries under it, is another than that of the new name.
  */
 #define VIEWS \
 	"views(relation) AS (" \
@@ -112,10 +114,10 @@
 
 /* "N :resname NAME :ressortgroupref N :resorigtbl OID :resorigcol N :resjunk ..." */
 #define NOTES \
-	"(SELECT pg_catalog.left(piece, 400) FROM pg_catalog.string_to_table(" \
+	"(SELECT pg_catalog.left(piece, 400), place FROM pg_catalog.string_to_table(" \
 	"  (SELECT r.ev_action::text FROM pg_catalog.pg_rewrite r" \
 	"   WHERE r.ev_class = v.relation AND r.rulename = '_RETURN'), ' :resno ')" \
-	"  AS pieces(piece)) AS t(note)"
+	"  WITH ORDINALITY AS pieces(piece, place)) AS t(note, place)"
 
 #define NOTED_NAME \
 	"pg_catalog.regexp_replace(pg_catalog.split_part(pg_catalog.split_part(" \
@@ -129,15 +131,20 @@
 
 #define NOTED \
 	"noted AS (" \
-	" SELECT v.relation, a.attnum, pg_catalog.min(" NOTED_TABLE ")::oid AS source," \
-	"  pg_catalog.min(" NOTED_COLUMN ")::int2 AS source_attnum" \
-	" FROM pg_catalog.unnest(ARRAY(SELECT relation FROM views)) AS v(relation)" \
-	" CROSS JOIN LATERAL " NOTES " JOIN pg_catalog.pg_attribute a" \
-	"  ON a.attrelid = v.relation" \
-	"  AND a.attnum::text = pg_catalog.split_part(t.note, ' ', 1)" \
-	"  AND a.attname = " NOTED_NAME " GROUP BY 1, 2" \
-	" HAVING count(DISTINCT (" NOTED_TABLE ", " NOTED_COLUMN ")) = 1" \
-	"  AND pg_catalog.min(" NOTED_TABLE ") <> '0')"
+	" SELECT f.relation, f.attnum, pg_catalog.split_part(f.named, ' ', 1)::oid" \
+	"  AS source, pg_catalog.split_part(f.named, ' ', 2)::int2 AS source_attnum" \
+	" FROM (SELECT v.relation, a.attnum," \
+	"   pg_catalog.min(n.source) FILTER (WHERE n.is_named) AS named," \
+	"   count(DISTINCT n.source) FILTER (WHERE n.is_named) AS sources," \
+	"   (pg_catalog.array_agg(n.source ORDER BY t.place DESC))[1] AS last" \
+	"  FROM pg_catalog.unnest(ARRAY(SELECT relation FROM views)) AS v(relation)" \
+	"  CROSS JOIN LATERAL " NOTES " JOIN pg_catalog.pg_attribute a" \
+	"   ON a.attrelid = v.relation" \
+	"   AND a.attnum::text = pg_catalog.split_part(t.note, ' ', 1)" \
+	"  CROSS JOIN LATERAL (VALUES (" NOTED_TABLE " || ' ' || " NOTED_COLUMN "," \
+	"   a.attname = " NOTED_NAME ")) AS n(source, is_named)" \
+	"  GROUP BY 1, 2) AS f" \
+	" WHERE f.sources = 1 AND f.named = f.last AND f.named NOT LIKE '0 %')"
 
 /* Through views of views. */
 #define TRACED \

@@ -49,6 +49,10 @@ CREATE VIEW api.seal AS SELECT * FROM base.seal;
 CREATE VIEW api.crew AS SELECT * FROM api.shift;
 CREATE VIEW api.half AS SELECT maker FROM base.check;
 CREATE VIEW api.either AS SELECT id, maker, lot FROM base.check UNION ALL SELECT id, maker, lot FROM base.check;
+CREATE VIEW api.renamed AS SELECT c.lot, c.id AS maker FROM (SELECT number, maker FROM base.lot) AS l JOIN base.check AS c ON c.lot = l.number AND c.maker = l.maker;
+ALTER VIEW api.renamed RENAME COLUMN lot TO number;
+CREATE VIEW api.swapped AS SELECT l.other AS a FROM (SELECT line_id AS line, number AS other FROM base.lot) AS l;
+ALTER VIEW api.swapped RENAME COLUMN a TO line;
 CREATE MATERIALIZED VIEW api.kept AS SELECT id, plant_id AS plant FROM api.line;
 GRANT ALL ON ALL TABLES IN SCHEMA api TO clerk;
 GRANT SELECT (id, name) ON api.plant TO guest;
@@ -152,7 +156,9 @@ get_is('/lot?select="no%20(1)",worker(name)&"no%20(1)"=eq.1&worker.order=id', '2
 get_is('/line?select=code,worker(name)&id=eq.2', '200 [{"code":"LINE-B","worker":[{"name":"lee"}]}]', 'through a table that is served, not through its view');
 get_is('/crew?select=worker(name),line(code)&line_id=eq.2', '200 [{"line":{"code":"LINE-B"},"worker":{"name":"lee"}}]', 'of that view');
 get_is('/kept?select=id,plant(name)&id=eq.3', '200 [{"id":3,"plant":{"name":"busan"}}]', 'of a materialized view');
-for my $view (qw(half either busy))
+($status, $body) = $factoryd->call(GET => '/swapped?select=line(code)');
+is("$status $body->{code}", '400 PGRST200', 'a new name is not that of a column under it');
+for my $view (qw(half either busy renamed))
 {
 	($status, $body) = $factoryd->call(GET => "/$view?select=lot(maker)");
 	is("$status $body->{code}", '400 PGRST200', "$view shows no key");
