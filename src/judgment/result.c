@@ -387,7 +387,7 @@ result_of_failure(const ResultShape *shape, const char *decision, const char *po
 
 /* --- shapes ------------------------------------------------------------------------------ */
 
-static const ResultShape *last_shape = NULL;
+static ResultShape *last_shape = NULL;
 
 Oid
 result_type(void)
@@ -396,19 +396,19 @@ result_type(void)
 }
 
 /* Shapes are kept for ever: results point to them, and types are hardly ever altered. */
-static const ResultShape *
-make_shape(const TypeCacheEntry *type)
+static ResultShape *
+make_shape(TupleDesc columns)
 {
 	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 	ResultShape *shape = palloc(sizeof(ResultShape));
 
-	shape->columns = CreateTupleDescCopyConstr(type->tupDesc);
-	shape->identifier = type->tupDesc_identifier;
+	shape->columns = CreateTupleDescCopyConstr(columns);
 	MemoryContextSwitchTo(caller);
 	Assert(shape->columns->natts == J_COLUMNS);
 	return shape;
 }
 
+/* A type that was only read anew has another identifier, but the same columns. */
 const ResultShape *
 result_shape(Oid type)
 {
@@ -416,7 +416,10 @@ result_shape(Oid type)
 
 	if (entry->tupDesc == NULL)
 		elog(ERROR, "return type must be a row type");
-	if (last_shape == NULL || last_shape->identifier != entry->tupDesc_identifier)
-		last_shape = make_shape(entry);
+	if (last_shape != NULL && last_shape->identifier == entry->tupDesc_identifier)
+		return last_shape;
+	if (last_shape == NULL || !equalTupleDescs(last_shape->columns, entry->tupDesc))
+		last_shape = make_shape(entry->tupDesc);
+	last_shape->identifier = entry->tupDesc_identifier;
 	return last_shape;
 }
